@@ -1,0 +1,55 @@
+# For people; what is built, and how, stands in meson.build.
+#
+#   make PREFIX=/usr DESTDIR=/tmp/package install       MESON_ARGS=-Doption=value make
+
+PREFIX ?= /usr/local
+MESON_ARGS ?=
+SANITIZE_asan = address,undefined
+SANITIZE_tsan = thread
+
+.DEFAULT_GOAL := build
+.PHONY: build help demo test cluster asan tsan bench format install clean
+
+build: build/build.ninja ## build the programs in build/
+	ninja -C build
+
+build/build.ninja:
+	meson setup build --prefix=$(PREFIX) $(MESON_ARGS)
+
+demo: ## three nodes and their store on this machine, to play with; Ctrl-C ends them
+	tools/deps demo
+	$(MAKE) build
+	tools/asuser build pgkeep demo $(DEMO_ARGS)
+
+test: ## unit tests, scenarios, fences, sanitizers and a small cluster (below 20 minutes)
+	tools/deps test
+	tools/run-tests $(TEST_ARGS)
+
+cluster: ## every test on real PostgreSQL and etcd (long; as root also those that cut networks)
+	tools/deps cluster
+	$(MAKE) build
+	tools/asuser --keep-root build python3 -m pytest test/cluster $(TEST_ARGS)
+
+asan tsan: %: ## unit tests and scenarios under ASan+UBSan, or (what has threads) under TSan
+	tools/deps build
+	tools/run-tests --only $@
+
+bench: ## measurements
+	tools/deps demo
+	$(MAKE) build
+	test/bench/run build $(BENCH_ARGS)
+
+format: ## lay out the C code as .clang-format says
+	git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i
+
+install: build ## install below $(DESTDIR)$(PREFIX)
+	meson configure build -Dprefix=$(PREFIX)
+	meson install -C build --no-rebuild $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)))
+	ln -sf pgkeep $(DESTDIR)$(PREFIX)/bin/patroni
+	ln -sf pgkeep $(DESTDIR)$(PREFIX)/bin/patronictl
+
+clean: ## remove everything that was built
+	rm -rf build build-asan build-tsan
+
+help: ## this list
+	@sed -n 's/^\([a-z ]*\): .*##\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
