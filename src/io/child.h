@@ -1,0 +1,51 @@
+/*
+ * Programs we run: with a deadline, output bounded and handed back, no shell unless asked for.
+ *
+ * The child gets its own process group and PR_SET_PDEATHSIG = SIGKILL, so that a successor of this
+ * agent never meets a half-done clone that still runs. Signals are reset, descriptors above 2 closed.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/auto.h"
+#include "base/err.h"
+#include "base/time.h"
+
+struct loop;
+struct child;
+
+enum { CHILD_OUTPUT_MAX = 256 * 1024 }; /* kept per stream: the last bytes; enough for any tool's complaint */
+
+struct child_spec {
+    const char *const *argv;  /* NULL-terminated; argv[0] is looked up in PATH */
+    const char *const *env;   /* KEY=VALUE added to ours, NULL-terminated; may be NULL */
+    const char *cwd;          /* NULL: ours */
+    const char *input;        /* written to stdin, then closed; NULL: /dev/null */
+    msec budget_ms;           /* after it SIGTERM, 2 s later SIGKILL, to the group; 0: none, the owner must bound it */
+    void (*line)(const char *line, bool from_stderr, void *arg); /* every whole line as it comes; may be NULL */
+};
+
+struct child_result {
+    bool exited;     /* false: ended by `signal` */
+    int status;      /* exit code */
+    int signal;
+    bool timed_out;  /* our budget ended it */
+    const char *out; /* NUL-terminated; valid during the callback */
+    const char *errout;
+};
+
+typedef void child_done_fn(const struct child_result *result, void *arg);
+
+/* false (with err): nothing was started and no callback will run. */
+MUST_USE bool child_start(struct loop *l, const struct child_spec *spec, child_done_fn *done, void *arg,
+                          struct child **ret_child, struct err *err);
+/* To the whole group. */
+void child_signal(struct child *c, int signo);
+pid_t child_pid(const struct child *c);
+/* SIGKILL, forget, no callback. */
+void child_abandon(struct child *c);
+
+/* True if the result is exit 0; otherwise *err gets "pg_basebackup: exit 1: <last line of stderr>". */
+bool child_succeeded(const struct child_result *r, const char *name, struct err *err);
