@@ -1,0 +1,42 @@
+/*
+ * Passwords for PostgreSQL's own programs, and connection strings without them.
+ *
+ * The passfile is ours alone (0600, in the state directory unless postgresql.pgpass names it), rewritten
+ * whole by rename. Lines are "*:*:*:user:password": host and port may change with every leader, the
+ * file is only ever named by connection strings we write. A password never stands on a command line,
+ * in an environment variable or in postgresql.conf.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/auto.h"
+#include "base/err.h"
+
+struct pg_user;
+struct pg_instance;
+
+/* Pure: the lines for these users (those with name and password; a repeated name counts once). free() it. */
+char *passfile_text(const struct pg_user *const *users, int user_count);
+
+/* Write the instance's passfile (superuser, replication, rewind) if it differs. */
+MUST_USE bool passfile_write(const struct pg_instance *i, bool *ret_changed, struct err *err);
+
+struct conninfo_spec {
+    const struct pg_user *user;   /* name and TLS settings; its password is not used */
+    const char *host;             /* may be a list */
+    int port;
+    const char *dbname;           /* NULL: left out */
+    const char *application_name; /* NULL: left out */
+    const char *passfile;         /* NULL: left out */
+    const char *target_session_attrs; /* NULL: left out */
+    int major;                    /* decides which keywords exist */
+    int connect_timeout_s;        /* 0: left out */
+    bool keepalives;              /* short TCP keepalives, so that a vanished host is noticed */
+};
+
+/* free() it. Values are quoted as libpq wants them. */
+char *conninfo_text(const struct conninfo_spec *spec);
+
+/* primary_conninfo of this instance for a standby of host:port: replication user, application_name = member name. */
+char *primary_conninfo(const struct pg_instance *i, const char *host, int port);
