@@ -2,12 +2,17 @@
  * Programs we run: with a deadline, output bounded and handed back, no shell unless asked for.
  *
  * The child gets its own process group and PR_SET_PDEATHSIG = SIGKILL, so that a successor of this
- * agent never meets a half-done clone that still runs. Signals are reset, descriptors above 2 closed.
+ * agent never meets a half-done clone that still runs. The kernel sends that signal when the *thread*
+ * that started the child ends: start children from a thread that lives as long as the program.
+ * Signals are reset, descriptors above 2 closed. The end is the end of the child itself: who inherited
+ * its output and lives on is not waited for. A program that exists but cannot be executed, or whose
+ * folder cannot be entered, shows as exit 127 with the reason on stderr, as from a shell.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "base/auto.h"
 #include "base/err.h"
@@ -38,13 +43,16 @@ struct child_result {
 
 typedef void child_done_fn(const struct child_result *result, void *arg);
 
-/* false (with err): nothing was started and no callback will run. */
+/*
+ * false (with err): nothing was started and no callback will run. *ret_child is valid until `done` returns;
+ * ret_child may be NULL.
+ */
 MUST_USE bool child_start(struct loop *l, const struct child_spec *spec, child_done_fn *done, void *arg,
                           struct child **ret_child, struct err *err);
 /* To the whole group. */
 void child_signal(struct child *c, int signo);
 pid_t child_pid(const struct child *c);
-/* SIGKILL, forget, no callback. */
+/* SIGKILL, forget, no callback; also from inside its callbacks. It is reaped when it is gone. NULL is fine. */
 void child_abandon(struct child *c);
 
 /* True if the result is exit 0; otherwise *err gets "pg_basebackup: exit 1: <last line of stderr>". */
