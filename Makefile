@@ -4,8 +4,6 @@
 
 PREFIX ?= /usr/local
 MESON_ARGS ?=
-SANITIZE_asan = address,undefined
-SANITIZE_tsan = thread
 
 .DEFAULT_GOAL := build
 .PHONY: build help demo test cluster asan tsan bench format install clean
@@ -47,6 +45,10 @@ install: build ## install below $(DESTDIR)$(PREFIX)
 	meson install -C build --no-rebuild $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)))
 	ln -sf pgkeep $(DESTDIR)$(PREFIX)/bin/patroni
 	ln -sf pgkeep $(DESTDIR)$(PREFIX)/bin/patronictl
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	for unit in pgkeep pgkeep@; do \
+	    sed 's#@bindir@#$(PREFIX)/bin#' etc/$$unit.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service; \
+	done
 
 clean: ## remove everything that was built
 	rm -rf build build-asan build-tsan
