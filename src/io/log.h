@@ -1,10 +1,12 @@
 /*
  * The log: one line an event, for the operator at 3 a.m.
  *
- *   2026-11-24 08:45:35,123 INFO: promoted to leader by acquiring the leader key event=leader.acquired term=4
+ *   2026-11-24 08:45:35,123 INFO: promoted to leader by acquiring the leader key term=4 event=leader.acquired
  *
  * The level stands where Patroni has it, so that existing filters go on working; or one JSON object a
- * line. Only app/ logs above debug. Safe from any thread; a line is one write.
+ * line. Only app/ logs above debug. Safe from any thread; a line is one write. Control characters in
+ * values are escaped: one event is one line. A reader that does not keep up loses lines (and is told
+ * how many), it never stalls us.
  */
 #pragma once
 
@@ -22,6 +24,7 @@ struct log_conf {
     long long file_size_max; /* rotate above; 0: never */
     int file_count;     /* old files kept */
     const char *syslog_facility; /* NULL: none; excludes file */
+    const char *syslog_socket;   /* NULL: /dev/log */
 };
 
 /* Applies at once; false keeps what was. Also used for reopening after a signal. */

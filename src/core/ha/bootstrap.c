@@ -1,0 +1,88 @@
+#include "core/ha/bootstrap.h"
+
+#include "base/str.h"
+#include "core/ha/facts.h"
+
+/* The half that an earlier attempt left, ours or an earlier agent's. */
+static bool clean_up(const struct ha_view *v, struct ha_plan *p)
+{
+    if (v->pg.process == HA_PROC_RUNNING) {
+        struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
+        stop->stop = HA_STOP_IMMEDIATE;
+        stop->budget_ms = 2000; /* nothing in it is worth waiting for */
+        return plan_why(p, "an earlier bootstrap did not finish: stopping what it started");
+    }
+    if (v->pg.process == HA_PROC_ORPHANS) {
+        (void)plan_add(p, HA_DO_KILL_ORPHANS);
+        return plan_why(p, "an earlier bootstrap did not finish: ending its processes");
+    }
+    plan_job(p, HA_JOB_DISCARD, NULL)->remove = true;
+    (void)plan_add(p, HA_DO_DROP_INITIALIZE);
+    return plan_why(p, "an earlier bootstrap did not finish: removing what it left");
+}
+
+/* initdb (or the custom method) is done and our marker still stands. */
+static bool bootstrap_continue(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    if (!m->bootstrapping)
+        return clean_up(v, p);
+    if (v->pg.process == HA_PROC_NONE) {
+        if (v->job.kind == HA_JOB_START && v->job.state == HA_JOB_FAILED)
+            return clean_up(v, p);
+        plan_job(p, HA_JOB_START, NULL)->start = HA_START_PRIMARY;
+        return plan_why(p, "bootstrap: starting the new database");
+    }
+    if (v->pg.process != HA_PROC_RUNNING)
+        return clean_up(v, p);
+    if (!v->pg.answered || !v->pg.accepting || v->pg.in_recovery) {
+        plan_wake(p, v->now_ms + 1000);
+        return plan_why(p, "bootstrap: waiting for the new database to accept connections");
+    }
+    (void)plan_job(p, HA_JOB_POST_BOOTSTRAP, NULL);
+    return plan_why(p, "bootstrap: creating users, running post_bootstrap");
+}
+
+bool bootstrap_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    const struct cluster *c = v->store.cluster;
+    bool initialized = !str_empty(c->initialize);
+
+    if (initialized || c->leader)
+        return false;
+    if (v->pg.data == HA_DATA_BOOTSTRAPPING)
+        return bootstrap_continue(m, v, p);
+
+    /* A database that is there already becomes the cluster; its position is judged like a candidate's. */
+    if (v->pg.data == HA_DATA_VALID) {
+        if (pg_is_primary(v) && v->store.known && v->lease.exists) {
+            (void)plan_add(p, HA_DO_ACQUIRE);
+            return plan_why(p, "bootstrap: the database that runs here becomes the cluster");
+        }
+        if (pg_is_stopped(v) && pg_was_primary(v) && v->now_ms >= m->start_not_before_ms && !v->conf.pause &&
+            v->store.known && v->lease.exists && !c->initialize) {
+            (void)plan_add(p, HA_DO_ACQUIRE);
+            return plan_why(p, "the database found here becomes the cluster");
+        }
+        if (pg_is_standby(v))
+            return plan_why(p, "no cluster yet, and the database here is a standby: waiting for its primary");
+        return false;
+    }
+    if (v->pg.data != HA_DATA_EMPTY || v->pg.process != HA_PROC_NONE)
+        return false;
+    if (v->conf.tags.nofailover)
+        return plan_why(p, "no cluster yet; this node is tagged nofailover and does not bootstrap");
+    if (c->initialize && !m->bootstrapping)
+        return plan_why(p, "another node is bootstrapping the cluster");
+    if (v->now_ms < m->clone_not_before_ms) {
+        plan_wake(p, m->clone_not_before_ms);
+        return plan_why(p, "the bootstrap failed; the next attempt follows a back-off");
+    }
+    if (!v->store.known || !v->lease.exists)
+        return plan_why(p, "no cluster yet; waiting for the store");
+
+    if (!c->initialize)
+        (void)plan_add(p, HA_DO_CLAIM_BOOTSTRAP);
+    (void)plan_job(p, HA_JOB_BOOTSTRAP, NULL);
+    m->bootstrapping = true;
+    return plan_why(p, "bootstrapping a new cluster");
+}

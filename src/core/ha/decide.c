@@ -1,0 +1,216 @@
+#include "core/ha/decide.h"
+
+#include "base/check.h"
+#include "base/str.h"
+#include "base/trace.h"
+#include "core/ha/bootstrap.h"
+#include "core/ha/elect.h"
+#include "core/ha/facts.h"
+#include "core/ha/fence.h"
+#include "core/ha/lead.h"
+#include "core/ha/observe.h"
+#include "core/ha/rejoin.h"
+
+enum {
+    ENDING_STOP_MS = 60000,  /* SIGTERM: a stop that takes longer is ended by force; systemd's own limit is 90 s */
+    DEMOTE_BUDGET_MS = 5000, /* the fence is near: whatever a soft stop needs, the guard's kill comes first anyway */
+};
+
+void ha_memory_init(struct ha_memory *m)
+{
+    *m = (struct ha_memory){ 0 };
+}
+
+/* Another database: nothing here may be touched on this cluster's behalf. */
+static bool identity_decide(const struct ha_view *v, struct ha_plan *p)
+{
+    const char *ours = v->pg.system_id;
+    const char *theirs = v->store.cluster ? v->store.cluster->initialize : NULL;
+
+    if (str_empty(ours) || str_empty(theirs) || str_eq(ours, theirs) || v->pg.data != HA_DATA_VALID)
+        return false;
+    if (v->lease.owner)
+        (void)plan_add(p, HA_DO_RELEASE);
+    if (v->conf.pause)
+        return plan_why(p, "paused: system ID mismatch, ours %s, the cluster's %s", ours, theirs);
+    (void)plan_add(p, HA_DO_EXIT);
+    return plan_why(p, "system ID mismatch: this data directory belongs to %s, the cluster is %s", ours, theirs);
+}
+
+/* SIGTERM. */
+static void ending_decide(const struct ha_view *v, struct ha_plan *p)
+{
+    if (v->job.state == HA_JOB_RUNNING) {
+        bool own_end = v->job.kind == HA_JOB_STOP || v->job.kind == HA_JOB_DISCARD || v->job.kind == HA_JOB_REWIND;
+        if (!own_end)
+            (void)plan_add(p, HA_DO_CANCEL_JOB);
+        (void)plan_why(p, "ending: waiting for %s", ha_job_text(v->job.kind));
+        return;
+    }
+    if (v->conf.pause && v->pg.process == HA_PROC_RUNNING) {
+        (void)plan_add(p, HA_DO_LEAVE);
+        (void)plan_why(p, "ending; paused, so PostgreSQL stays");
+        return;
+    }
+    if (v->pg.process == HA_PROC_RUNNING) {
+        struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
+        stop->stop = HA_STOP_FAST;
+        stop->checkpoint_first = pg_is_primary(v);
+        stop->budget_ms = ENDING_STOP_MS;
+        (void)plan_why(p, "ending: stopping PostgreSQL");
+        return;
+    }
+    if (v->pg.process == HA_PROC_ORPHANS) {
+        (void)plan_add(p, HA_DO_KILL_ORPHANS);
+        (void)plan_why(p, "ending: ending the processes that a dead postmaster left");
+        return;
+    }
+    if (v->lease.owner && v->pg.process == HA_PROC_NONE)
+        (void)plan_add(p, HA_DO_RELEASE);
+    (void)plan_add(p, HA_DO_EXIT);
+    (void)plan_why(p, "ending");
+}
+
+/* Long work is under way: is it still wanted? */
+static void job_decide(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    enum ha_job_kind kind = v->job.kind;
+    bool for_leader = kind == HA_JOB_PROMOTE || kind == HA_JOB_PRE_PROMOTE;
+    bool against_leader = kind == HA_JOB_CLONE || kind == HA_JOB_CHECK_REJOIN;
+
+    (void)plan_why(p, "%s is under way", ha_job_text(kind));
+    p->serving = v->lease.owner && fence_may_serve(m, v) && pg_is_primary(v);
+    if (for_leader && !v->lease.owner) {
+        (void)plan_add(p, HA_DO_CANCEL_JOB);
+        (void)plan_why(p, "the leader key is no longer ours: %s is cancelled", ha_job_text(kind));
+    }
+    if (against_leader && v->lease.owner)
+        (void)plan_add(p, HA_DO_CANCEL_JOB);
+    if (kind == HA_JOB_CLONE && v->request.reinit && v->request.reinit_force && !m->reinitializing)
+        (void)plan_add(p, HA_DO_CANCEL_JOB);
+}
+
+/* The lease is about to end, or is lost, and PostgreSQL may be a primary: read-only in time. */
+static bool demote_decide(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    if (v->conf.pause || !pg_may_be_primary(v) || v->pg.process != HA_PROC_RUNNING || leader_is_other(v))
+        return false;
+    if (v->pg.data == HA_DATA_BOOTSTRAPPING)
+        return false;
+    if (p->fence.stop_ms == MSEC_NEVER || v->now_ms < p->fence.stop_ms)
+        return false;
+
+    CHECK(!fence_may_serve(m, v));
+    struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
+    stop->stop = HA_STOP_FAST;
+    stop->budget_ms = DEMOTE_BUDGET_MS;
+    return plan_why(p, "the lease could not be renewed in time: demoting before it ends");
+}
+
+/* Nobody owns the leader key, as far as we know. */
+static void alone_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    bool stepping_down = handover_is_asked(v) && v->store.cluster->failover.leader && m->leader_gone_ms &&
+                         v->now_ms - m->leader_gone_ms < v->conf.loop_wait_ms;
+
+    if (pg_is_stopped(v) && stepping_down && str_eq(m->leader, v->conf.name)) {
+        plan_wake(p, m->leader_gone_ms + v->conf.loop_wait_ms);
+        (void)plan_why(p, "handed over; waiting for the new leader");
+    } else if (v->store.cluster && !v->store.cluster->leader && (pg_is_standby(v) || pg_is_primary(v))) {
+        elect_decide(m, v, p);
+    } else {
+        rejoin_stay_up(m, v, p);
+    }
+}
+
+/* A restart of the operator's that got stuck or whose time is over is answered, not forgotten. */
+static void restart_failed_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    bool start_failed = m->start_failures && v->pg.process == HA_PROC_NONE;
+
+    if (!m->restarting || !start_failed)
+        return;
+    struct ha_action *answer = plan_add(p, HA_DO_ANSWER);
+    answer->answer_to = HA_ANSWER_RESTART;
+    answer->ok = false;
+    m->restarting = false;
+}
+
+static void duty_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    const struct cluster *c = v->store.cluster;
+
+    if (!c) {
+        (void)plan_why(p, "waiting for the store");
+        return;
+    }
+    restart_failed_decide(m, v, p);
+    if (demote_decide(m, v, p))
+        return;
+    if (v->lease.owner) {
+        if (v->conf.pause || fence_may_serve(m, v))
+            lead_decide(m, v, p);
+        else
+            rejoin_stay_up(m, v, p);
+        return;
+    }
+    if (c->leader && str_eq(c->leader, v->conf.name)) {
+        (void)plan_why(p, "our leader key hangs on an older lease; attaching it to this one");
+        return;
+    }
+    if (leader_is_other(v)) {
+        rejoin_decide(m, v, p);
+        return;
+    }
+    if (bootstrap_decide(m, v, p))
+        return;
+    alone_decide(m, v, p);
+}
+
+void ha_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *ret_plan)
+{
+    struct ha_plan *p = ret_plan;
+
+    *p = (struct ha_plan){ .wake_ms = v->now_ms + v->conf.loop_wait_ms };
+    observe(m, v);
+    fence_decide(m, v, p);
+
+    if (v->request.ending)
+        ending_decide(v, p);
+    else if (v->job.state == HA_JOB_RUNNING)
+        job_decide(m, v, p);
+    else if (!identity_decide(v, p))
+        duty_decide(m, v, p);
+
+    trace_add("decide %lld: %zu actions, %s", (long long)v->now_ms, p->count, p->why);
+    ha_check(m, v, p);
+}
+
+void ha_check(const struct ha_memory *m, const struct ha_view *v, const struct ha_plan *p)
+{
+    size_t jobs = 0;
+
+    CHECK(p->wake_ms >= v->now_ms || p->wake_ms == MSEC_NEVER || p->wake_ms >= 0);
+    CHECK(m->started_ms <= v->now_ms);
+    for (size_t i = 0; i < p->count; i++) {
+        const struct ha_action *a = &p->actions[i];
+        jobs += a->kind == HA_DO_START_JOB;
+        if (a->kind != HA_DO_START_JOB)
+            continue;
+        /* Long work is one at a time. */
+        CHECK(v->job.state != HA_JOB_RUNNING);
+        /* Promotion only as the owner, with a fence ahead unless paused. */
+        if (a->job == HA_JOB_PROMOTE) {
+            CHECK(v->lease.owner);
+            CHECK(v->conf.pause || p->fence.kill_ms != MSEC_NEVER);
+        }
+        /* A clone only over nothing, a discard never under a running postmaster. */
+        if (a->job == HA_JOB_CLONE)
+            CHECK(v->pg.data == HA_DATA_EMPTY || v->pg.data == HA_DATA_CLONING);
+        if (a->job == HA_JOB_DISCARD || a->job == HA_JOB_REWIND || a->job == HA_JOB_CLONE)
+            CHECK(v->pg.process == HA_PROC_NONE);
+    }
+    CHECK(jobs <= 1);
+    if (p->serving)
+        CHECK(v->lease.owner || v->conf.pause);
+}

@@ -1,0 +1,60 @@
+/*
+ * ha_decide: from the whole observed state to the next steps. Pure.
+ *
+ * Level-triggered: every cycle decides from the whole view, so that a restart of the agent at any line
+ * is survivable. Memory holds only what makes the next decision better (back-offs, how long something
+ * has lasted, when another node was last known alive); losing it costs time, never safety.
+ */
+#pragma once
+
+#include "core/ha/plan.h"
+#include "core/ha/view.h"
+
+struct ha_memory {
+    /* the leader of others */
+    char leader[HA_NAME_MAX];   /* last owner of the leader key that we saw; "" none */
+    uint64_t leader_beat;       /* of its record */
+    int64_t leader_sign;        /* store revision of its last sign of life */
+    msec leader_alive_ms;       /* when that sign reached us, or our start: its lease may last until +ttl */
+    msec leader_gone_ms;        /* key first seen absent; 0: it is there */
+    bool leader_released;       /* the key was given up, it did not expire */
+    msec rival_ms;              /* since when another owns the key while PostgreSQL here may be a primary; 0: not so */
+
+    /* our PostgreSQL */
+    unsigned int deaths;        /* of view.pg, as last seen */
+    msec crashed_ms;            /* we lead and it is down since; 0: no */
+    int start_failures;
+    msec start_not_before_ms;   /* back-off */
+    uint64_t job_seen;          /* id of the last job whose result was taken in */
+    enum ha_rejoin rejoin;      /* verdict that still holds … */
+    char rejoin_leader[HA_NAME_MAX]; /* … against this leader */
+    int64_t rejoin_leader_revision;
+    int rejoin_failures;
+    msec rejoin_not_before_ms;
+    int clone_failures;
+    msec clone_not_before_ms;
+
+    /* leading */
+    bool pre_promote_ok;        /* for the term below */
+    term pre_promote_term;
+    msec stand_back_until_ms;   /* pre_promote failed, or we gave the key up: let others */
+    bool checkpoint_asked;
+
+    /* planned work */
+    bool restarting;            /* operator's restart: stopped, to be started again */
+    bool restart_was_primary;
+    msec restart_deadline_ms;   /* 0: none */
+    bool reinitializing;
+    msec handover_since_ms;     /* stopped cleanly for a successor since; 0: no */
+    msec silent_ms;             /* a standby that should stream does not since; 0: it does */
+    bool bootstrapping;         /* this agent began a bootstrap and it has not failed */
+    msec started_ms;            /* first decision of this agent */
+};
+
+void ha_memory_init(struct ha_memory *m);
+
+/* Fill *ret_plan from scratch. */
+void ha_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *ret_plan);
+
+/* Invariants of memory and plan; aborts when broken. Scenario runner and simulator call it after every step. */
+void ha_check(const struct ha_memory *m, const struct ha_view *v, const struct ha_plan *p);

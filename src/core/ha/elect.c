@@ -1,0 +1,174 @@
+#include "core/ha/elect.h"
+
+#include "base/check.h"
+#include "base/str.h"
+#include "core/ha/facts.h"
+#include "core/ha/observe.h"
+
+enum {
+    ASK_AGAIN_MS = 1000,  /* a member ahead of us should have taken the key by then; ask the round again */
+    HANDOVER_MS = 10000,  /* how long a chosen successor may take before everybody races again; a promotion takes well under a second, a late probe a few */
+    ROUND_AGE_MS = 1500,  /* answers older than this may hide a member that moved on */
+};
+
+bool elect_can_lead(const struct ha_view *v, const struct member *member, const char **ret_why_not)
+{
+    const struct ha_peer *peer = peer_answer(v, member->name);
+
+    *ret_why_not = NULL;
+    if (member->tags.nofailover || member->tags.failover_priority <= 0)
+        *ret_why_not = "is tagged nofailover";
+    else if (!peer || peer->answer != HA_ANSWER_YES)
+        *ret_why_not = "cannot be reached";
+    else if (!peer->running)
+        *ret_why_not = "does not run";
+    else if (peer->nofailover || peer->failover_priority <= 0)
+        *ret_why_not = "is tagged nofailover";
+    else if (peer->watchdog_failed)
+        *ret_why_not = "has no working watchdog";
+    return !*ret_why_not;
+}
+
+/* A round of answers from after the key vanished, asking for one if there is none. */
+static bool round_is_fresh(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    if (peers_known_since(v, m->leader_gone_ms) && v->now_ms - v->peers.asked_ms <= ROUND_AGE_MS)
+        return true;
+
+    bool under_way = v->peers.asked_ms && !v->peers.complete;
+    if (!under_way || v->peers.asked_ms < m->leader_gone_ms)
+        (void)plan_add(p, HA_DO_ASK_PEERS);
+    plan_why(p, "no leader; asking the members how far they are");
+    plan_wake(p, v->now_ms + ASK_AGAIN_MS);
+    return false;
+}
+
+/* This node by itself, whatever the others are. */
+static bool we_may_lead(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    const struct cluster *c = v->store.cluster;
+    bool named = c->failover.present && str_eq(c->failover.candidate, v->conf.name);
+
+    if (v->conf.tags.nofailover || v->conf.tags.failover_priority <= 0)
+        return !plan_why(p, "no leader; this node is tagged nofailover");
+    if (v->now_ms < m->stand_back_until_ms) {
+        plan_wake(p, m->stand_back_until_ms);
+        return !plan_why(p, "no leader; standing back after giving the key up");
+    }
+    if (v->conf.pause && !named && !pg_is_primary(v))
+        return !plan_why(p, "no leader; paused, nothing is done automatically");
+    if (named)
+        return true;
+
+    int64_t lag = c->status.optime > v->pg.position ? (int64_t)(c->status.optime - v->pg.position) : 0;
+    if (lag > v->conf.maximum_lag_on_failover)
+        return !plan_why(p, "no leader; this node is %lld bytes behind, more than maximum_lag_on_failover",
+                         (long long)lag);
+
+    size_t known = json_array_size(c->history);
+    json_t *newest = known ? json_array_get(json_array_get(c->history, known - 1), 0) : NULL;
+    if (v->conf.check_timeline && newest && v->pg.timeline <= (uint32_t)json_integer_value(newest))
+        return !plan_why(p, "no leader; this node is on timeline %u, the cluster was beyond it", v->pg.timeline);
+
+    msec race_ms = m->leader_gone_ms + v->conf.primary_race_backoff_ms;
+    if (v->conf.primary_race_backoff_ms && v->pg.streaming && v->now_ms < race_ms) {
+        plan_wake(p, race_ms);
+        return !plan_why(p, "no leader; WAL still arrives, waiting out primary_race_backoff");
+    }
+    return true;
+}
+
+/* A planned handover: whose turn is it? True if it is not ours for now. */
+static bool handover_names_another(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    const struct failover_key *key = &v->store.cluster->failover;
+    const char *why_not;
+
+    if (!key->present || key->scheduled_epoch_ms > v->wall_ms)
+        return false;
+    if (v->now_ms - m->leader_gone_ms > HANDOVER_MS)
+        return false; /* it had its time */
+    if (key->candidate && !str_eq(key->candidate, v->conf.name)) {
+        const struct member *candidate = cluster_member(v->store.cluster, key->candidate);
+        if (!candidate || !elect_can_lead(v, candidate, &why_not))
+            return false;
+        plan_wake(p, v->now_ms + ASK_AGAIN_MS);
+        return plan_why(p, "no leader; leaving the key to %s as the operator asked", key->candidate);
+    }
+    /* We are the one that was asked to step down: another one first, if any can. */
+    if (!key->candidate && str_eq(key->leader, v->conf.name)) {
+        for (size_t i = 0; i < v->store.cluster->member_count; i++) {
+            const struct member *other = &v->store.cluster->members[i];
+            if (str_eq(other->name, v->conf.name) || !elect_can_lead(v, other, &why_not))
+                continue;
+            plan_wake(p, v->now_ms + ASK_AGAIN_MS);
+            return plan_why(p, "no leader; leaving the key to %s", other->name);
+        }
+    }
+    return false;
+}
+
+/* Is anybody a better choice, or already primary? */
+static bool another_is_better(const struct ha_view *v, struct ha_plan *p)
+{
+    const struct cluster *c = v->store.cluster;
+    bool named = c->failover.present && str_eq(c->failover.candidate, v->conf.name);
+    const char *why_not;
+
+    for (size_t i = 0; i < v->peers.count; i++) {
+        const struct ha_peer *peer = &v->peers.at[i];
+        const struct member *member = cluster_member(c, peer->name);
+        char text[LSN_TEXT_MAX];
+
+        if (peer->answer != HA_ANSWER_YES || str_eq(peer->name, v->conf.name))
+            continue;
+        if (peer->running && peer->primary)
+            return plan_why(p, "no leader; %s says it still runs as primary", peer->name);
+        if (named || !member || !elect_can_lead(v, member, &why_not))
+            continue;
+        if (c->failover.present && str_eq(c->failover.leader, peer->name))
+            continue; /* it was asked to step down */
+        if (peer->timeline && v->pg.timeline && peer->timeline != v->pg.timeline) {
+            if (peer->timeline > v->pg.timeline)
+                return plan_why(p, "no leader; %s is on timeline %u, we are on %u", peer->name, peer->timeline,
+                                v->pg.timeline);
+            continue;
+        }
+        if (peer->position > v->pg.position)
+            return plan_why(p, "no leader; %s is ahead at %s", peer->name, lsn_text(peer->position, text));
+        if (peer->position == v->pg.position && peer->failover_priority > v->conf.tags.failover_priority)
+            return plan_why(p, "no leader; %s is as far and has a higher failover_priority", peer->name);
+    }
+    return false;
+}
+
+void elect_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    msec free_ms;
+
+    CHECK(v->store.cluster && !v->store.cluster->leader);
+    if (!v->store.known) {
+        (void)plan_why(p, "no leader as far as known; the store does not answer");
+        return;
+    }
+    if (!v->pg.answered || !v->pg.position || !v->pg.timeline) {
+        (void)plan_why(p, "no leader; PostgreSQL here does not answer yet");
+        return;
+    }
+    if (!v->lease.exists || !we_may_lead(m, v, p))
+        return;
+    if (!observe_key_is_free(m, v, &free_ms)) {
+        plan_wake(p, free_ms);
+        (void)plan_why(p, "no leader; the lease of %s may still hold for %lld ms", m->leader,
+                       (long long)(free_ms - v->now_ms));
+        return;
+    }
+    if (!round_is_fresh(m, v, p))
+        return;
+    plan_wake(p, v->now_ms + ASK_AGAIN_MS);
+    if (handover_names_another(m, v, p) || another_is_better(v, p))
+        return;
+
+    (void)plan_add(p, HA_DO_ACQUIRE);
+    (void)plan_why(p, "no leader; we are the best known candidate");
+}

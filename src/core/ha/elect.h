@@ -1,0 +1,18 @@
+/*
+ * The race for an absent leader key.
+ *
+ * Rule (Patroni's, reference §3.2): a node may take the key if no promotable member that can be
+ * reached is ahead of it, none runs as primary, and its own lag behind the last published position is
+ * small enough; whoever creates the key first wins. Our variations: positions are asked afresh, of
+ * every member, after the key was seen absent; timelines are compared before positions; a key that
+ * merely vanished is not taken before the last owner's lease has certainly ended.
+ */
+#pragma once
+
+#include "core/ha/decide.h"
+
+/* The key is absent, we are a running standby or a primary without a key: decide about taking it. */
+void elect_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);
+
+/* May this member become primary as far as its answer and its tags go? Says why not. */
+bool elect_can_lead(const struct ha_view *v, const struct member *member, const char **ret_why_not);

@@ -1,0 +1,81 @@
+#include "core/ha/facts.h"
+
+#include "base/str.h"
+
+enum { PROOF_AGE_MS_MAX = 5000 }; /* destructive work on the word of a leader heard longer ago would rest on memory */
+
+bool pg_may_be_primary(const struct ha_view *v)
+{
+    if (v->pg.process != HA_PROC_RUNNING)
+        return v->pg.process == HA_PROC_ORPHANS || v->pg.process == HA_PROC_UNKNOWN;
+    if (v->pg.answered && v->pg.accepting)
+        return !v->pg.in_recovery;
+    return !v->pg.standby_signal;
+}
+
+bool pg_is_primary(const struct ha_view *v)
+{
+    return v->pg.process == HA_PROC_RUNNING && v->pg.answered && v->pg.accepting && !v->pg.in_recovery;
+}
+
+bool pg_is_standby(const struct ha_view *v)
+{
+    return v->pg.process == HA_PROC_RUNNING && v->pg.answered && v->pg.accepting && v->pg.in_recovery;
+}
+
+bool pg_is_stopped(const struct ha_view *v)
+{
+    return v->pg.process == HA_PROC_NONE;
+}
+
+bool pg_was_primary(const struct ha_view *v)
+{
+    return v->pg.control == HA_CONTROL_SHUT_DOWN || v->pg.control == HA_CONTROL_UNCLEAN_PRIMARY;
+}
+
+bool job_runs(const struct ha_view *v, enum ha_job_kind kind)
+{
+    return v->job.state == HA_JOB_RUNNING && v->job.kind == kind;
+}
+
+const char *leader_name(const struct ha_view *v)
+{
+    return v->store.cluster ? v->store.cluster->leader : NULL;
+}
+
+bool leader_is_other(const struct ha_view *v)
+{
+    return leader_name(v) && !str_eq(leader_name(v), v->conf.name);
+}
+
+const struct ha_peer *peer_answer(const struct ha_view *v, const char *name)
+{
+    for (size_t i = 0; i < v->peers.count; i++)
+        if (str_eq(v->peers.at[i].name, name))
+            return &v->peers.at[i];
+    return NULL;
+}
+
+bool peers_known_since(const struct ha_view *v, msec since_ms)
+{
+    return v->peers.asked_ms && v->peers.asked_ms >= since_ms && v->peers.complete;
+}
+
+bool leader_is_proved(const struct ha_view *v)
+{
+    const struct ha_peer *leader = leader_name(v) ? peer_answer(v, leader_name(v)) : NULL;
+
+    return leader && leader->answer == HA_ANSWER_YES && leader->running && leader->primary &&
+           v->now_ms - v->peers.asked_ms <= PROOF_AGE_MS_MAX;
+}
+
+bool handover_is_asked(const struct ha_view *v)
+{
+    const struct failover_key *key = v->store.cluster ? &v->store.cluster->failover : NULL;
+
+    if (!key || !key->present)
+        return false;
+    if (key->leader && !str_eq(key->leader, v->conf.name))
+        return false;
+    return !str_eq(key->candidate, v->conf.name);
+}

@@ -1,0 +1,34 @@
+/*
+ * Questions about a view that several duties ask. Each reads as a sentence.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "core/ha/view.h"
+
+/* A postmaster runs and may be out of recovery: seen so, or nothing proves the contrary. */
+bool pg_may_be_primary(const struct ha_view *v);
+/* A postmaster answered and is out of recovery. */
+bool pg_is_primary(const struct ha_view *v);
+/* A postmaster answered and is in recovery. */
+bool pg_is_standby(const struct ha_view *v);
+/* No process of the data directory is left. */
+bool pg_is_stopped(const struct ha_view *v);
+/* The data directory was last used by a primary: it may hold WAL that nobody else has. */
+bool pg_was_primary(const struct ha_view *v);
+
+bool job_runs(const struct ha_view *v, enum ha_job_kind kind);
+
+/* The leader key's owner; NULL: no key, or the cluster was never read. */
+const char *leader_name(const struct ha_view *v);
+bool leader_is_other(const struct ha_view *v);
+/* The answer of `name` in the newest round; NULL: not asked. */
+const struct ha_peer *peer_answer(const struct ha_view *v, const char *name);
+/* A round of answers that began at or after since_ms and is complete. */
+bool peers_known_since(const struct ha_view *v, msec since_ms);
+/* The leader itself said, in a round not older than a few seconds, that it runs as primary. */
+bool leader_is_proved(const struct ha_view *v);
+
+/* The failover key asks this node, the leader, to hand over (its time may be in the future). */
+bool handover_is_asked(const struct ha_view *v);

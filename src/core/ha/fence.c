@@ -1,0 +1,116 @@
+#include "core/ha/fence.h"
+
+#include "base/check.h"
+#include "core/ha/facts.h"
+
+enum {
+    RENEW_RETRY_MS = 1000,      /* a refused or lost renewal is tried again so soon; a store that is away hears one request a second */
+    FAILSAFE_RETRY_MS = 2000,   /* pause between rounds of POST /failsafe */
+    LOST_KILL_MS = 3000,        /* another node owns the key: everything here is gone by then at the latest */
+};
+
+/* Shares of the ttl, in thousandths. */
+enum { STOP_AT = 780, QUIT_AT = 880, KILL_AT = 950 };
+
+static msec share(msec ttl_ms, int thousandths)
+{
+    return ttl_ms * thousandths / 1000;
+}
+
+msec fence_deadline(const struct ha_memory *m, const struct ha_view *v)
+{
+    msec deadline_ms = 0;
+
+    /* While the key is gone but our lease is not, others wait for it all the same. */
+    if (v->lease.owner || (v->lease.was_owner && !leader_is_other(v)))
+        deadline_ms = v->lease.deadline_ms;
+    if (v->lease.failsafe_ms)
+        deadline_ms = msec_max(deadline_ms, v->lease.failsafe_ms + v->conf.ttl_ms);
+    if (deadline_ms || leader_is_other(v))
+        return deadline_ms;
+    /* Never renewed: a running PostgreSQL that we took over, from an older agent or from somebody else. */
+    if (v->lease.inherited_kill_ms)
+        return v->lease.inherited_kill_ms;
+    return m->started_ms + v->conf.retry_timeout_ms;
+}
+
+static msec stop_at(const struct ha_memory *m, const struct ha_view *v)
+{
+    return fence_deadline(m, v) - (v->conf.ttl_ms - share(v->conf.ttl_ms, STOP_AT));
+}
+
+bool fence_may_serve(const struct ha_memory *m, const struct ha_view *v)
+{
+    if (!v->lease.owner)
+        return false;
+    return v->now_ms < stop_at(m, v);
+}
+
+static void fence_set(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    msec ttl_ms = v->conf.ttl_ms;
+    msec deadline_ms = fence_deadline(m, v);
+
+    p->fence = (struct ha_fence){ v->lease.term, MSEC_NEVER, MSEC_NEVER, MSEC_NEVER };
+    if (v->conf.pause)
+        return;
+    /* A standby needs no fence, unless it is about to stop being one. */
+    if (!pg_may_be_primary(v) && !v->lease.owner)
+        return;
+
+    if (leader_is_other(v)) {
+        /* We stop now, by plan; this is for the case that we cannot. */
+        CHECK(m->rival_ms);
+        p->fence.stop_ms = m->rival_ms;
+        p->fence.quit_ms = m->rival_ms + LOST_KILL_MS / 2;
+        p->fence.kill_ms = m->rival_ms + LOST_KILL_MS;
+        return;
+    }
+    p->fence.stop_ms = deadline_ms - (ttl_ms - share(ttl_ms, STOP_AT));
+    p->fence.quit_ms = deadline_ms - (ttl_ms - share(ttl_ms, QUIT_AT));
+    p->fence.kill_ms = deadline_ms - (ttl_ms - share(ttl_ms, KILL_AT));
+    CHECK(p->fence.stop_ms <= p->fence.quit_ms);
+    CHECK(p->fence.kill_ms <= deadline_ms);
+}
+
+/* The store is away: ask every member whether we may stay (Patroni's failsafe_mode). */
+static void failsafe_decide(const struct ha_view *v, struct ha_plan *p)
+{
+    if (!v->conf.failsafe_mode || v->store.known || !v->lease.owner || !pg_is_primary(v))
+        return;
+
+    p->failsafe_active = v->lease.failsafe_ms && v->now_ms - v->lease.failsafe_ms < v->conf.ttl_ms;
+    if (v->lease.failsafe_asking)
+        return;
+
+    msec due_ms = v->lease.failsafe_tried_ms ? v->lease.failsafe_tried_ms + FAILSAFE_RETRY_MS : v->now_ms;
+    if (v->now_ms >= due_ms) {
+        (void)plan_add(p, HA_DO_ASK_FAILSAFE);
+        due_ms = v->now_ms + FAILSAFE_RETRY_MS;
+    }
+    plan_wake(p, due_ms);
+}
+
+/* Keep the lease alive: by the loop while all is well, every second when it is not. */
+static void renew_decide(const struct ha_view *v, struct ha_plan *p)
+{
+    if (v->lease.renewing)
+        return;
+
+    bool well = v->lease.exists && v->store.known && v->lease.renewed_ms >= v->lease.tried_ms;
+    msec due_ms = v->lease.tried_ms + (well ? v->conf.loop_wait_ms : RENEW_RETRY_MS);
+    if (!v->lease.tried_ms || v->now_ms >= due_ms) {
+        (void)plan_add(p, HA_DO_RENEW);
+        due_ms = v->now_ms + RENEW_RETRY_MS;
+    }
+    plan_wake(p, due_ms);
+}
+
+void fence_decide(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    fence_set(m, v, p);
+    renew_decide(v, p);
+    failsafe_decide(v, p);
+    if (p->fence.stop_ms != MSEC_NEVER)
+        plan_wake(p, msec_max(p->fence.stop_ms, v->now_ms + RENEW_RETRY_MS / 10));
+}

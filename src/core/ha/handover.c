@@ -1,0 +1,125 @@
+#include "core/ha/handover.h"
+
+#include "base/str.h"
+#include "core/ha/elect.h"
+#include "core/ha/facts.h"
+
+enum {
+    STOP_BUDGET_MS = 60000,  /* a stop that takes longer (stuck backend, archiver) is ended by force: clients wait meanwhile */
+    CATCH_UP_MS = 2000,      /* walsenders ship the shutdown record before they end; longer means the successor is gone */
+    ASK_EVERY_MS = 50,       /* while clients wait for the successor */
+    ROUND_AGE_MS = 1500,
+    STALE_MS_MIN = 10000,    /* a scheduled switchover whose time passed that long ago (leader was down) is dropped, as Patroni does */
+};
+
+bool handover_has_successor(const struct ha_view *v, const char *candidate, const char **ret_why_not)
+{
+    const struct cluster *c = v->store.cluster;
+
+    *ret_why_not = "there is no other member";
+    for (size_t i = 0; i < c->member_count; i++) {
+        const struct member *member = &c->members[i];
+        if (str_eq(member->name, v->conf.name) || (candidate && !str_eq(candidate, member->name)))
+            continue;
+        if (!elect_can_lead(v, member, ret_why_not))
+            continue;
+
+        const struct ha_peer *peer = peer_answer(v, member->name);
+        if (peer->timeline && v->pg.timeline && peer->timeline != v->pg.timeline) {
+            *ret_why_not = "is on another timeline";
+            continue;
+        }
+        if (v->pg.position > peer->position &&
+            (int64_t)(v->pg.position - peer->position) > v->conf.maximum_lag_on_failover) {
+            *ret_why_not = "is too far behind";
+            continue;
+        }
+        *ret_why_not = NULL;
+        return true;
+    }
+    return false;
+}
+
+static bool refuse(struct ha_plan *p, const char *who, const char *why_not)
+{
+    (void)plan_add(p, HA_DO_CLEAR_FAILOVER);
+    return plan_why(p, "switchover is not possible: %s %s", who, why_not);
+}
+
+bool handover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    const struct failover_key *key = &v->store.cluster->failover;
+    const char *why_not;
+
+    if (!handover_is_asked(v)) {
+        (void)plan_add(p, HA_DO_CLEAR_FAILOVER);
+        return plan_why(p, "the failover key asked for what is so already");
+    }
+    if (key->scheduled_epoch_ms > v->wall_ms) {
+        plan_wake(p, v->now_ms + (key->scheduled_epoch_ms - v->wall_ms));
+        return false;
+    }
+    msec stale_ms = msec_max(v->conf.loop_wait_ms, STALE_MS_MIN);
+    if (key->scheduled_epoch_ms && v->wall_ms - key->scheduled_epoch_ms > stale_ms)
+        return refuse(p, "its time", "has passed");
+    if (v->conf.pause && !key->candidate)
+        return refuse(p, "paused:", "name a candidate");
+
+    if (!v->peers.complete && v->peers.asked_ms)
+        return plan_why(p, "switchover: waiting for the members' answers");
+    if (!v->peers.asked_ms || v->now_ms - v->peers.asked_ms > ROUND_AGE_MS) {
+        (void)plan_add(p, HA_DO_ASK_PEERS);
+        return plan_why(p, "switchover: asking the members");
+    }
+    if (!handover_has_successor(v, key->candidate, &why_not))
+        return refuse(p, key->candidate ? key->candidate : "no member qualifies; the last one asked", why_not);
+
+    struct ha_action *stop = plan_job(p, HA_JOB_STOP, key->candidate);
+    stop->stop = HA_STOP_FAST;
+    stop->checkpoint_first = true;
+    stop->budget_ms = v->conf.primary_stop_timeout_ms ? v->conf.primary_stop_timeout_ms : STOP_BUDGET_MS;
+    m->handover_since_ms = 0;
+    return plan_why(p, "switchover: stopping for %s", key->candidate ? key->candidate : "the best member");
+}
+
+/* Some eligible member holds everything up to our shutdown checkpoint. */
+static bool successor_has_all(const struct ha_view *v)
+{
+    const char *candidate = v->store.cluster->failover.candidate;
+
+    for (size_t i = 0; i < v->peers.count; i++) {
+        const struct ha_peer *peer = &v->peers.at[i];
+        const char *why_not;
+        const struct member *member = cluster_member(v->store.cluster, peer->name);
+
+        if (candidate && !str_eq(candidate, peer->name))
+            continue;
+        if (member && elect_can_lead(v, member, &why_not) && peer->position > v->pg.control_position)
+            return true;
+    }
+    return false;
+}
+
+bool handover_finish(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    if (!handover_is_asked(v) || v->store.cluster->failover.scheduled_epoch_ms > v->wall_ms)
+        return false;
+    if (v->pg.control != HA_CONTROL_SHUT_DOWN)
+        return false; /* it fell over on the way: a crash like any other */
+
+    if (!m->handover_since_ms)
+        m->handover_since_ms = v->now_ms;
+    if (peers_known_since(v, m->handover_since_ms) && successor_has_all(v)) {
+        (void)plan_add(p, HA_DO_RELEASE);
+        return plan_why(p, "switchover: the successor has everything, letting go of the leader key");
+    }
+    if (v->now_ms - m->handover_since_ms >= CATCH_UP_MS) {
+        (void)plan_add(p, HA_DO_RELEASE);
+        return plan_why(p, "switchover: the successor did not confirm the shutdown record in time; the best member decides");
+    }
+    bool again = v->peers.complete && v->now_ms - v->peers.asked_ms >= ASK_EVERY_MS;
+    if (again || v->peers.asked_ms < m->handover_since_ms)
+        (void)plan_add(p, HA_DO_ASK_PEERS);
+    plan_wake(p, v->now_ms + ASK_EVERY_MS);
+    return plan_why(p, "switchover: stopped, waiting until the successor has the shutdown record");
+}

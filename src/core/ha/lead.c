@@ -1,0 +1,194 @@
+#include "core/ha/lead.h"
+
+#include "base/check.h"
+#include "base/str.h"
+#include "core/ha/facts.h"
+#include "core/ha/fence.h"
+#include "core/ha/handover.h"
+
+enum {
+    ROUND_AGE_MS = 1500,
+    ASK_AGAIN_MS = 1000,
+    RESTART_STOP_MS = 60000, /* operator's restart: a stop that takes longer is ended by force */
+};
+
+/*
+ * PostgreSQL here is down and has had its time: give the key up if anybody can take it.
+ * False: nobody can (yet), we go on trying ourselves.
+ */
+static bool give_up_for_another(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    const char *why_not;
+
+    if (!peers_known_since(v, m->crashed_ms) || v->now_ms - v->peers.asked_ms > ROUND_AGE_MS) {
+        if (v->peers.complete || !v->peers.asked_ms || v->peers.asked_ms < m->crashed_ms)
+            (void)plan_add(p, HA_DO_ASK_PEERS);
+        plan_wake(p, v->now_ms + ASK_AGAIN_MS);
+        return plan_why(p, "PostgreSQL is down; asking whether another member can lead");
+    }
+    if (!handover_has_successor(v, NULL, &why_not))
+        return false;
+
+    (void)plan_add(p, HA_DO_RELEASE);
+    m->stand_back_until_ms = v->now_ms + v->conf.loop_wait_ms;
+    return plan_why(p, "PostgreSQL is down and another member can lead: letting go of the leader key");
+}
+
+static void start_primary(struct ha_plan *p, const struct ha_view *v, const char *why)
+{
+    struct ha_action *start = plan_job(p, HA_JOB_START, NULL);
+
+    start->start = HA_START_PRIMARY;
+    start->term = v->lease.term;
+    (void)plan_why(p, "%s", why);
+}
+
+/* No postmaster runs. */
+static void lead_stopped(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    if (v->pg.data != HA_DATA_VALID) {
+        (void)plan_add(p, HA_DO_RELEASE);
+        (void)plan_why(p, "the data directory is gone or unusable: letting go of the leader key");
+        return;
+    }
+    if (v->conf.pause && !m->restarting) {
+        (void)plan_add(p, HA_DO_RELEASE);
+        (void)plan_why(p, "paused and PostgreSQL is not running: letting go of the leader key");
+        return;
+    }
+    if (m->restarting) {
+        start_primary(p, v, "restarting as the operator asked");
+        return;
+    }
+    if (handover_finish(m, v, p))
+        return;
+    if (v->now_ms - m->crashed_ms >= v->conf.primary_start_timeout_ms && give_up_for_another(m, v, p))
+        return;
+    if (v->now_ms < m->start_not_before_ms) {
+        plan_wake(p, m->start_not_before_ms);
+        (void)plan_why(p, "PostgreSQL did not start; the next attempt follows a back-off");
+        return;
+    }
+    start_primary(p, v, "PostgreSQL is down: starting it in place");
+}
+
+/* A postmaster runs but takes no connections yet (crash recovery). */
+static void lead_starting(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    (void)plan_why(p, "waiting for PostgreSQL to accept connections");
+    plan_wake(p, v->now_ms + ASK_AGAIN_MS);
+    if (!m->crashed_ms || v->conf.pause)
+        return;
+    if (v->now_ms - m->crashed_ms < v->conf.primary_start_timeout_ms)
+        return;
+
+    const char *why_not;
+    if (!peers_known_since(v, m->crashed_ms) || !handover_has_successor(v, NULL, &why_not)) {
+        if (v->peers.complete || !v->peers.asked_ms)
+            (void)plan_add(p, HA_DO_ASK_PEERS);
+        return;
+    }
+    struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
+    stop->stop = HA_STOP_IMMEDIATE;
+    stop->budget_ms = ASK_AGAIN_MS;
+    (void)plan_why(p, "starting took longer than primary_start_timeout and another member can lead");
+}
+
+static void promote_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    if (v->job.kind == HA_JOB_PROMOTE && v->job.state == HA_JOB_FAILED && v->job.since_ms + ASK_AGAIN_MS > v->now_ms) {
+        (void)plan_add(p, HA_DO_RELEASE);
+        m->stand_back_until_ms = v->now_ms + v->conf.ttl_ms;
+        (void)plan_why(p, "promotion failed: letting go of the leader key");
+        return;
+    }
+    if (v->conf.pre_promote && m->pre_promote_term != v->lease.term) {
+        (void)plan_job(p, HA_JOB_PRE_PROMOTE, NULL);
+        (void)plan_why(p, "running pre_promote before the promotion");
+        return;
+    }
+    if (v->conf.pre_promote && !m->pre_promote_ok) {
+        (void)plan_add(p, HA_DO_RELEASE);
+        m->stand_back_until_ms = v->now_ms + v->conf.ttl_ms;
+        (void)plan_why(p, "pre_promote failed: letting go of the leader key");
+        return;
+    }
+
+    struct ha_action *promote = plan_job(p, HA_JOB_PROMOTE, NULL);
+    promote->term = v->lease.term;
+    (void)plan_why(p, "promoting under term %llu", (unsigned long long)v->lease.term);
+}
+
+static bool restart_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    if (!v->request.restart || m->restarting)
+        return false;
+
+    m->restarting = true;
+    m->restart_was_primary = true;
+    struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
+    stop->stop = HA_STOP_FAST;
+    stop->checkpoint_first = true;
+    stop->budget_ms = v->request.restart_timeout_ms ? v->request.restart_timeout_ms : RESTART_STOP_MS;
+    return plan_why(p, "restarting as the operator asked");
+}
+
+/* PostgreSQL runs as primary and we may serve. */
+static void lead_primary(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    const struct cluster *c = v->store.cluster;
+
+    p->serving = true;
+    (void)plan_why(p, "the leader with the lock");
+    if (m->restarting) {
+        struct ha_action *answer = plan_add(p, HA_DO_ANSWER);
+        answer->answer_to = HA_ANSWER_RESTART;
+        answer->ok = true;
+        m->restarting = false;
+    }
+    if (!v->store.known)
+        return;
+    if (str_empty(c->initialize) && v->pg.system_id)
+        plan_add(p, HA_DO_WRITE_INITIALIZE)->term = v->lease.term;
+    if (!v->pg.checkpointed && !m->checkpoint_asked) {
+        (void)plan_add(p, HA_DO_CHECKPOINT);
+        m->checkpoint_asked = true;
+    }
+    if (c->failover.present && handover_decide(m, v, p))
+        return;
+    if (v->request.reinit) {
+        struct ha_action *answer = plan_add(p, HA_DO_ANSWER);
+        answer->answer_to = HA_ANSWER_REINIT;
+        (void)plan_why(p, "the leader is not reinitialized");
+    }
+    (void)restart_decide(m, v, p);
+}
+
+void lead_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    CHECK(v->lease.owner);
+
+    switch (v->pg.process) {
+    case HA_PROC_UNKNOWN:
+        (void)plan_why(p, "waiting to learn what runs here");
+        return;
+    case HA_PROC_ORPHANS:
+        (void)plan_add(p, HA_DO_KILL_ORPHANS);
+        (void)plan_why(p, "the postmaster died; ending the processes it left");
+        return;
+    case HA_PROC_NONE:
+        lead_stopped(m, v, p);
+        return;
+    case HA_PROC_RUNNING:
+        break;
+    }
+    if (!v->pg.answered || !v->pg.accepting) {
+        /* A primary that answered before and is slow now is still the primary. */
+        p->serving = !m->crashed_ms && !v->pg.standby_signal;
+        lead_starting(m, v, p);
+    } else if (v->pg.in_recovery) {
+        promote_decide(m, v, p);
+    } else {
+        lead_primary(m, v, p);
+    }
+}

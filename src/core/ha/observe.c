@@ -1,0 +1,207 @@
+#include "core/ha/observe.h"
+
+#include "base/check.h"
+#include "base/str.h"
+#include "core/ha/facts.h"
+
+enum {
+    BACKOFF_MS_MIN = 1000,   /* after the first failure of a start, rewind or clone */
+    BACKOFF_MS_MAX = 300000, /* an operator who looks after five minutes sees a fresh attempt and its message */
+};
+
+static msec backoff_ms(int failures)
+{
+    msec wait_ms = BACKOFF_MS_MIN;
+
+    for (int i = 1; i < failures && wait_ms < BACKOFF_MS_MAX; i++)
+        wait_ms *= 2;
+    return msec_min(wait_ms, BACKOFF_MS_MAX);
+}
+
+/* The newest store revision that the leader itself must have caused. */
+static int64_t newest_sign(const struct cluster *c)
+{
+    int64_t sign = c->leader_revision;
+    const struct member *member = cluster_leader_member(c);
+
+    if (member && member->mod_revision > sign)
+        sign = member->mod_revision;
+    if (c->status.mod_revision > sign)
+        sign = c->status.mod_revision;
+    if (c->record.present && str_eq(c->record.leader, c->leader) && c->record.mod_revision > sign)
+        sign = c->record.mod_revision;
+    return sign;
+}
+
+static void leader_present(struct ha_memory *m, const struct ha_view *v)
+{
+    const struct cluster *c = v->store.cluster;
+    int64_t sign = newest_sign(c);
+
+    if (!str_eq(m->leader, c->leader)) {
+        str_copy(m->leader, sizeof(m->leader), c->leader);
+        m->leader_sign = 0;
+        m->rejoin = HA_REJOIN_UNKNOWN;
+        m->rejoin_failures = 0;
+        m->rejoin_not_before_ms = 0;
+    }
+    if (sign != m->leader_sign) {
+        m->leader_sign = sign;
+        m->leader_alive_ms = msec_max(v->store.read_ms, m->started_ms);
+    }
+    m->leader_gone_ms = 0;
+    m->leader_released = false;
+}
+
+static void leader_absent(struct ha_memory *m, const struct ha_view *v)
+{
+    const struct cluster *c = v->store.cluster;
+
+    if (!m->leader_gone_ms)
+        m->leader_gone_ms = v->now_ms;
+    if (!m->leader[0] && c->record.present) {
+        str_copy(m->leader, sizeof(m->leader), c->record.leader);
+        m->leader_alive_ms = m->started_ms; /* it may have renewed until the moment we came */
+    }
+
+    /* Patroni deletes the key and keeps its member key, which hangs on the same lease. */
+    const struct member *last = m->leader[0] ? cluster_member(c, m->leader) : NULL;
+    bool kept_lease = last && last->lease;
+    bool recorded = c->record.present && c->record.released && str_eq(c->record.leader, m->leader);
+    m->leader_released = recorded || kept_lease || str_eq(m->leader, v->conf.name);
+}
+
+bool observe_key_is_free(const struct ha_memory *m, const struct ha_view *v, msec *ret_when_ms)
+{
+    *ret_when_ms = v->now_ms;
+    if (!m->leader[0] || m->leader_released)
+        return true;
+
+    *ret_when_ms = m->leader_alive_ms + v->conf.ttl_ms;
+    return v->now_ms >= *ret_when_ms;
+}
+
+static void start_ended(struct ha_memory *m, const struct ha_view *v)
+{
+    if (v->job.state == HA_JOB_OK) {
+        m->start_failures = 0;
+        m->start_not_before_ms = 0;
+        return;
+    }
+    m->start_failures++;
+    m->start_not_before_ms = v->now_ms + backoff_ms(m->start_failures);
+}
+
+static void rejoin_ended(struct ha_memory *m, const struct ha_view *v)
+{
+    bool ok = v->job.state == HA_JOB_OK;
+
+    if (v->job.kind == HA_JOB_CHECK_REJOIN && ok) {
+        m->rejoin = v->job.verdict;
+        str_copy(m->rejoin_leader, sizeof(m->rejoin_leader), m->leader);
+        return;
+    }
+    if (ok) { /* rewound: nothing of the old history is left */
+        m->rejoin = HA_REJOIN_FOLLOW;
+        str_copy(m->rejoin_leader, sizeof(m->rejoin_leader), m->leader);
+        m->rejoin_failures = 0;
+        return;
+    }
+    m->rejoin_failures++;
+    m->rejoin_not_before_ms = v->now_ms + backoff_ms(m->rejoin_failures);
+}
+
+static void clone_ended(struct ha_memory *m, const struct ha_view *v)
+{
+    m->clone_failures = v->job.state == HA_JOB_OK ? 0 : m->clone_failures + 1;
+    m->clone_not_before_ms = m->clone_failures ? v->now_ms + backoff_ms(m->clone_failures) : 0;
+    if (v->job.state == HA_JOB_OK) {
+        m->reinitializing = false;
+        m->rejoin = HA_REJOIN_FOLLOW;
+        str_copy(m->rejoin_leader, sizeof(m->rejoin_leader), m->leader);
+    }
+}
+
+static void bootstrap_ended(struct ha_memory *m, const struct ha_view *v)
+{
+    if (v->job.state == HA_JOB_OK)
+        return;
+    m->bootstrapping = false;
+    m->clone_failures++;
+    m->clone_not_before_ms = v->now_ms + backoff_ms(m->clone_failures + 3);
+}
+
+/* Take in the result of a job once. */
+static void job_ended(struct ha_memory *m, const struct ha_view *v)
+{
+    if (v->job.state == HA_JOB_IDLE || v->job.state == HA_JOB_RUNNING || v->job.id == m->job_seen)
+        return;
+    m->job_seen = v->job.id;
+
+    switch (v->job.kind) {
+    case HA_JOB_START:
+        start_ended(m, v);
+        break;
+    case HA_JOB_CHECK_REJOIN:
+    case HA_JOB_REWIND:
+        rejoin_ended(m, v);
+        break;
+    case HA_JOB_CLONE:
+        clone_ended(m, v);
+        break;
+    case HA_JOB_BOOTSTRAP:
+    case HA_JOB_POST_BOOTSTRAP:
+        bootstrap_ended(m, v);
+        break;
+    case HA_JOB_PRE_PROMOTE:
+        m->pre_promote_ok = v->job.state == HA_JOB_OK;
+        m->pre_promote_term = v->lease.term;
+        if (!m->pre_promote_ok)
+            m->stand_back_until_ms = v->now_ms + v->conf.ttl_ms;
+        break;
+    case HA_JOB_DISCARD:
+        m->rejoin = HA_REJOIN_UNKNOWN;
+        break;
+    case HA_JOB_NONE:
+    case HA_JOB_STOP:
+    case HA_JOB_PROMOTE:
+        break;
+    }
+}
+
+static void postgres_seen(struct ha_memory *m, const struct ha_view *v)
+{
+    if (v->pg.deaths != m->deaths) {
+        m->deaths = v->pg.deaths;
+        m->checkpoint_asked = false;
+        m->rejoin = HA_REJOIN_UNKNOWN;
+    }
+    if (v->lease.owner && !pg_is_primary(v) && v->pg.process != HA_PROC_RUNNING) {
+        if (!m->crashed_ms)
+            m->crashed_ms = v->now_ms;
+    } else if (pg_is_primary(v) || !v->lease.owner) {
+        m->crashed_ms = 0;
+    }
+    if (leader_is_other(v) && pg_may_be_primary(v)) {
+        if (!m->rival_ms)
+            m->rival_ms = v->now_ms;
+    } else {
+        m->rival_ms = 0;
+    }
+}
+
+void observe(struct ha_memory *m, const struct ha_view *v)
+{
+    if (!m->started_ms)
+        m->started_ms = v->now_ms;
+    CHECK(v->now_ms >= m->started_ms);
+
+    if (v->store.cluster) {
+        if (v->store.cluster->leader)
+            leader_present(m, v);
+        else
+            leader_absent(m, v);
+    }
+    postgres_seen(m, v);
+    job_ended(m, v);
+}

@@ -1,0 +1,63 @@
+#include "core/ha/plan.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/check.h"
+#include "base/str.h"
+
+const char *ha_action_text(enum ha_action_kind kind)
+{
+    static const char *const texts[] = {
+#define X(id, text, fenced) [HA_DO_##id] = text,
+        HA_ACTIONS(X)
+#undef X
+    };
+
+    CHECK((size_t)kind < ARRAY_LEN(texts));
+    return texts[kind];
+}
+
+const char *ha_job_text(enum ha_job_kind kind)
+{
+    static const char *const texts[] = {
+#define X(id, text) [HA_JOB_##id] = text,
+        HA_JOBS(X)
+#undef X
+    };
+
+    CHECK((size_t)kind < ARRAY_LEN(texts));
+    return texts[kind];
+}
+
+struct ha_action *plan_add(struct ha_plan *p, enum ha_action_kind kind)
+{
+    CHECK(p->count < HA_ACTIONS_MAX);
+    struct ha_action *a = &p->actions[p->count++];
+    *a = (struct ha_action){ .kind = kind };
+    return a;
+}
+
+struct ha_action *plan_job(struct ha_plan *p, enum ha_job_kind job, const char *subject)
+{
+    struct ha_action *a = plan_add(p, HA_DO_START_JOB);
+
+    a->job = job;
+    str_copy(a->subject, sizeof(a->subject), subject ? subject : "");
+    return a;
+}
+
+bool plan_why(struct ha_plan *p, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    (void)vsnprintf(p->why, sizeof(p->why), fmt, args); /* a cut reason is still the reason */
+    va_end(args);
+    return true;
+}
+
+void plan_wake(struct ha_plan *p, msec at_ms)
+{
+    p->wake_ms = msec_min(p->wake_ms, at_ms);
+}

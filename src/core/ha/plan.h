@@ -1,0 +1,91 @@
+/*
+ * The plan: what to do now, in this order, and why.
+ *
+ * Actions are data; the shell executes them one by one and stops at the first that fails. An action
+ * that could harm under a lost lease carries `term` and is refused by the shell when the lease clock
+ * says otherwise at that moment. The fence is not an action: the shell arms the guard with
+ * plan->fence before it executes anything.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/auto.h"
+#include "base/time.h"
+#include "core/ha/view.h"
+
+enum { HA_ACTIONS_MAX = 8, HA_WHY_MAX = 256, HA_NAME_MAX = 128 };
+
+/*   id              text                 carries the lease's term */
+#define HA_ACTIONS(X)                                                                          \
+    X(RENEW,          "renew",           false) /* keepalive; status and record with it */     \
+    X(ACQUIRE,        "acquire",         false) /* leader key if absent, record with term+1 */ \
+    X(RELEASE,        "release",         false) /* delete our leader key, record released */   \
+    X(CLAIM_BOOTSTRAP, "claim-bootstrap", false) /* initialize = "" if absent */               \
+    X(WRITE_INITIALIZE, "write-initialize", true) /* initialize = system id; config if absent */ \
+    X(DROP_INITIALIZE, "drop-initialize", false) /* our bootstrap failed */                    \
+    X(CLEAR_FAILOVER, "clear-failover",  false)                                                \
+    X(ASK_PEERS,      "ask-peers",       false)                                                \
+    X(ASK_FAILSAFE,   "ask-failsafe",    false)                                                \
+    X(START_JOB,      "job",             false) /* ->job, ->subject, ->start, ->stop */        \
+    X(CANCEL_JOB,     "cancel-job",      false)                                                \
+    X(FOLLOW,         "follow",          false) /* rewrite primary_conninfo, reload */         \
+    X(CHECKPOINT,     "checkpoint",      false)                                                \
+    X(KILL_ORPHANS,   "kill-orphans",    false)                                                \
+    X(ANSWER,         "answer",          false) /* the operator's request: ->ok, ->why */      \
+    X(LEAVE,          "leave",           false) /* pause and SIGTERM: PostgreSQL stays */      \
+    X(EXIT,           "exit",            false)
+
+enum ha_action_kind {
+#define X(id, text, fenced) HA_DO_##id,
+    HA_ACTIONS(X)
+#undef X
+};
+
+/* How START starts and STOP stops. */
+enum ha_start { HA_START_PRIMARY, HA_START_STANDBY };
+enum ha_stop { HA_STOP_FAST, HA_STOP_IMMEDIATE, HA_STOP_KILL };
+enum ha_answer_to { HA_ANSWER_RESTART, HA_ANSWER_REINIT };
+
+struct ha_action {
+    enum ha_action_kind kind;
+    enum ha_job_kind job;
+    enum ha_start start;
+    enum ha_stop stop;
+    msec budget_ms;            /* STOP: until everything is killed; 0: no limit of its own */
+    bool checkpoint_first;     /* STOP: while clients still work */
+    bool remove;               /* DISCARD: delete instead of moving aside (configuration says so) */
+    term term;
+    enum ha_answer_to answer_to;
+    bool ok;
+    char subject[HA_NAME_MAX]; /* member; "" none */
+};
+
+/* Deadlines for the guard; MSEC_NEVER each: no fence. */
+struct ha_fence {
+    term term;
+    msec stop_ms, quit_ms, kill_ms;
+};
+
+struct ha_plan {
+    struct ha_action actions[HA_ACTIONS_MAX];
+    size_t count;
+    struct ha_fence fence;
+    msec wake_ms;              /* decide again then at the latest, whatever happens */
+    char why[HA_WHY_MAX];      /* for the operator: what this node is doing, in one line */
+    bool failsafe_active;
+    bool serving;              /* this node may act as primary: role and REST say so */
+};
+
+const char *ha_action_text(enum ha_action_kind kind);
+
+/* Appends; every one returns a pointer that is valid until the plan is reset. */
+struct ha_action *plan_add(struct ha_plan *p, enum ha_action_kind kind);
+struct ha_action *plan_job(struct ha_plan *p, enum ha_job_kind job, const char *subject);
+
+/* Says why; the last one stands. Returns true so that a gate is one line. */
+bool plan_why(struct ha_plan *p, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* Wake no later than at_ms. */
+void plan_wake(struct ha_plan *p, msec at_ms);

@@ -1,0 +1,358 @@
+#include "core/ha/rejoin.h"
+
+#include "base/check.h"
+#include "base/str.h"
+#include "core/ha/facts.h"
+
+enum {
+    ASK_AGAIN_MS = 1000,
+    DEMOTE_BUDGET_MS = 2000, /* somebody else owns the key: a soft stop gets that long before everything is killed */
+    SILENT_MS = 10000,       /* a standby that does not stream although the leader runs is compared with it after that; shorter than an operator's patience, longer than a leader's restart */
+    RESTART_STOP_MS = 60000,
+};
+
+const char *rejoin_upstream(const struct ha_view *v)
+{
+    const struct cluster *c = v->store.cluster;
+    const char *wanted = v->conf.tags.replicatefrom;
+
+    if (!c)
+        return NULL;
+    if (!str_empty(wanted) && !str_eq(wanted, v->conf.name) && !str_eq(wanted, c->leader)) {
+        const struct member *from = cluster_member(c, wanted);
+        /* Two that name each other would form a ring without a source. */
+        if (from && from->conn_url && str_eq(from->state, "running") &&
+            !str_eq(from->tags.replicatefrom, v->conf.name))
+            return from->name;
+    }
+    const struct member *leader = cluster_leader_member(c);
+    return leader && leader->conn_url && !str_eq(leader->name, v->conf.name) ? leader->name : NULL;
+}
+
+/* The running replica that clones are taken from, if one is tagged so; else the leader. */
+static const char *clone_source(const struct ha_view *v)
+{
+    const struct cluster *c = v->store.cluster;
+
+    if (!v->request.reinit_from_leader)
+        for (size_t i = 0; i < c->member_count; i++) {
+            const struct member *from = &c->members[i];
+            if (from->tags.clonefrom && !str_eq(from->name, v->conf.name) && !str_eq(from->name, c->leader) &&
+                str_eq(from->state, "running") && from->conn_url)
+                return from->name;
+        }
+    const struct member *leader = cluster_leader_member(c);
+    return leader && leader->conn_url ? leader->name : NULL;
+}
+
+static void start_standby(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p, const char *upstream)
+{
+    if (v->now_ms < m->start_not_before_ms) {
+        plan_wake(p, m->start_not_before_ms);
+        (void)plan_why(p, "PostgreSQL did not start; the next attempt follows a back-off");
+        return;
+    }
+    plan_job(p, HA_JOB_START, upstream)->start = HA_START_STANDBY;
+    if (upstream)
+        (void)plan_why(p, "starting as a standby of %s", upstream);
+    else
+        (void)plan_why(p, "starting as a standby; there is nobody to follow yet");
+}
+
+/* Have the leader's word, not older than a few seconds, that it runs as primary. */
+static bool have_proof(const struct ha_view *v, struct ha_plan *p)
+{
+    if (leader_is_proved(v))
+        return true;
+
+    bool waiting = v->peers.asked_ms && !v->peers.complete;
+    if (!waiting && v->now_ms - v->peers.asked_ms >= ASK_AGAIN_MS)
+        (void)plan_add(p, HA_DO_ASK_PEERS);
+    plan_wake(p, v->now_ms + ASK_AGAIN_MS);
+    (void)plan_why(p, "waiting until %s answers as a running primary", leader_name(v));
+    return false;
+}
+
+static void clone_decide(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    if (v->now_ms < m->clone_not_before_ms) {
+        plan_wake(p, m->clone_not_before_ms);
+        (void)plan_why(p, "the last clone failed; the next attempt follows a back-off");
+        return;
+    }
+    /* A source that just failed may be the reason: the leader itself is the second choice. */
+    const char *source = m->clone_failures % 2 ? leader_name(v) : clone_source(v);
+    if (!source || !cluster_member(v->store.cluster, source)) {
+        (void)plan_why(p, "waiting for a member to clone from");
+        return;
+    }
+    if (!have_proof(v, p))
+        return;
+    (void)plan_job(p, HA_JOB_CLONE, source);
+    (void)plan_why(p, "cloning from %s", source);
+}
+
+/* Give the data directory up: moved aside, or removed where configuration says so. */
+static void discard_decide(const struct ha_view *v, struct ha_plan *p, bool remove, const char *why)
+{
+    const struct ha_peer *leader = peer_answer(v, leader_name(v));
+
+    if (!have_proof(v, p))
+        return;
+    if (leader->timeline && v->pg.control_timeline > leader->timeline) {
+        (void)plan_why(p, "%s, but this data directory is on timeline %u and the leader on %u: left alone", why,
+                       v->pg.control_timeline, leader->timeline);
+        return;
+    }
+    plan_job(p, HA_JOB_DISCARD, leader_name(v))->remove = remove;
+    (void)plan_why(p, "%s: giving this data directory up", why);
+}
+
+static void rewind_decide(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    const struct member *leader = cluster_leader_member(v->store.cluster);
+
+    if (!v->conf.use_pg_rewind) {
+        if (v->conf.remove_on_diverged_timelines) {
+            discard_decide(v, p, true, "timelines diverged and pg_rewind is off");
+            return;
+        }
+        (void)plan_why(p, "timelines diverged; use_pg_rewind and remove_data_directory_on_diverged_timelines are "
+                          "off: an operator must reinitialize this node");
+        return;
+    }
+    if (m->rejoin_failures && v->conf.remove_on_rewind_failure) {
+        discard_decide(v, p, true, "pg_rewind failed");
+        return;
+    }
+    if (v->now_ms < m->rejoin_not_before_ms) {
+        plan_wake(p, m->rejoin_not_before_ms);
+        (void)plan_why(p, "pg_rewind failed; the next attempt follows a back-off");
+        return;
+    }
+    if (leader && leader->checkpoint_after_promote_pending) {
+        plan_wake(p, v->now_ms + ASK_AGAIN_MS);
+        (void)plan_why(p, "waiting for the checkpoint of %s before pg_rewind", leader->name);
+        return;
+    }
+    if (!have_proof(v, p))
+        return;
+    (void)plan_job(p, HA_JOB_REWIND, leader_name(v));
+    (void)plan_why(p, "timelines diverged: rewinding against %s", leader_name(v));
+}
+
+/* Stopped, with a data directory of the cluster: may it follow as it is? */
+static void come_back(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    bool judged = m->rejoin != HA_REJOIN_UNKNOWN && str_eq(m->rejoin_leader, leader_name(v));
+
+    if (!judged) {
+        /* A standby whose leader is silent may start: it can be read and elected, and it follows nobody it should not. */
+        if (!pg_was_primary(v) && m->rejoin_failures && v->now_ms < m->rejoin_not_before_ms) {
+            start_standby(m, v, p, rejoin_upstream(v));
+            return;
+        }
+        if (v->now_ms < m->rejoin_not_before_ms) {
+            plan_wake(p, m->rejoin_not_before_ms);
+            (void)plan_why(p, "could not compare histories with %s; trying again after a back-off", leader_name(v));
+            return;
+        }
+        if (!have_proof(v, p))
+            return;
+        (void)plan_job(p, HA_JOB_CHECK_REJOIN, leader_name(v));
+        (void)plan_why(p, "comparing histories with %s", leader_name(v));
+        return;
+    }
+
+    switch (m->rejoin) {
+    case HA_REJOIN_UNKNOWN:
+        UNREACHABLE();
+    case HA_REJOIN_FOLLOW:
+        start_standby(m, v, p, rejoin_upstream(v));
+        break;
+    case HA_REJOIN_REWIND:
+        rewind_decide(m, v, p);
+        break;
+    case HA_REJOIN_CLONE:
+        if (v->conf.remove_on_diverged_timelines || v->conf.remove_on_rewind_failure)
+            discard_decide(v, p, true, "no common history with the leader");
+        else
+            (void)plan_why(p, "no common history with %s: an operator must reinitialize this node", leader_name(v));
+        break;
+    }
+}
+
+static void stop_for(struct ha_plan *p, enum ha_stop mode, msec budget_ms)
+{
+    struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
+
+    stop->stop = mode;
+    stop->budget_ms = budget_ms;
+}
+
+/* The request is taken; from here on memory carries it. */
+static void reinit_begin(struct ha_memory *m, struct ha_plan *p)
+{
+    struct ha_action *answer = plan_add(p, HA_DO_ANSWER);
+
+    answer->answer_to = HA_ANSWER_REINIT;
+    answer->ok = true;
+    m->reinitializing = true;
+}
+
+static bool operator_asks(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    if (v->request.reinit && !m->reinitializing) {
+        reinit_begin(m, p);
+        stop_for(p, HA_STOP_IMMEDIATE, DEMOTE_BUDGET_MS);
+        return plan_why(p, "reinitializing as the operator asked");
+    }
+    if (v->request.restart && !m->restarting) {
+        m->restarting = true;
+        m->restart_was_primary = false;
+        stop_for(p, HA_STOP_FAST, v->request.restart_timeout_ms ? v->request.restart_timeout_ms : RESTART_STOP_MS);
+        return plan_why(p, "restarting as the operator asked");
+    }
+    return false;
+}
+
+/* Running in recovery and answering: right upstream, really streaming? */
+static void stay_attached(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    const char *upstream = rejoin_upstream(v);
+
+    (void)plan_why(p, "a standby, following %s", upstream ? upstream : "nobody");
+    if (m->restarting) {
+        struct ha_action *answer = plan_add(p, HA_DO_ANSWER);
+        answer->answer_to = HA_ANSWER_RESTART;
+        answer->ok = true;
+        m->restarting = false;
+    }
+    if (operator_asks(m, v, p))
+        return;
+    if (!str_eq(v->pg.upstream, upstream ? upstream : "") || v->pg.upstream_conninfo_state) {
+        struct ha_action *follow = plan_add(p, HA_DO_FOLLOW);
+        str_copy(follow->subject, sizeof(follow->subject), upstream ? upstream : "");
+        m->silent_ms = 0;
+        return;
+    }
+    if (v->pg.streaming || !upstream || v->conf.tags.nostream || v->conf.pause) {
+        m->silent_ms = 0;
+        return;
+    }
+    if (!m->silent_ms)
+        m->silent_ms = v->now_ms;
+    if (v->now_ms - m->silent_ms < SILENT_MS) {
+        plan_wake(p, m->silent_ms + SILENT_MS);
+        return;
+    }
+    bool judged = m->rejoin != HA_REJOIN_UNKNOWN && str_eq(m->rejoin_leader, leader_name(v));
+    if (!judged && v->now_ms >= m->rejoin_not_before_ms && have_proof(v, p)) {
+        (void)plan_job(p, HA_JOB_CHECK_REJOIN, leader_name(v));
+        (void)plan_why(p, "does not stream from %s; comparing histories", upstream);
+    } else if (judged && m->rejoin == HA_REJOIN_REWIND && v->conf.use_pg_rewind) {
+        stop_for(p, HA_STOP_FAST, RESTART_STOP_MS);
+        (void)plan_why(p, "diverged from %s; stopping for pg_rewind", upstream);
+    } else if (judged && m->rejoin == HA_REJOIN_FOLLOW) {
+        m->rejoin = HA_REJOIN_UNKNOWN; /* look again after the next silence: the leader may have moved on */
+        m->silent_ms = 0;
+        (void)plan_why(p, "does not stream from %s although its history fits (see PostgreSQL's log)", upstream);
+    }
+}
+
+static void rejoin_running(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    if (pg_may_be_primary(v)) {
+        if (v->conf.pause) {
+            (void)plan_why(p, "paused: runs as primary although %s owns the leader key", leader_name(v));
+            return;
+        }
+        stop_for(p, HA_STOP_FAST, DEMOTE_BUDGET_MS);
+        (void)plan_why(p, "%s owns the leader key: demoting", leader_name(v));
+        return;
+    }
+    if (!v->pg.answered || !v->pg.accepting) {
+        plan_wake(p, v->now_ms + ASK_AGAIN_MS);
+        (void)plan_why(p, "waiting for PostgreSQL to accept connections");
+        (void)operator_asks(m, v, p);
+        return;
+    }
+    stay_attached(m, v, p);
+}
+
+static void rejoin_stopped(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    if (m->reinitializing && (v->pg.data == HA_DATA_VALID || v->pg.data == HA_DATA_REWINDING)) {
+        discard_decide(v, p, false, "reinitialize");
+        return;
+    }
+    if (v->request.reinit && !m->reinitializing) {
+        reinit_begin(m, p);
+        plan_wake(p, v->now_ms);
+        (void)plan_why(p, "reinitializing as the operator asked");
+        return;
+    }
+    if (v->conf.pause && !m->reinitializing && !m->restarting && !v->request.restart) {
+        (void)plan_why(p, "paused and PostgreSQL is not running");
+        return;
+    }
+
+    switch (v->pg.data) {
+    case HA_DATA_UNKNOWN:
+        (void)plan_why(p, "waiting to learn what the data directory holds");
+        break;
+    case HA_DATA_FOREIGN:
+        (void)plan_why(p, "the data directory holds files that are no database: left alone");
+        break;
+    case HA_DATA_BOOTSTRAPPING:
+        plan_job(p, HA_JOB_DISCARD, NULL)->remove = true;
+        (void)plan_why(p, "removing what an unfinished bootstrap left");
+        break;
+    case HA_DATA_EMPTY:
+    case HA_DATA_CLONING:
+        clone_decide(m, v, p);
+        break;
+    case HA_DATA_REWINDING:
+        rewind_decide(m, v, p);
+        break;
+    case HA_DATA_VALID:
+        come_back(m, v, p);
+        break;
+    }
+}
+
+void rejoin_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    CHECK(leader_is_other(v) && !v->lease.owner);
+
+    switch (v->pg.process) {
+    case HA_PROC_UNKNOWN:
+        (void)plan_why(p, "waiting to learn what runs here");
+        break;
+    case HA_PROC_ORPHANS:
+        (void)plan_add(p, HA_DO_KILL_ORPHANS);
+        (void)plan_why(p, "the postmaster died; ending the processes it left");
+        break;
+    case HA_PROC_NONE:
+        rejoin_stopped(m, v, p);
+        break;
+    case HA_PROC_RUNNING:
+        rejoin_running(m, v, p);
+        break;
+    }
+}
+
+void rejoin_stay_up(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    if (v->pg.process == HA_PROC_ORPHANS) {
+        (void)plan_add(p, HA_DO_KILL_ORPHANS);
+        (void)plan_why(p, "the postmaster died; ending the processes it left");
+    } else if (v->pg.process == HA_PROC_NONE && v->pg.data == HA_DATA_VALID && !v->conf.pause) {
+        start_standby(m, v, p, NULL);
+    } else if (v->pg.process == HA_PROC_RUNNING && pg_is_standby(v)) {
+        (void)plan_why(p, "a standby; no leader is known");
+        (void)operator_asks(m, v, p);
+    } else {
+        (void)plan_why(p, "waiting for a leader");
+    }
+}

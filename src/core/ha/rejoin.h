@@ -1,0 +1,20 @@
+/*
+ * The duties of a node that does not lead: come back, stay attached.
+ *
+ * A former primary is stopped, compared with the leader's history, and comes back by a plain start, by
+ * pg_rewind, or by a clone, in that order; each step only on the word of a leader that proves it runs
+ * as primary, and a data directory is given up only when configuration allows it. Attempts that fail
+ * are spaced by a growing back-off: never a loop.
+ */
+#pragma once
+
+#include "core/ha/decide.h"
+
+/* Somebody else owns the leader key. */
+void rejoin_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);
+
+/* Nobody owns it, or the store is away: keep a standby running so that it can be read and elected. */
+void rejoin_stay_up(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);
+
+/* The member to replicate from: replicatefrom if that one can serve, else the leader; NULL: none. */
+const char *rejoin_upstream(const struct ha_view *v);

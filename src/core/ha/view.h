@@ -1,0 +1,195 @@
+/*
+ * The view: everything this node has observed, each fact with its age or its "unknown".
+ *
+ * ha_decide() reads nothing else (besides its own memory), so a view written down replays the
+ * decision. The shell fills it afresh for every cycle; it owns what the pointers point at for as long
+ * as the call lasts. Unknown is not false: facts that may be missing are three-valued or carry
+ * `known`.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/time.h"
+#include "wire/cluster.h"
+#include "wire/lsn.h"
+
+enum { HA_PEERS_MAX = 64 };
+
+/* Configuration as far as decisions go; flat, so that scenario scripts can set it by name. */
+struct ha_conf {
+    const char *name;
+    msec ttl_ms, loop_wait_ms, retry_timeout_ms;
+    msec primary_start_timeout_ms;
+    msec primary_race_backoff_ms;
+    msec primary_stop_timeout_ms; /* 0: a stop may take as long as the lease allows */
+    int64_t maximum_lag_on_failover; /* bytes */
+    bool check_timeline;
+    bool pause;
+    bool failsafe_mode;
+    bool use_pg_rewind;
+    bool remove_on_rewind_failure;
+    bool remove_on_diverged_timelines;
+    bool clone_without_leader; /* a create_replica_method with no_leader exists */
+    bool pre_promote;          /* a script is configured */
+    bool post_bootstrap;
+    struct member_tags tags;   /* borrowed */
+};
+
+/* What the store said. `cluster` is the newest reading; its age decides what may be done with it. */
+struct ha_store {
+    bool known;            /* the last request was answered and the watch is alive */
+    msec read_ms;          /* when the newest answer arrived; 0: never */
+    const struct cluster *cluster; /* NULL: never read */
+};
+
+/* Our lease in the store (it carries member and leader key). */
+struct ha_lease {
+    bool exists;        /* granted, not known to be lost */
+    bool owner;         /* the leader key carries our name and this lease, by the newest reading or our own txn */
+    term term;          /* of our ownership; 0 if none */
+    bool was_owner;     /* our leader key hung on this lease, and nobody else was seen to own it since */
+    msec renewed_ms;    /* moment before the last successful renewal was sent */
+    msec deadline_ms;   /* of the lease our leader key hangs (or hung) on: the store may give the key away from here on */
+    bool renewing;      /* a renewal is under way */
+    msec tried_ms;      /* when the last renewal was begun, whatever came of it */
+    msec inherited_kill_ms; /* fence that the guard already had when this agent started; 0: none */
+    msec failsafe_ms;   /* every member granted us, by POST /failsafe sent at this moment; 0: no */
+    bool failsafe_asking;
+    msec failsafe_tried_ms;
+};
+
+enum ha_data {
+    HA_DATA_UNKNOWN,
+    HA_DATA_EMPTY,     /* absent or empty: nothing to lose */
+    HA_DATA_VALID,
+    HA_DATA_CLONING,   /* our marker says a clone did not finish: nothing to lose either */
+    HA_DATA_REWINDING, /* our marker says a rewind did not finish: unusable until it is run again */
+    HA_DATA_BOOTSTRAPPING, /* our marker says initdb or its follow-up did not finish */
+    HA_DATA_FOREIGN,   /* files, but no database of ours: never touched */
+};
+
+enum ha_process {
+    HA_PROC_UNKNOWN,
+    HA_PROC_NONE,     /* stopped: no process of the data directory is left */
+    HA_PROC_RUNNING,  /* a postmaster */
+    HA_PROC_ORPHANS,  /* dead postmaster, living backends: they may still acknowledge */
+};
+
+enum ha_control_state { HA_CONTROL_UNKNOWN, HA_CONTROL_SHUT_DOWN, HA_CONTROL_SHUT_DOWN_STANDBY, HA_CONTROL_UNCLEAN_PRIMARY, HA_CONTROL_UNCLEAN_STANDBY };
+
+/* PostgreSQL on this host. */
+struct ha_pg {
+    enum ha_data data;
+    enum ha_process process;
+    unsigned int deaths;  /* postmasters that died under this guard; a new one is an event */
+    const char *system_id; /* NULL: unknown */
+    int version;           /* major; 0: unknown */
+
+    /* pg_control, valid while no postmaster runs */
+    enum ha_control_state control;
+    uint32_t control_timeline;
+    lsn control_position;   /* end of the shutdown checkpoint, or minimum recovery end */
+
+    /* the last answer to the probe */
+    bool answered;      /* it answered the last probe */
+    bool accepting;     /* connections are accepted (false while starting) */
+    msec answered_ms;
+    bool in_recovery;
+    uint32_t timeline;
+    lsn position;       /* primary: written; standby: max(receive, replay) */
+    lsn replayed;
+    bool streaming;     /* a walreceiver streams */
+    bool replay_paused;
+    bool checkpointed;  /* a checkpoint was made on the timeline we run on: rewinds from us may start */
+    bool pending_restart;
+
+    const char *upstream;    /* member that primary_conninfo names; "" none; NULL unknown */
+    const char *upstream_conninfo_state; /* NULL: as it should be; else why it must be rewritten */
+    bool standby_signal;     /* standby.signal is in the data directory */
+};
+
+/* What a member answered to GET /patroni?fresh=1 in the current round. */
+enum ha_answer { HA_ANSWER_NONE, HA_ANSWER_ASKED, HA_ANSWER_YES, HA_ANSWER_UNREACHABLE };
+
+struct ha_peer {
+    const char *name;
+    enum ha_answer answer;
+    bool running;      /* state "running" */
+    bool primary;      /* runs out of recovery (role primary or promoted) */
+    bool leader;       /* it believes it holds the lease */
+    uint32_t timeline; /* 0: not told */
+    lsn position;
+    bool streaming;
+    bool nofailover;
+    int failover_priority;
+    bool watchdog_failed;
+};
+
+struct ha_peers {
+    msec asked_ms;    /* when the newest round began; 0: never */
+    bool complete;    /* each one asked has answered or run out of time */
+    struct ha_peer at[HA_PEERS_MAX];
+    size_t count;
+};
+
+/* Long work. One at a time. */
+#define HA_JOBS(X)                                                          \
+    X(NONE, "none")                                                         \
+    X(BOOTSTRAP, "bootstrap")       /* initdb or the custom method */       \
+    X(POST_BOOTSTRAP, "post-bootstrap") /* users, post_bootstrap script */  \
+    X(START, "start")                                                       \
+    X(STOP, "stop")                                                         \
+    X(PRE_PROMOTE, "pre-promote")                                           \
+    X(PROMOTE, "promote")           /* until out of recovery */             \
+    X(CHECK_REJOIN, "check-rejoin") /* can we follow, or must we rewind? */ \
+    X(REWIND, "rewind")                                                     \
+    X(CLONE, "clone")                                                       \
+    X(DISCARD, "discard")           /* move the data directory aside, or remove it when configured */
+
+enum ha_job_kind {
+#define X(id, text) HA_JOB_##id,
+    HA_JOBS(X)
+#undef X
+};
+
+enum ha_job_state { HA_JOB_IDLE, HA_JOB_RUNNING, HA_JOB_OK, HA_JOB_FAILED };
+
+enum ha_rejoin { HA_REJOIN_UNKNOWN, HA_REJOIN_FOLLOW, HA_REJOIN_REWIND, HA_REJOIN_CLONE };
+
+struct ha_job {
+    enum ha_job_kind kind; /* the running one, or the last one */
+    enum ha_job_state state;
+    uint64_t id;           /* grows with every job: tells a new result from an old one */
+    msec since_ms;         /* start of the running one, or end of the last one */
+    enum ha_rejoin verdict; /* CHECK_REJOIN: what it found */
+    const char *subject;   /* member it is about; NULL */
+    bool nothing_done;     /* it could not even begin (no program, no space): a retry is harmless */
+};
+
+/* What an operator asked of this node, by REST. The shell keeps it until the plan says it is answered. */
+struct ha_request {
+    bool restart;             /* and its conditions are met now */
+    bool restart_immediately; /* not scheduled */
+    msec restart_timeout_ms;  /* 0: none given */
+    bool reinit;
+    bool reinit_force;
+    bool reinit_from_leader;
+    bool ending;              /* SIGTERM */
+};
+
+struct ha_view {
+    msec now_ms;
+    int64_t wall_ms;  /* only for scheduled actions of people */
+    struct ha_conf conf;
+    struct ha_store store;
+    struct ha_lease lease;
+    struct ha_pg pg;
+    struct ha_peers peers;
+    struct ha_job job;
+    struct ha_request request;
+};
+
+const char *ha_job_text(enum ha_job_kind kind);

@@ -1,0 +1,41 @@
+/*
+ * What REST asks of the agent: one request, answered once, across threads.
+ *
+ * The HTTP thread checks form (400, 411, credentials), makes an op and hands it to the agent's loop by
+ * mailbox; the agent answers with op_reply() when it knows, which may take seconds (restart,
+ * switchover). The op outlives an impatient client. If the agent has not answered by deadline_ms, the
+ * HTTP thread answers 503 by itself and the late reply is dropped.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/time.h"
+
+enum op_kind {
+    OP_FRESH_STATUS,      /* GET /patroni?fresh=1: probe PostgreSQL now; the answer is the next snapshot */
+    OP_RELOAD,
+    OP_RESTART,
+    OP_RESTART_DELETE,
+    OP_REINITIALIZE,
+    OP_SWITCHOVER,
+    OP_FAILOVER,
+    OP_SWITCHOVER_DELETE,
+    OP_CONFIG_PATCH,
+    OP_CONFIG_PUT,
+    OP_FAILSAFE,          /* POST /failsafe of the leader; reply header lsn */
+};
+
+struct op {
+    enum op_kind kind;
+    json_t *body;      /* object; NULL where the request had none; owned by the op */
+    msec deadline_ms;  /* loop_clock_ms */
+    const char *peer;  /* who asked, for the log: "127.0.0.1 as admin" */
+};
+
+/* Where the ops go. Called in the HTTP thread; must not block. false: the agent takes nothing (ending). */
+typedef bool op_submit_fn(struct op *take_op, void *arg);
+
+/* From the agent's thread, exactly once per op; the op must not be touched afterwards. header: "lsn: 123" or NULL. */
+void op_reply(struct op *take_op, int status, const char *header, const char *body);

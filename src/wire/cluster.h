@@ -1,0 +1,164 @@
+/*
+ * The cluster as the store holds it: Patroni's keys and their JSON, read and written.
+ *
+ * Keys are relative to "/<namespace>/<scope>/". Reading is tolerant (unknown fields ignored, a bad
+ * value of one key is noted and that key counts as absent), writing is exact: JSON without spaces,
+ * field names and number formats of Patroni 4, so that both programs can be members of one cluster.
+ * Everything here is plain data: a `struct cluster` owns all it points at and is freed as a whole.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/auto.h"
+#include "base/time.h"
+#include "wire/lsn.h"
+
+#define CLUSTER_VERSION_TOLD "4.0.0" /* what members read from `version`: they compare it with 2.1.0 and 4.0.0 */
+
+/* One key as the store returned it. */
+struct cluster_key {
+    const char *name; /* relative: "leader", "members/n1" */
+    const char *value;
+    size_t value_len;
+    int64_t mod_revision;
+    int64_t lease; /* 0: none */
+};
+
+/* Tags of a member. Absent numbers hold the defaults. */
+struct member_tags {
+    bool nofailover;
+    bool noloadbalance;
+    bool clonefrom;
+    bool nosync;
+    bool nostream;
+    int failover_priority; /* default 1; 0 (and nofailover) = never */
+    int sync_priority;     /* default 1 */
+    char *replicatefrom;   /* NULL: none */
+    json_t *all;           /* as written, custom tags included; NULL: none */
+};
+
+/* members/<name> */
+struct member {
+    char *name;
+    char *conn_url; /* postgres://host:port/postgres */
+    char *api_url;  /* http://host:port/patroni */
+    char *state;    /* Patroni's state string: "running", "creating replica", … */
+    char *role;     /* primary, standby_leader, replica, demoted, promoted, uninitialized; "master" reads as primary */
+    char *version;
+    char *replication_state; /* "streaming", "in archive recovery"; NULL */
+    char *proxy_url;
+    struct member_tags tags;
+    lsn xlog_location; /* 0: not published */
+    lsn receive_lsn;
+    lsn replay_lsn;
+    uint32_t timeline; /* 0: not published */
+    bool checkpoint_after_promote_pending; /* "checkpoint_after_promote": false is in the key */
+    bool pending_restart;
+    json_t *pending_restart_reason; /* {param:{old_value,new_value}}; NULL */
+    json_t *scheduled_restart;      /* {schedule, …}; NULL */
+    bool pause;                     /* has seen the pause */
+    bool pgkeep;                    /* the member is ours: "pgkeep" object present */
+    json_t *pgkeep_info;            /* our own fields: {"v":1,"clone":{"done":…,"total":…},"system_id":…}; NULL */
+    json_t *json;                   /* the whole value */
+    int64_t mod_revision;
+    int64_t lease;
+};
+
+/* failover: {"leader","member","scheduled_at"}, or the legacy text "a:b" */
+struct failover_key {
+    bool present;     /* key exists and asks for something */
+    char *leader;     /* set: a switchover away from it */
+    char *candidate;  /* NULL: the best */
+    char *scheduled_at;          /* ISO 8601; NULL: now */
+    int64_t scheduled_epoch_ms;  /* wall clock; 0: now */
+    int64_t mod_revision;
+};
+
+/* sync: {"leader","quorum","sync_standby"} */
+struct sync_key {
+    bool present;
+    char *leader;
+    char *sync_standby; /* comma separated; NULL: none */
+    int quorum;
+    int64_t mod_revision;
+};
+
+/* status: {"optime","slots","retain_slots"} */
+struct status_key {
+    lsn optime;       /* 0: never written */
+    json_t *slots;    /* {slot: lsn}; NULL */
+    json_t *retain_slots; /* [slot]; NULL */
+    int64_t mod_revision;
+};
+
+/*
+ * pgkeep: our own record beside Patroni's keys. It is written in the same transaction as the leader
+ * key, and by its leader with every renewal (`beat`), so that others can date the last proof of life.
+ */
+struct record_key {
+    bool present;
+    term term;
+    char *leader;
+    bool released;    /* the holder let go of the leader key itself: nobody has to wait for its ttl */
+    uint64_t beat;
+    int64_t mod_revision;
+};
+
+struct cluster {
+    char *initialize; /* system identifier; "" while a bootstrap runs; NULL: absent */
+    int64_t initialize_revision;
+    char *leader;     /* NULL: no leader key */
+    int64_t leader_revision;
+    int64_t leader_lease;
+    struct member *members; /* sorted by name */
+    size_t member_count;
+    json_t *config;   /* object; NULL: absent */
+    int64_t config_revision;
+    struct status_key status;
+    struct failover_key failover;
+    struct sync_key sync;
+    struct record_key record;
+    json_t *history;  /* [[tli, lsn, reason, timestamp, leader]]; NULL: absent */
+    int64_t history_revision;
+    json_t *failsafe; /* {name: api_url}; NULL: absent */
+    int64_t failsafe_revision;
+    int64_t revision; /* store revision of this reading */
+    char *bad;        /* first key that could not be read, with the reason; NULL: all well */
+};
+
+/* Build a cluster out of keys. Never fails: what is malformed is absent and named in ->bad. */
+struct cluster *cluster_read(const struct cluster_key *keys, size_t key_count, int64_t revision);
+void cluster_free(struct cluster *c);
+AUTO_DEFINE(cluster, struct cluster, cluster_free)
+
+const struct member *cluster_member(const struct cluster *c, const char *name);
+/* The member that owns the leader key, if its key exists. */
+const struct member *cluster_leader_member(const struct cluster *c);
+
+/* Read a member's value by itself (REST answers have another shape; this is the store's). NULL: malformed. */
+struct member *member_read(const char *name, const char *value, size_t value_len);
+void member_free(struct member *m);
+AUTO_DEFINE(member, struct member, member_free)
+
+/* Read tags out of a JSON object (NULL is fine). Conflicting pairs: the `no…` form wins. */
+void member_tags_read(json_t *tags, struct member_tags *ret_tags);
+void member_tags_deinit(struct member_tags *tags);
+
+/* Values to write; free() them. NULL arguments leave their field out, as Patroni does. */
+char *failover_key_text(const char *leader, const char *candidate, const char *scheduled_at);
+char *status_key_text(lsn optime, const json_t *slots, const json_t *retain_slots);
+char *record_key_text(term term, const char *leader, bool released, uint64_t beat);
+char *sync_key_text(const char *leader, int quorum, const char *sync_standby);
+
+/* Patroni's slot name for a member: lower case, other characters mangled, 63 bytes. free() it. */
+char *slot_name_from_member(const char *member);
+
+/* Host and port of a URL such as conn_url or api_url; IPv6 in brackets. false: malformed. */
+MUST_USE bool url_host_port(const char *url, char **ret_host, int *ret_port);
+
+/* RFC 7396 merge: null deletes. Changes *target in place (or replaces it), target may be NULL. */
+json_t *json_merge_patch(json_t *target, const json_t *patch);

@@ -1,0 +1,110 @@
+/*
+ * What guard and agent say to each other.
+ *
+ * A SOCK_SEQPACKET pair, one fixed-size struct a packet, numbers in host order (both ends are on one
+ * host, and after an upgrade in place they may be of two versions: `version` first, always). The
+ * guard keeps the postmaster; the agent decides. A packet of another size or version is refused with
+ * GUARD_REFUSED and changes nothing. Every request is answered, in order: by GUARD_STATE with its
+ * seq, or by GUARD_REFUSED with its seq and a reason. A STATE with seq 0 reports a change. An agent
+ * that does not read its answers is not read either, and so becomes silent.
+ *
+ * The fence: GUARD_ARM carries a deadline on CLOCK_BOOTTIME. At stop_at_ms the guard begins a fast
+ * stop by itself, at quit_at_ms an immediate one, at kill_at_ms it SIGKILLs every process of the
+ * instance (each backend is its own session and outlives a killed postmaster); so that at the
+ * deadline nothing of the instance runs, whatever the agent does. A later ARM replaces an earlier one,
+ * with these exceptions, all of which end in a stopped instance:
+ * - once kill_at_ms has passed, the kill comes before anything else is read (a guard that was itself
+ *   suspended may find ARMs in its queue that were sent long ago);
+ * - an ARM whose own kill_at_ms has passed is refused, and what it asked for is done: a kill;
+ * - a fence that has begun to stop a running instance goes on to its end; ARM and DISARM are refused
+ *   until the state is NONE. It then stays in force (STATE shows it) and bars START, until DISARM or
+ *   an ARM with a later deadline takes its place.
+ *
+ * An instance process is one whose working directory is the data directory and whose executable is
+ * called postgres (or is the file that the postmaster runs). The guard acts on a postmaster that it
+ * started or that the agent told it to ADOPT; one that it merely finds (FOREIGN) is left alone, except
+ * by a fence at kill_at_ms. Processes that outlive a postmaster of ours (ORPHANS) are killed by STOP
+ * with GUARD_STOP_KILL, or by the guard itself after a second.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/time.h"
+
+enum { GUARD_PROTOCOL = 1, GUARD_ARGS_MAX = 6144, GUARD_PATH_MAX = 1024, GUARD_TEXT_MAX = 256 };
+
+/* In the agent's environment: its end of the pair, and the lock that it holds together with the guard. */
+#define GUARD_ENV_FD "PGKEEP_GUARD_FD"
+#define GUARD_ENV_LOCK_FD "PGKEEP_GUARD_LOCK_FD"
+
+/* The agent pings this often; the guard takes silence of GUARD_SILENCE_MS for a hung agent (4 pings
+ * lost), the agent takes silence of GUARD_ECHO_MS for a hung guard. Both are counted from the last
+ * packet that was read, and not while the counting process was itself suspended. */
+enum { GUARD_PING_MS = 200, GUARD_SILENCE_MS = 800, GUARD_ECHO_MS = 2000 };
+
+/* The agent's exit status that says: wrong configuration, starting me again will not help. */
+enum { GUARD_EXIT_CONFIG = 78 };
+
+enum guard_kind {
+    /* agent → guard */
+    GUARD_HELLO = 1, /* first packet of every agent: data_dir says whose instance; answered by STATE */
+    GUARD_START,     /* start a postmaster: args (NUL-separated argv, argv[0] = absolute path), log_path for its stderr; answered when exec has succeeded or failed */
+    GUARD_STOP,      /* stop with mode; GUARD_STOP_IMMEDIATE at quit_at_ms and kill everything at kill_at_ms if it is not over (0 or MSEC_NEVER: no such step); a later STOP replaces an earlier one */
+    GUARD_ADOPT,     /* watch a postmaster that somebody else started: postmaster_pid; refused if it is not one of data_dir */
+    GUARD_ARM,       /* the fence: 0 < stop_at_ms <= quit_at_ms <= kill_at_ms < MSEC_NEVER */
+    GUARD_DISARM,    /* forget the fence (pause, standby); echoed */
+    GUARD_PING,      /* "I am alive": the agent sends it from its loop; silence means hung; echoed */
+    GUARD_LEAVE,     /* pause and SIGTERM: when the agent has ended the guard ends too, PostgreSQL stays; refused while a fence is armed */
+    GUARD_UPGRADE,   /* exec the guard's new binary in place, then kill the agent and start it anew; an echo means the new binary has been tried and is about to run */
+    /* guard → agent */
+    GUARD_STATE = 64, /* after HELLO, after every change, and as the echo of every request (seq) */
+    GUARD_REFUSED,    /* seq of the request, reason in text; the rest as in STATE */
+    GUARD_TERM,       /* the guard got SIGTERM/SIGINT: end in good order (lease handed over), then exit 0 */
+    GUARD_RELOAD,     /* the guard got SIGHUP */
+    GUARD_REOPEN,     /* the guard got SIGUSR1: reopen log files */
+};
+
+enum guard_stop_mode { GUARD_STOP_SMART = 0, GUARD_STOP_FAST, GUARD_STOP_IMMEDIATE, GUARD_STOP_KILL };
+
+enum guard_pg_state {
+    GUARD_PG_NONE = 0, /* no process of the instance is left: "stopped" */
+    GUARD_PG_RUNNING,  /* the postmaster lives */
+    GUARD_PG_ORPHANS,  /* the postmaster is dead, processes of the instance are left */
+    GUARD_PG_FOREIGN,  /* a postmaster lives that nobody told us to watch: ADOPT postmaster_pid */
+};
+
+struct guard_msg {
+    uint32_t version; /* GUARD_PROTOCOL */
+    uint32_t kind;    /* enum guard_kind */
+    uint64_t seq;     /* of the agent's request, from 1; echoed */
+
+    /* ARM, STOP; STATE shows the fence in force, all three MSEC_NEVER if there is none */
+    uint64_t term;
+    msec stop_at_ms;
+    msec quit_at_ms;
+    msec kill_at_ms;
+    uint32_t mode; /* enum guard_stop_mode; STATE: of the agent's STOP under way, valid when stopping */
+
+    /* STATE */
+    uint32_t pg_state;        /* enum guard_pg_state */
+    int32_t postmaster_pid;   /* 0: none; its pidfd comes by SCM_RIGHTS with the first STATE that names it */
+    int32_t exit_status;      /* wait status of the last postmaster, valid when exit_known */
+    uint32_t exit_known;      /* 0 also for a postmaster that was not our child */
+    uint32_t exited;          /* counts postmaster deaths seen by this guard */
+    uint32_t adopted;         /* the postmaster is not our child: PDEATHSIG does not reach it */
+    uint32_t orphan_count;
+    uint32_t stopping;        /* an agent's STOP is under way */
+    uint32_t fence_fired;     /* counts fences that stopped an instance */
+    uint32_t fence_spent;     /* the fence in force has done its work: it bars START */
+    uint32_t agent_restarts;
+
+    char data_dir[GUARD_PATH_MAX];
+    char log_path[GUARD_PATH_MAX]; /* START: where the postmaster's stdout and stderr go; "": the guard's stderr */
+    uint32_t args_len;
+    char args[GUARD_ARGS_MAX];     /* START: argv, each NUL-terminated */
+    char env[GUARD_PATH_MAX];      /* START: extra environment, KEY=VALUE, each NUL-terminated; an empty one ends it */
+    char text[GUARD_TEXT_MAX];     /* REFUSED: why */
+};
+
+_Static_assert(sizeof(struct guard_msg) < 32768, "one packet, well under the socket's limits");
