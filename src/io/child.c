@@ -19,12 +19,12 @@
 #include "io/loop.h"
 
 enum {
-    KILL_AFTER_MS = 2000,      /* between our SIGTERM and our SIGKILL: time to remove temporary files */
-    LINE_MAX_LEN = 16 * 1024,  /* a longer line is handed on in pieces */
+    KILL_AFTER_MS = 2000,     /* between our SIGTERM and our SIGKILL: time to remove temporary files */
+    LINE_MAX_LEN = 16 * 1024, /* a longer line is handed on in pieces */
     READ_SIZE = 16 * 1024,
     DRAIN_MAX = 2 * 1024 * 1024, /* read after its end: more than a pipe holds; a grandchild may go on */
-    EXIT_NOT_RUN = 127,        /* the shells' status for "could not be executed" */
-    FD_CLOSE_MAX = 65536,      /* only where the kernel has no close_range() */
+    EXIT_NOT_RUN = 127,          /* the shells' status for "could not be executed" */
+    FD_CLOSE_MAX = 65536,        /* only where the kernel has no close_range() */
 };
 
 /* One of the child's output streams, our end. */
@@ -146,7 +146,7 @@ static void stream_ready(int fd, unsigned int ready, void *arg)
     size_t len = 0;
 
     (void)fd;
-    (void)ready; /* only reading was asked for */
+    (void)ready;                  /* only reading was asked for */
     (void)stream_read(arg, &len); /* level-triggered: we are called again if there is more */
 }
 
@@ -212,7 +212,7 @@ static void budget_over(void *arg)
 static void child_ended(int fd, unsigned int ready, void *arg)
 {
     struct child *c = arg;
-    siginfo_t info = { 0 };
+    siginfo_t info = {0};
 
     (void)ready;
     /* While its leader is a zombie the group's number cannot be anybody else's. */
@@ -263,7 +263,7 @@ static void child_drop(void *arg)
 
     group_signal(c, SIGKILL);
     (void)waitid(P_PIDFD, (id_t)c->pidfd, &info, WEXITED | WNOHANG); /* else init, or our parent, reaps it */
-    c->watch = NULL; /* removed by the loop */
+    c->watch = NULL;                                                 /* removed by the loop */
     child_free(c);
 }
 
@@ -404,8 +404,7 @@ static _Noreturn void run_in_child(const struct start *s)
         (void)signal(signo, SIG_DFL); /* refused for KILL, STOP and libc's own: fine */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != s->parent)
         _exit(EXIT_NOT_RUN); /* whoever wanted us is gone already */
-    if (dup2(s->in_fd, STDIN_FILENO) < 0 || dup2(s->out_fd, STDOUT_FILENO) < 0
-        || dup2(s->err_fd, STDERR_FILENO) < 0)
+    if (dup2(s->in_fd, STDIN_FILENO) < 0 || dup2(s->out_fd, STDOUT_FILENO) < 0 || dup2(s->err_fd, STDERR_FILENO) < 0)
         _exit(EXIT_NOT_RUN);
     close_above_stderr();
     if (s->cwd && chdir(s->cwd) != 0)
@@ -541,7 +540,7 @@ static void start_deinit(struct start *s)
 bool child_start(struct loop *l, const struct child_spec *spec, child_done_fn *done, void *arg,
                  struct child **ret_child, struct err *err)
 {
-    struct start s = { .argv = spec->argv, .cwd = spec->cwd, .in_fd = -1, .out_fd = -1, .err_fd = -1 };
+    struct start s = {.argv = spec->argv, .cwd = spec->cwd, .in_fd = -1, .out_fd = -1, .err_fd = -1};
 
     CHECK(spec->argv && spec->argv[0]);
     CHECK(done);
@@ -551,9 +550,9 @@ bool child_start(struct loop *l, const struct child_spec *spec, child_done_fn *d
 
     s.env = env_merge(spec->env);
     struct child *c = mem_zero(1, sizeof(*c));
-    *c = (struct child){ .loop = l, .pidfd = -1, .in_fd = -1, .line = spec->line, .done = done, .arg = arg };
-    c->out = (struct stream){ .child = c, .fd = -1 };
-    c->err = (struct stream){ .child = c, .fd = -1, .is_stderr = true };
+    *c = (struct child){.loop = l, .pidfd = -1, .in_fd = -1, .line = spec->line, .done = done, .arg = arg};
+    c->out = (struct stream){.child = c, .fd = -1};
+    c->err = (struct stream){.child = c, .fd = -1, .is_stderr = true};
     c->input = str_dup(spec->input);
     c->input_len = c->input ? strlen(c->input) : 0;
     loop_timer_init(&c->budget, l, budget_over, c);

@@ -24,17 +24,17 @@ struct child;
 enum { CHILD_OUTPUT_MAX = 256 * 1024 }; /* kept per stream: the last bytes; enough for any tool's complaint */
 
 struct child_spec {
-    const char *const *argv;  /* NULL-terminated; argv[0] is looked up in PATH */
-    const char *const *env;   /* KEY=VALUE added to ours, NULL-terminated; may be NULL */
-    const char *cwd;          /* NULL: ours */
-    const char *input;        /* written to stdin, then closed; NULL: /dev/null */
-    msec budget_ms;           /* after it SIGTERM, 2 s later SIGKILL, to the group; 0: none, the owner must bound it */
+    const char *const *argv; /* NULL-terminated; argv[0] is looked up in PATH */
+    const char *const *env;  /* KEY=VALUE added to ours, NULL-terminated; may be NULL */
+    const char *cwd;         /* NULL: ours */
+    const char *input;       /* written to stdin, then closed; NULL: /dev/null */
+    msec budget_ms;          /* after it SIGTERM, 2 s later SIGKILL, to the group; 0: none, the owner must bound it */
     void (*line)(const char *line, bool from_stderr, void *arg); /* every whole line as it comes; may be NULL */
 };
 
 struct child_result {
-    bool exited;     /* false: ended by `signal` */
-    int status;      /* exit code */
+    bool exited; /* false: ended by `signal` */
+    int status;  /* exit code */
     int signal;
     bool timed_out;  /* our budget ended it */
     const char *out; /* NUL-terminated; valid during the callback */

@@ -20,9 +20,9 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_E
 struct log_conf {
     enum log_level level;
     bool json;
-    const char *file;   /* NULL: stderr */
-    long long file_size_max; /* rotate above; 0: never */
-    int file_count;     /* old files kept */
+    const char *file;            /* NULL: stderr */
+    long long file_size_max;     /* rotate above; 0: never */
+    int file_count;              /* old files kept */
     const char *syslog_facility; /* NULL: none; excludes file */
     const char *syslog_socket;   /* NULL: /dev/log */
 };

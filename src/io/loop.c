@@ -48,7 +48,7 @@ struct deferred {
 
 struct loop {
     int epoll_fd;
-    int timer_fd; /* CLOCK_BOOTTIME: the timeout of epoll_wait() stands still in suspend */
+    int timer_fd;  /* CLOCK_BOOTTIME: the timeout of epoll_wait() stands still in suspend */
     msec armed_ms; /* what timer_fd is set to */
     bool in_turn, stop;
     struct list timers; /* by time; equal times in the order of setting */
@@ -100,7 +100,7 @@ struct loop *loop_new(void)
     CHECK(l->epoll_fd >= 0);
     l->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
     CHECK(l->timer_fd >= 0);
-    struct epoll_event event = { .events = EPOLLIN, .data.ptr = NULL };
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
     int failed = epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->timer_fd, &event);
     CHECK(!failed);
     return l;
@@ -150,7 +150,7 @@ static uint32_t to_epoll(unsigned int events)
 
 static void epoll_update(struct loop_fd *f, int op)
 {
-    struct epoll_event event = { .events = to_epoll(f->events), .data.ptr = f };
+    struct epoll_event event = {.events = to_epoll(f->events), .data.ptr = f};
 
     /* Fails for a file, a closed descriptor or one added twice: our own bugs. */
     int failed = epoll_ctl(f->loop->epoll_fd, op, f->fd, &event);
@@ -163,7 +163,7 @@ struct loop_fd *loop_fd_add(struct loop *l, int fd, unsigned int events, loop_fd
     CHECK(fd >= 0);
     struct loop_fd *f = mem_zero(1, sizeof(*f));
 
-    *f = (struct loop_fd){ .loop = l, .fd = fd, .events = events, .fn = fn, .arg = arg };
+    *f = (struct loop_fd){.loop = l, .fd = fd, .events = events, .fn = fn, .arg = arg};
     list_add_tail(&l->fds, &f->link);
     if (events)
         epoll_update(f, EPOLL_CTL_ADD);
@@ -194,7 +194,7 @@ void loop_fd_remove(struct loop_fd *f)
 
     CHECK(f->fn);
     struct loop *l = f->loop;
-    struct epoll_event unused = { 0 };
+    struct epoll_event unused = {0};
 
     /* Fails if a library closed its descriptor before telling us: then it is out of the set already. */
     if (f->events)
@@ -210,7 +210,7 @@ void loop_fd_remove(struct loop_fd *f)
 
 void loop_timer_init(struct loop_timer *t, struct loop *l, loop_timer_fn *fn, void *arg)
 {
-    *t = (struct loop_timer){ .loop = l, .at_ms = MSEC_NEVER, .fn = fn, .arg = arg };
+    *t = (struct loop_timer){.loop = l, .at_ms = MSEC_NEVER, .fn = fn, .arg = arg};
     list_init(&t->link);
 }
 
@@ -248,7 +248,7 @@ static msec timers_next_ms(const struct loop *l)
 
 static void timers_arm(struct loop *l, msec at_ms)
 {
-    struct itimerspec when = { 0 }; /* all zero: off */
+    struct itimerspec when = {0}; /* all zero: off */
 
     if (at_ms == l->armed_ms)
         return;
@@ -308,8 +308,7 @@ struct loop_signal *loop_signal_add(struct loop *l, int signo, loop_signal_fn *f
 
     struct loop_signal *s = mem_zero(1, sizeof(*s));
     *s = (struct loop_signal){
-        .loop = l, .signo = signo, .was_blocked = sigismember(&old, signo) == 1, .fn = fn, .arg = arg
-    };
+        .loop = l, .signo = signo, .was_blocked = sigismember(&old, signo) == 1, .fn = fn, .arg = arg};
     s->fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     CHECK(s->fd >= 0);
     s->watch = loop_fd_add(l, s->fd, LOOP_READ, signal_ready, s);
@@ -346,7 +345,7 @@ void loop_defer(struct loop *l, loop_timer_fn *fn, void *arg)
     struct deferred *d = mem_zero(1, sizeof(*d));
 
     CHECK(fn);
-    *d = (struct deferred){ .fn = fn, .arg = arg };
+    *d = (struct deferred){.fn = fn, .arg = arg};
     list_add_tail(&l->deferred, &d->link);
 }
 

@@ -23,7 +23,8 @@ struct loop_signal;
 
 enum { LOOP_READ = 1, LOOP_WRITE = 2 };
 
-typedef void loop_fd_fn(int fd, unsigned int ready, void *arg); /* ready: LOOP_READ|LOOP_WRITE; errors and hang-ups show as both */
+typedef void loop_fd_fn(int fd, unsigned int ready,
+                        void *arg); /* ready: LOOP_READ|LOOP_WRITE; errors and hang-ups show as both */
 typedef void loop_timer_fn(void *arg);
 typedef void loop_signal_fn(int signo, void *arg);
 typedef void loop_drop_fn(void *arg);

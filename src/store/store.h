@@ -70,15 +70,15 @@ struct store_txn {
 /* What came back; valid only during the callback. */
 struct store_result {
     enum store_status status;
-    bool succeeded;    /* txn: the compares held and `then` was applied */
-    int64_t revision;  /* of the answer's header */
+    bool succeeded;   /* txn: the compares held and `then` was applied */
+    int64_t revision; /* of the answer's header */
     uint64_t raft_term;
     uint64_t cluster_id;
     const struct store_kv *kvs; /* of all GETs, in order */
     size_t kv_count;
-    int64_t lease;     /* grant, keepalive */
-    msec ttl_ms;       /* grant, keepalive, ttl; 0: the lease is gone */
-    msec sent_at_ms;   /* CLOCK_BOOTTIME before the (last) sending */
+    int64_t lease;         /* grant, keepalive */
+    msec ttl_ms;           /* grant, keepalive, ttl; 0: the lease is gone */
+    msec sent_at_ms;       /* CLOCK_BOOTTIME before the (last) sending */
     const struct err *err; /* set unless DONE */
 };
 
@@ -88,8 +88,7 @@ typedef void store_done_fn(const struct store_result *result, void *arg);
  * A client of the store that the settings name. Connects lazily; endpoints that fail are left for
  * the next one and tried again later; `retry_timeout` bounds a request over all endpoints.
  */
-MUST_USE bool store_new(struct loop *loop, const struct settings *settings, struct store **ret_store,
-                        struct err *err);
+MUST_USE bool store_new(struct loop *loop, const struct settings *settings, struct store **ret_store, struct err *err);
 /* Cancels what is under way; no callback runs afterwards. */
 void store_free(struct store *s);
 AUTO_DEFINE(store, struct store, store_free)
@@ -119,8 +118,8 @@ struct store_event {
 
 typedef void store_watch_fn(const struct store_event *event, void *arg);
 
-struct store_watch *store_watch_start(struct store *s, const char *prefix, int64_t revision,
-                                      store_watch_fn *fn, void *arg);
+struct store_watch *store_watch_start(struct store *s, const char *prefix, int64_t revision, store_watch_fn *fn,
+                                      void *arg);
 void store_watch_stop(struct store_watch *w);
 
 /* Replace endpoints and credentials after a reload; requests under way finish on the old ones. */
