@@ -151,7 +151,7 @@ void member_tags_deinit(struct member_tags *tags);
 /* Values to write; free() them. NULL arguments leave their field out, as Patroni does. */
 char *failover_key_text(const char *leader, const char *candidate, const char *scheduled_at);
 char *status_key_text(lsn optime, const json_t *slots, const json_t *retain_slots);
-char *record_key_text(term term, const char *leader, bool released, uint64_t beat);
+char *record_key_text(term at_term, const char *leader, bool released, uint64_t beat);
 char *sync_key_text(const char *leader, int quorum, const char *sync_standby);
 
 /* Patroni's slot name for a member: lower case, other characters mangled, 63 bytes. free() it. */
@@ -160,5 +160,11 @@ char *slot_name_from_member(const char *member);
 /* Host and port of a URL such as conn_url or api_url; IPv6 in brackets. false: malformed. */
 MUST_USE bool url_host_port(const char *url, char **ret_host, int *ret_port);
 
-/* RFC 7396 merge: null deletes. Changes *target in place (or replaces it), target may be NULL. */
-json_t *json_merge_patch(json_t *target, const json_t *patch);
+/*
+ * RFC 7396 merge: null deletes. Takes over target (changed in place or released; may be NULL); the result is a new
+ * reference.
+ */
+json_t *json_merge_patch(json_t *take_target, const json_t *patch);
+
+/* Free an array of members with all they point at (cluster_free does). */
+void cluster_members_free(struct member *members, size_t count);

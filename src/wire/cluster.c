@@ -1,0 +1,383 @@
+#include "wire/cluster.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/str.h"
+
+/* A key that could not be read: only the first is remembered, one is enough to look at. */
+static void note_bad(struct cluster *c, const char *key, const char *reason)
+{
+    if (!c->bad)
+        c->bad = str_fmt("%s: %s", key, reason);
+}
+
+static char *text_of(const struct cluster_key *k)
+{
+    char *text = mem_zero(k->value_len + 1, 1);
+
+    if (k->value_len)
+        memcpy(text, k->value, k->value_len);
+    return text;
+}
+
+/* The value as JSON, NULL if it is none (noted). Scalars are allowed: some keys are numbers. */
+static json_t *json_of(struct cluster *c, const struct cluster_key *k)
+{
+    json_error_t error;
+    json_t *json = json_loadb(k->value ? k->value : "", k->value_len,
+                              JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
+
+    if (!json)
+        note_bad(c, k->name, error.text);
+    return json;
+}
+
+/* As json_of, but only the wanted type counts. */
+static json_t *typed_json_of(struct cluster *c, const struct cluster_key *k, json_type type, const char *what)
+{
+    json_t *json = json_of(c, k);
+
+    if (json && json_typeof(json) != type) {
+        note_bad(c, k->name, what);
+        json_decref(json);
+        json = NULL;
+    }
+    return json;
+}
+
+static char *member_string(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+
+    return str_empty(text) ? NULL : str_dup(text);
+}
+
+static void read_config(struct cluster *c, const struct cluster_key *k)
+{
+    c->config = typed_json_of(c, k, JSON_OBJECT, "not an object");
+    c->config_revision = k->mod_revision;
+}
+
+/* The slots of `status` as whole numbers; Patroni takes numbers in strings too. */
+static json_t *read_slots(const json_t *slots)
+{
+    const char *name;
+    json_t *value;
+
+    if (!json_is_object(slots))
+        return NULL;
+    json_t *clean = json_object();
+    json_object_foreach((json_t *)slots, name, value) {
+        int64_t at = json_integer_value(value);
+        if (json_is_string(value) && !str_to_int(json_string_value(value), 0, INT64_MAX, &at))
+            continue;
+        if (json_is_integer(value) || json_is_string(value))
+            CHECK(json_object_set_new(clean, name, json_integer(at)) == 0);
+    }
+    return clean;
+}
+
+static void read_status(struct cluster *c, const struct cluster_key *k)
+{
+    json_t *json = json_of(c, k);
+    if (!json)
+        return;
+
+    c->status.mod_revision = k->mod_revision;
+    if (json_is_integer(json)) { /* what `status` could hold before it had slots */
+        c->status.optime = (lsn)json_integer_value(json);
+    } else if (json_is_object(json)) {
+        const json_t *optime = json_object_get(json, "optime");
+        int64_t at = json_integer_value(optime);
+        if (json_is_string(optime) && !str_to_int(json_string_value(optime), 0, INT64_MAX, &at))
+            note_bad(c, k->name, "optime is not a number");
+        c->status.optime = at > 0 ? (lsn)at : 0;
+        c->status.slots = read_slots(json_object_get(json, "slots"));
+        json_t *retain = json_object_get(json, "retain_slots");
+        c->status.retain_slots = json_is_array(retain) ? json_incref(retain) : NULL;
+    } else {
+        note_bad(c, k->name, "not an object");
+    }
+    json_decref(json);
+}
+
+/* Two or four digits. */
+static bool digits(const char **at, int count, int *ret_value)
+{
+    int value = 0;
+
+    for (int i = 0; i < count; i++) {
+        if (!isdigit((unsigned char)(*at)[i]))
+            return false;
+        value = value * 10 + ((*at)[i] - '0');
+    }
+    *at += count;
+    *ret_value = value;
+    return true;
+}
+
+static bool literal(const char **at, char c)
+{
+    if (**at != c)
+        return false;
+    (*at)++;
+    return true;
+}
+
+/* Days since 1970-01-01 of a date of the Gregorian calendar. */
+static int64_t days_of(int year, int month, int day)
+{
+    int64_t y = month <= 2 ? year - 1 : year;
+    int64_t era = y / 400;
+    int64_t of_era = y - era * 400;
+    int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+
+    return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
+}
+
+/* "Z", "+02", "+0200", "+02:00" → minutes east. */
+static bool zone_parse(const char *at, int *ret_minutes)
+{
+    int hours = 0;
+    int minutes = 0;
+
+    if ((*at == 'Z' || *at == 'z') && !at[1]) {
+        *ret_minutes = 0;
+        return true;
+    }
+    int sign = *at == '-' ? -1 : *at == '+' ? 1 : 0;
+    at++;
+    if (!sign || !digits(&at, 2, &hours))
+        return false;
+    (void)literal(&at, ':'); /* optional */
+    if (*at && !digits(&at, 2, &minutes))
+        return false;
+    if (*at || hours > 15 || minutes > 59)
+        return false;
+    *ret_minutes = sign * (hours * 60 + minutes);
+    return true;
+}
+
+/* ISO 8601 with a time zone, the form of scheduled_at. */
+static bool iso8601_parse(const char *at, int64_t *ret_epoch_ms)
+{
+    int year, month, day, hour, minute, second = 0, milli = 0, zone;
+
+    if (!digits(&at, 4, &year) || !literal(&at, '-') || !digits(&at, 2, &month) || !literal(&at, '-') ||
+        !digits(&at, 2, &day) || !(literal(&at, 'T') || literal(&at, ' ')) || !digits(&at, 2, &hour) ||
+        !literal(&at, ':') || !digits(&at, 2, &minute))
+        return false;
+    if (literal(&at, ':')) {
+        if (!digits(&at, 2, &second))
+            return false;
+        if (literal(&at, '.')) {
+            for (int scale = 100; isdigit((unsigned char)*at); at++, scale /= 10)
+                milli += (*at - '0') * scale;
+        }
+    }
+    (void)literal(&at, ' '); /* some write a blank before the zone */
+    if (!zone_parse(at, &zone) || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 ||
+        second > 60)
+        return false;
+
+    int64_t seconds = days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - zone * 60;
+    *ret_epoch_ms = seconds * 1000 + milli;
+    return true;
+}
+
+static char *trimmed(const char *from, const char *to)
+{
+    while (from < to && isspace((unsigned char)*from))
+        from++;
+    while (to > from && isspace((unsigned char)to[-1]))
+        to--;
+    return from == to ? NULL : str_fmt("%.*s", (int)(to - from), from);
+}
+
+/* The oldest form, "leader:candidate"; either side may be missing. */
+static void read_failover_text(struct cluster *c, const char *text)
+{
+    const char *end = text + strlen(text);
+    const char *colon = strchr(text, ':');
+
+    c->failover.leader = trimmed(text, colon ? colon : end);
+    if (colon) {
+        const char *more = strchr(colon + 1, ':');
+        c->failover.candidate = trimmed(colon + 1, more ? more : end);
+    }
+}
+
+static void read_failover(struct cluster *c, const struct cluster_key *k)
+{
+    struct failover_key *f = &c->failover;
+    json_t *json = json_loadb(k->value ? k->value : "", k->value_len, JSON_DECODE_ANY, NULL);
+
+    f->mod_revision = k->mod_revision;
+    if (json_is_object(json)) {
+        f->leader = member_string(json, "leader");
+        f->candidate = member_string(json, "member");
+        f->scheduled_at = member_string(json, "scheduled_at");
+    } else if (!json && k->value_len) {
+        AUTO(cstr) char *text = text_of(k);
+        read_failover_text(c, text);
+    }
+    json_decref(json);
+
+    if (f->scheduled_at && !iso8601_parse(f->scheduled_at, &f->scheduled_epoch_ms)) {
+        /* Acting now on what was meant for later would be the wrong reading. */
+        note_bad(c, k->name, "scheduled_at is not a time with a zone");
+        return;
+    }
+    f->present = f->leader || f->candidate;
+}
+
+static void read_sync(struct cluster *c, const struct cluster_key *k)
+{
+    json_t *json = typed_json_of(c, k, JSON_OBJECT, "not an object");
+
+    c->sync.mod_revision = k->mod_revision;
+    if (!json)
+        return;
+    c->sync.leader = member_string(json, "leader");
+    c->sync.sync_standby = member_string(json, "sync_standby");
+    c->sync.quorum = (int)json_integer_value(json_object_get(json, "quorum"));
+    c->sync.present = c->sync.leader != NULL;
+    json_decref(json);
+}
+
+static void read_record(struct cluster *c, const struct cluster_key *k)
+{
+    json_t *json = typed_json_of(c, k, JSON_OBJECT, "not an object");
+
+    c->record.mod_revision = k->mod_revision;
+    if (!json)
+        return;
+    const json_t *number = json_object_get(json, "term");
+    if (json_is_integer(number) && json_integer_value(number) >= 0) {
+        c->record.present = true;
+        c->record.term = (term)json_integer_value(number);
+        c->record.leader = member_string(json, "leader");
+        c->record.released = json_is_true(json_object_get(json, "released"));
+        c->record.beat = (uint64_t)json_integer_value(json_object_get(json, "beat"));
+    } else {
+        note_bad(c, k->name, "no term");
+    }
+    json_decref(json);
+}
+
+static void read_leader(struct cluster *c, const struct cluster_key *k)
+{
+    c->leader = text_of(k);
+    c->leader_revision = k->mod_revision;
+    c->leader_lease = k->lease;
+}
+
+static void read_initialize(struct cluster *c, const struct cluster_key *k)
+{
+    c->initialize = text_of(k);
+    c->initialize_revision = k->mod_revision;
+}
+
+static void read_history(struct cluster *c, const struct cluster_key *k)
+{
+    c->history = typed_json_of(c, k, JSON_ARRAY, "not a list");
+    c->history_revision = k->mod_revision;
+}
+
+static void read_failsafe(struct cluster *c, const struct cluster_key *k)
+{
+    c->failsafe = typed_json_of(c, k, JSON_OBJECT, "not an object");
+    c->failsafe_revision = k->mod_revision;
+}
+
+static void read_member(struct cluster *c, const struct cluster_key *k)
+{
+    const char *name = k->name + strlen("members/");
+    struct member *m = member_read(name, k->value ? k->value : "", k->value_len);
+
+    if (!m) {
+        note_bad(c, k->name, "not an object");
+        return;
+    }
+    m->mod_revision = k->mod_revision;
+    m->lease = k->lease;
+    c->members = mem_grow(c->members, c->member_count + 1, sizeof(*c->members));
+    c->members[c->member_count++] = *m;
+    free(m); /* what it pointed at lives on in the array */
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct member *)a)->name, ((const struct member *)b)->name);
+}
+
+struct cluster *cluster_read(const struct cluster_key *keys, size_t key_count, int64_t revision)
+{
+    static const struct {
+        const char *name;
+        void (*read)(struct cluster *c, const struct cluster_key *k);
+    } readers[] = {
+        {"initialize", read_initialize}, {"leader", read_leader},     {"config", read_config},
+        {"status", read_status},         {"failover", read_failover}, {"sync", read_sync},
+        {"pgkeep", read_record},         {"history", read_history},   {"failsafe", read_failsafe},
+    };
+    struct cluster *c = mem_zero(1, sizeof(*c));
+    const struct cluster_key *legacy_optime = NULL;
+
+    c->revision = revision;
+    for (size_t i = 0; i < key_count; i++) {
+        const struct cluster_key *k = &keys[i];
+        if (str_starts(k->name, "members/") && !strchr(k->name + strlen("members/"), '/'))
+            read_member(c, k);
+        if (str_eq(k->name, "optime/leader"))
+            legacy_optime = k;
+        for (size_t r = 0; r < ARRAY_LEN(readers); r++) {
+            if (str_eq(k->name, readers[r].name))
+                readers[r].read(c, k);
+        }
+    }
+    if (!c->status.mod_revision && legacy_optime)
+        read_status(c, legacy_optime);
+    if (c->member_count)
+        qsort(c->members, c->member_count, sizeof(*c->members), by_name);
+    return c;
+}
+
+void cluster_free(struct cluster *c)
+{
+    if (!c)
+        return;
+    free(c->initialize);
+    free(c->leader);
+    cluster_members_free(c->members, c->member_count);
+    json_decref(c->config);
+    json_decref(c->status.slots);
+    json_decref(c->status.retain_slots);
+    free(c->failover.leader);
+    free(c->failover.candidate);
+    free(c->failover.scheduled_at);
+    free(c->sync.leader);
+    free(c->sync.sync_standby);
+    free(c->record.leader);
+    json_decref(c->history);
+    json_decref(c->failsafe);
+    free(c->bad);
+    free(c);
+}
+
+const struct member *cluster_member(const struct cluster *c, const char *name)
+{
+    for (size_t i = 0; name && i < c->member_count; i++) {
+        if (str_eq(c->members[i].name, name))
+            return &c->members[i];
+    }
+    return NULL;
+}
+
+const struct member *cluster_leader_member(const struct cluster *c)
+{
+    return cluster_member(c, c->leader);
+}
