@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define MUST_USE __attribute__((warn_unused_result))
-#define PRINTF_LIKE(fmt_i, first_i) __attribute__((format(printf, fmt_i, first_i)))
+#define PRINTF_LIKE(fmt_i, first_i) __attribute__((format(printf, fmt_i, first_i), nonnull(fmt_i)))
 #define UNUSED __attribute__((unused))
 
 #define AUTO(x) __attribute__((cleanup(x##_freep)))
