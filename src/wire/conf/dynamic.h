@@ -1,9 +1,9 @@
 /*
  * The dynamic configuration: the store's `config` key, typed, with defaults and Patroni's rules.
  *
- * Immutable snapshot, ref-counted. Where a key may stand in the local file too (postgresql.use_slots,
- * postgresql.parameters, …) the local value wins, except for the parameters that must be equal on
- * all nodes (patroni: shared list), which only the dynamic configuration may set.
+ * Immutable snapshot, ref-counted. Where a key may stand in the local file too (postgresql.pg_hba,
+ * postgresql.parameters, …) the local value wins, except for what must be equal on all nodes
+ * (postgresql.use_slots and the parameters of parameters.h), which only the dynamic configuration sets.
  */
 #pragma once
 
@@ -26,19 +26,29 @@ struct dynamic {
     bool synchronous_mode_strict;
     int synchronous_node_count;
     msec member_slots_ttl_ms;
-    json_t *slots;          /* permanent slots; NULL */
+    /*
+     * Permanent slots, NULL: none. {name: {"type": "physical" | "logical", …}}, `type` always there.
+     * Logical ones are listed so that nobody drops them; slots for standby clusters are left out.
+     */
+    json_t *slots;
     json_t *ignore_slots;   /* list; NULL */
-    json_t *standby_cluster; /* NULL */
+    json_t *standby_cluster; /* NULL: this is none */
 
     /* postgresql.*, merged with the local section */
     bool use_slots, use_pg_rewind;
     bool remove_data_directory_on_rewind_failure, remove_data_directory_on_diverged_timelines;
-    json_t *parameters;      /* {name: scalar}: merged, shared ones from the dynamic side only; never NULL */
+    json_t *parameters;      /* {name: scalar}: merged; shared ones always there, as texts; never NULL */
     json_t *pg_hba, *pg_ident; /* lists of lines; NULL: not given */
     json_t *recovery_conf;   /* object; NULL */
     json_t *rewind_options;  /* postgresql.rewind: list; NULL */
     json_t *create_replica_methods; /* list of names; NULL: basebackup */
-    json_t *postgresql;      /* the merged section as a whole (method sections, callbacks of the dynamic side) */
+    json_t *callbacks;       /* {on_start: command, …}; NULL */
+    char *pre_promote, *before_stop; /* NULL: none */
+    char *bin_dir, *custom_conf;     /* NULL: not given */
+    json_t *bin_name;        /* {postgres: "…"}; NULL */
+    int pg_ctl_timeout_s;
+    bool use_unix_socket, use_unix_socket_repl;
+    json_t *postgresql;      /* the merged section as a whole (method sections, basebackup options); never NULL */
 
     json_t *json;            /* the key as it is in the store (may be an empty object) */
 };
@@ -47,7 +57,10 @@ struct dynamic {
  * Type `config` (NULL: all defaults). Findings name the key; a value that is wrong falls back to its
  * default with an error finding (the cluster goes on). Timings that break
  * loop_wait + 2*retry_timeout <= ttl are cut as Patroni does (first loop_wait, then retry_timeout)
- * with a warning that shows the numbers. Never NULL.
+ * with a warning that shows the numbers. `local` may be NULL (the command line has none). Never NULL.
+ *
+ * What promises safety and is not built (synchronous_mode, standby_cluster) gets an error finding and
+ * is typed as it was asked for: the caller must not act as if the promise had not been given.
  */
 struct dynamic *dynamic_read(const json_t *config, const struct settings *local, struct findings *findings);
 

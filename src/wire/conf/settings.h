@@ -3,7 +3,7 @@
  *
  * An immutable snapshot, ref-counted, swapped as a whole on reload. Free-form parts (parameters,
  * pg_hba, custom sections) stay JSON in the order of the file. The names are Patroni's.
- * Sources: reference of keys in docs/patroni-keys.md, which is generated from wire/conf/keys.c.
+ * Reference of the keys: docs/patroni-keys.md, which is generated from the tables in wire/conf/keys_*.c.
  */
 #pragma once
 
@@ -94,7 +94,7 @@ struct settings {
         json_t *dcs;    /* bootstrap.dcs as written; NULL */
         json_t *initdb; /* list of strings and one-key objects; NULL */
         char *method;   /* NULL: initdb */
-        json_t *methods; /* {method: {command, keep_existing_recovery_conf, no_params, recovery_conf, …}} */
+        json_t *methods; /* {method: {command, keep_existing_recovery_conf, no_params, recovery_conf, …}}; never NULL */
         char *post_bootstrap;
     } bootstrap;
 
@@ -108,12 +108,15 @@ struct settings {
         struct pg_user superuser, replication, rewind;
         json_t *callbacks; /* {on_start: command, …}; NULL */
         char *pre_promote, *before_stop;
-        /* These may stand in the dynamic configuration too; the local value wins. See dynamic.h. */
-        json_t *section; /* the whole local postgresql section */
+        /*
+         * bin_dir, bin_name, custom_conf, callbacks and the like may stand in the dynamic configuration
+         * too, and the local value wins: whoever needs what is in force takes it from struct dynamic.
+         */
+        json_t *section; /* the local postgresql section with its types, without authentication and pgpass; never NULL */
     } postgresql;
 
     struct {
-        json_t *all; /* tags object; NULL */
+        json_t *all; /* tags object, known tags with their types; NULL */
     } tags;
 
     struct {
@@ -128,11 +131,11 @@ struct settings {
         char *dir;   /* log to <dir>/patroni.log, rotated; NULL: stderr (or journal) */
         int64_t file_size;
         int file_num;
-        char *syslog; /* pgkeep: facility; NULL: no syslog */
+        char *syslog; /* pgkeep.syslog: facility; NULL: no syslog */
     } log;
 
     struct {
-        char *username, *password, *cacert, *cert, *key, *key_password;
+        char *username, *password, *cacert, *cert, *key, *key_password; /* what is absent is taken from restapi */
         bool insecure;
     } ctl;
 
@@ -142,7 +145,7 @@ struct settings {
 };
 
 /*
- * Read `path` (a file, or a folder whose *.yml/*.yaml files are merged in sorted order; NULL: the
+ * Read `path` (a file, or a folder whose *.yml and *.yaml files are merged in sorted order; NULL: the
  * environment alone), apply PATRONI_* from `environment` ("KEY=VALUE", NULL-terminated), check all
  * keys. Findings are always filled; NULL is returned only if there is an error among them.
  * The text of files is handed in by `read_file` (wire/ opens nothing).
@@ -154,6 +157,12 @@ struct conf_source {
 };
 struct settings *settings_read(const struct conf_source *sources, size_t source_count,
                                const char *const *environment, struct findings *findings);
+/*
+ * The same for the command line, whose configuration may hold no more than a store: nothing else is
+ * required, and scope and key_prefix are NULL if no scope is given.
+ */
+struct settings *settings_read_ctl(const struct conf_source *sources, size_t source_count,
+                                   const char *const *environment, struct findings *findings);
 struct settings *settings_ref(struct settings *s);
 void settings_unref(struct settings *s);
 AUTO_DEFINE(settings, struct settings, settings_unref)
