@@ -228,6 +228,7 @@ static void test_a_stalled_reader_loses_lines_and_learns_how_many(void **state)
     int stderr_copy = dup(STDERR_FILENO);
 
     assert_int_equal(pipe(pipe_ends), 0);
+    (void)fcntl(pipe_ends[0], F_SETFL, O_NONBLOCK);
     configure((struct log_conf){0});
     (void)dup2(pipe_ends[1], STDERR_FILENO);
     for (int i = 0; i < 2000; i++) /* more than the pipe holds: would block here for ever */
