@@ -34,11 +34,11 @@ struct http_request;
 enum http_verify { HTTP_VERIFY_NONE, HTTP_VERIFY_OPTIONAL, HTTP_VERIFY_REQUIRED };
 
 struct http_tls {
-    const char *certfile; /* PEM: certificate and chain; NULL: no TLS */
-    const char *keyfile;  /* NULL: in certfile */
+    const char *certfile;         /* PEM: certificate and chain; NULL: no TLS */
+    const char *keyfile;          /* NULL: in certfile */
     const char *keyfile_password; /* NULL: none */
-    const char *cafile;   /* NULL: the system's authorities */
-    const char *ciphers;  /* OpenSSL's list, for TLS 1.2; NULL: its default */
+    const char *cafile;           /* NULL: the system's authorities */
+    const char *ciphers;          /* OpenSSL's list, for TLS 1.2; NULL: its default */
     enum http_verify verify;
 };
 
@@ -53,10 +53,10 @@ struct http_limits {
 };
 
 /* Enough for a big dynamic configuration; for slow checkers; and for the checks of a big fleet at once. */
-#define HTTP_LIMITS_DEFAULT                                                                        \
-    {                                                                                              \
-        .body_max = 1024 * 1024, .headers_max = 16 * 1024, .conn_max = 256, .hello_ms = 5 * 1000,  \
-        .request_ms = 10 * 1000, .reply_ms = 10 * 1000, .idle_ms = 15 * 1000                       \
+#define HTTP_LIMITS_DEFAULT                                                                       \
+    {                                                                                             \
+        .body_max = 1024 * 1024, .headers_max = 16 * 1024, .conn_max = 256, .hello_ms = 5 * 1000, \
+        .request_ms = 10 * 1000, .reply_ms = 10 * 1000, .idle_ms = 15 * 1000                      \
     }
 
 struct http_server_conf { /* read during the call only */
@@ -99,12 +99,12 @@ void http_server_post(struct http_server *s, struct http_note *note);
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_OPTIONS, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE };
 
 enum http_method http_request_method(const struct http_request *r);
-const char *http_request_path(const struct http_request *r);  /* not decoded; begins with "/" */
-const char *http_request_query(const struct http_request *r); /* not decoded; "" if there is none */
+const char *http_request_path(const struct http_request *r);                     /* not decoded; begins with "/" */
+const char *http_request_query(const struct http_request *r);                    /* not decoded; "" if there is none */
 const char *http_request_header(const struct http_request *r, const char *name); /* NULL: absent */
 /* The body; *ret_len may be 0. Valid until the answer. */
 const char *http_request_body(struct http_request *r, size_t *ret_len);
-const char *http_request_peer(const struct http_request *r);  /* numeric address */
+const char *http_request_peer(const struct http_request *r); /* numeric address */
 bool http_request_is_tls(const struct http_request *r);
 /* Subject of the client's verified certificate, NULL if it showed none. */
 const char *http_request_client_cert(const struct http_request *r);
@@ -121,8 +121,8 @@ struct http_header {
 };
 
 /* Answer and free the request. Content-Length and Date are added. */
-void http_reply(struct http_request *take_request, int status, const struct http_header *headers,
-                size_t header_count, const char *body, size_t body_len);
+void http_reply(struct http_request *take_request, int status, const struct http_header *headers, size_t header_count,
+                const char *body, size_t body_len);
 /* Answer with "HTTP/1.0 200 OK" and nothing else, then close. */
 void http_reply_bare(struct http_request *take_request, int status);
 

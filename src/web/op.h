@@ -14,7 +14,7 @@
 #include "base/time.h"
 
 enum op_kind {
-    OP_FRESH_STATUS,      /* GET /patroni?fresh=1: probe PostgreSQL now; the answer is the next snapshot */
+    OP_FRESH_STATUS, /* GET /patroni?fresh=1: probe PostgreSQL now; the answer is the next snapshot */
     OP_RELOAD,
     OP_RESTART,
     OP_RESTART_DELETE,
@@ -24,14 +24,14 @@ enum op_kind {
     OP_SWITCHOVER_DELETE,
     OP_CONFIG_PATCH,
     OP_CONFIG_PUT,
-    OP_FAILSAFE,          /* POST /failsafe of the leader; reply header lsn */
+    OP_FAILSAFE, /* POST /failsafe of the leader; reply header lsn */
 };
 
 struct op {
     enum op_kind kind;
-    json_t *body;      /* object; NULL where the request had none; owned by the op */
-    msec deadline_ms;  /* loop_clock_ms */
-    const char *peer;  /* who asked, for the log: "127.0.0.1 as admin" */
+    json_t *body;     /* object; NULL where the request had none; owned by the op */
+    msec deadline_ms; /* loop_clock_ms */
+    const char *peer; /* who asked, for the log: "127.0.0.1 as admin" */
 };
 
 /* Where the ops go. Called in the HTTP thread; must not block. false: the agent takes nothing (ending). */

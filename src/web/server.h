@@ -12,9 +12,8 @@
 struct web_server;
 
 /* Binds restapi.listen and starts the thread. Errors name the address or the file that is wrong. */
-MUST_USE bool web_server_start(const struct settings *settings, struct snapshot_board *board,
-                               op_submit_fn *submit, void *arg, struct web_server **ret_server,
-                               struct err *err);
+MUST_USE bool web_server_start(const struct settings *settings, struct snapshot_board *board, op_submit_fn *submit,
+                               void *arg, struct web_server **ret_server, struct err *err);
 /* New certificates, credentials, allowlist, headers; a changed listen address is bound before the old one is let go. */
 MUST_USE bool web_server_reload(struct web_server *s, const struct settings *settings, struct err *err);
 void web_server_stop(struct web_server *s);

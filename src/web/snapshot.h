@@ -18,22 +18,22 @@
 #include "wire/lsn.h"
 
 /* Patroni's state strings and their metric index (patroni_postgres_state). */
-#define PG_STATES(X)                                                         \
-    X(INITDB, "initializing new cluster", 0)                                 \
-    X(INITDB_FAILED, "initdb failed", 1)                                     \
-    X(CUSTOM_BOOTSTRAP, "running custom bootstrap script", 2)                \
-    X(CUSTOM_BOOTSTRAP_FAILED, "custom bootstrap failed", 3)                 \
-    X(CREATING_REPLICA, "creating replica", 4)                               \
-    X(RUNNING, "running", 5)                                                 \
-    X(STARTING, "starting", 6)                                               \
-    X(STARTING_AFTER_BOOTSTRAP, "starting after custom bootstrap", 7)        \
-    X(START_FAILED, "start failed", 8)                                       \
-    X(RESTARTING, "restarting", 9)                                           \
-    X(RESTART_FAILED, "restart failed", 10)                                  \
-    X(STOPPING, "stopping", 11)                                              \
-    X(STOPPED, "stopped", 12)                                                \
-    X(STOP_FAILED, "stop failed", 13)                                        \
-    X(CRASHED, "crashed", 14)                                                \
+#define PG_STATES(X)                                                  \
+    X(INITDB, "initializing new cluster", 0)                          \
+    X(INITDB_FAILED, "initdb failed", 1)                              \
+    X(CUSTOM_BOOTSTRAP, "running custom bootstrap script", 2)         \
+    X(CUSTOM_BOOTSTRAP_FAILED, "custom bootstrap failed", 3)          \
+    X(CREATING_REPLICA, "creating replica", 4)                        \
+    X(RUNNING, "running", 5)                                          \
+    X(STARTING, "starting", 6)                                        \
+    X(STARTING_AFTER_BOOTSTRAP, "starting after custom bootstrap", 7) \
+    X(START_FAILED, "start failed", 8)                                \
+    X(RESTARTING, "restarting", 9)                                    \
+    X(RESTART_FAILED, "restart failed", 10)                           \
+    X(STOPPING, "stopping", 11)                                       \
+    X(STOPPED, "stopped", 12)                                         \
+    X(STOP_FAILED, "stop failed", 13)                                 \
+    X(CRASHED, "crashed", 14)                                         \
     X(UNKNOWN, "unknown", 15)
 
 enum node_state {
@@ -54,67 +54,68 @@ struct snapshot_walsender {
     int sync_priority;
 };
 
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): in the order of meaning */
 struct snapshot {
     atomic_uint refs;
-    uint64_t seq;     /* grows with every snapshot */
-    msec taken_ms;    /* when the facts about PostgreSQL were read (loop_clock_ms) */
+    uint64_t seq;  /* grows with every snapshot */
+    msec taken_ms; /* when the facts about PostgreSQL were read (loop_clock_ms) */
 
     /* identity */
     char *scope, *name;
-    char *version;    /* of pgkeep */
+    char *version;      /* of pgkeep */
     char *told_version; /* what Patroni members read as our version */
 
     /* this node */
     enum node_state state;
     enum node_role role;
-    bool pg_known;            /* the facts below come from an answer of PostgreSQL, not older than they may be */
+    bool pg_known; /* the facts below come from an answer of PostgreSQL, not older than they may be */
     bool in_recovery;
-    bool writable;            /* out of recovery and accepting writes, seen by the last probe */
+    bool writable;               /* out of recovery and accepting writes, seen by the last probe */
     char *postmaster_start_time; /* NULL: unknown; "2026-11-24 08:45:35.123456+00:00" */
     double postmaster_start_epoch;
-    int server_version;       /* 150018; 0: unknown */
-    char *system_identifier;  /* NULL: unknown */
-    uint32_t timeline;        /* 0: unknown */
-    lsn location;             /* primary: current write position */
+    int server_version;                       /* 150018; 0: unknown */
+    char *system_identifier;                  /* NULL: unknown */
+    uint32_t timeline;                        /* 0: unknown */
+    lsn location;                             /* primary: current write position */
     lsn received_location, replayed_location; /* standby */
-    lsn receiver_latest_end;  /* walreceiver's latest_end_lsn: base of `lag=` */
-    char *replayed_timestamp; /* NULL */
+    lsn receiver_latest_end;                  /* walreceiver's latest_end_lsn: base of `lag=` */
+    char *replayed_timestamp;                 /* NULL */
     double replayed_epoch;
     bool replay_paused;
-    char *replication_state;  /* "streaming", "in archive recovery"; NULL */
+    char *replication_state; /* "streaming", "in archive recovery"; NULL */
     struct snapshot_walsender *walsenders;
     size_t walsender_count;
     bool pending_restart;
     char *pending_restart_reason; /* JSON object text; NULL */
     char *scheduled_restart;      /* JSON object text {"schedule":…}; NULL */
     bool watchdog_failed;
-    char *tags;               /* JSON object text; NULL */
+    char *tags; /* JSON object text; NULL */
     bool noloadbalance, nofailover;
     int failover_priority;
-    char *clone_progress;     /* JSON {"done":bytes,"total":bytes,"from":name}; NULL */
+    char *clone_progress; /* JSON {"done":bytes,"total":bytes,"from":name}; NULL */
 
     /* leadership */
-    bool leader;              /* we own the leader key … */
-    msec lease_deadline_ms;   /* … strictly before this moment */
+    bool leader;            /* we own the leader key … */
+    msec lease_deadline_ms; /* … strictly before this moment */
     term term;
     bool standby_cluster;
-    msec loop_ran_ms;         /* end of the last cycle, for /liveness */
+    msec loop_ran_ms; /* end of the last cycle, for /liveness */
     msec ttl_ms, loop_wait_ms;
     int64_t maximum_lag_on_failover;
 
     /* the store's view */
-    bool store_known;         /* the last reading worked */
-    int64_t dcs_last_seen;    /* epoch seconds */
+    bool store_known;      /* the last reading worked */
+    int64_t dcs_last_seen; /* epoch seconds */
     bool pause;
-    bool cluster_unlocked;    /* nobody owns the leader key */
+    bool cluster_unlocked; /* nobody owns the leader key */
     bool failsafe_mode_enabled, failsafe_mode_is_active, failsafe_member;
     bool sync_standby, quorum_standby; /* we are listed in /sync */
-    lsn optime;               /* of /status */
-    char *cluster;            /* GET /cluster: body; NULL: unknown */
-    char *config;             /* GET /config: body; NULL: none */
-    char *history;            /* GET /history: body; NULL: none */
-    char *failsafe;           /* GET /failsafe: body; NULL: off */
-    char **member_hosts;      /* addresses for allowlist_include_members; NULL-terminated; NULL */
+    lsn optime;                        /* of /status */
+    char *cluster;                     /* GET /cluster: body; NULL: unknown */
+    char *config;                      /* GET /config: body; NULL: none */
+    char *history;                     /* GET /history: body; NULL: none */
+    char *failsafe;                    /* GET /failsafe: body; NULL: off */
+    char **member_hosts;               /* addresses for allowlist_include_members; NULL-terminated; NULL */
 };
 
 struct snapshot *snapshot_new(void);
