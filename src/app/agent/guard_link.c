@@ -347,6 +347,7 @@ bool guard_link_open(struct loop *l, const char *data_dir, const struct guard_li
     struct ucred peer;
     socklen_t len = sizeof(peer);
     int64_t fd;
+    int64_t lock_fd;
 
     if (!str_to_int(getenv(GUARD_ENV_FD), 3, INT_MAX, &fd) ||
         getsockopt((int)fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
@@ -355,9 +356,8 @@ bool guard_link_open(struct loop *l, const char *data_dir, const struct guard_li
         return err_set(err, ERR_SYS, "the guard is gone");
 
     (void)fcntl((int)fd, F_SETFD, FD_CLOEXEC);
-    if (str_to_int(getenv(GUARD_ENV_LOCK_FD), 3, INT_MAX, &fd))
-        (void)fcntl((int)fd, F_SETFD, FD_CLOEXEC); /* kept open for as long as we live: that is its purpose */
-    (void)str_to_int(getenv(GUARD_ENV_FD), 3, INT_MAX, &fd);
+    if (str_to_int(getenv(GUARD_ENV_LOCK_FD), 3, INT_MAX, &lock_fd))
+        (void)fcntl((int)lock_fd, F_SETFD, FD_CLOEXEC); /* held for as long as we live: that is its purpose */
     (void)unsetenv(GUARD_ENV_FD); /* our children have no guard */
     (void)unsetenv(GUARD_ENV_LOCK_FD);
     return guard_link_open_fd(l, (int)fd, peer.pid, data_dir, events, arg, ret_link, err);
