@@ -2,7 +2,9 @@
  * HTTP requests on the loop (libcurl multi).
  *
  * Connections are kept alive and reused per client. Every call has a budget from start to end; a
- * streaming call (watch) has none but reports its bytes as they come.
+ * streaming call (watch) has none but reports its bytes as they come. HTTP/1.1; no proxies, no
+ * redirects, and a request that may act is never sent twice. Calls may be cancelled, and the client
+ * freed, from inside any callback.
  */
 #pragma once
 
@@ -28,10 +30,10 @@ struct http_request {
     const char *url;
     const char *body; /* NULL: none; copied */
     size_t body_len;
-    const char *const *headers; /* "Name: value", NULL-terminated; may be NULL */
+    const char *const *headers; /* "Name: value", NULL-terminated; may be NULL. A body without type is JSON */
     msec connect_ms;            /* budget of the connection phase; 0: budget_ms */
     msec budget_ms;             /* whole call; 0: streaming, no limit */
-    /* Streaming: called with each piece of the body, which is then not collected. */
+    /* Streaming: called with each piece of the body of a 2xx answer; other answers are collected. */
     void (*piece)(const char *bytes, size_t len, void *arg);
 };
 
