@@ -1,0 +1,74 @@
+"""
+A network of namespaces on this machine that can be cut. Root only.
+
+Every host has a namespace of its own on a bridge that itself lives in one; nothing of it can be reached
+from outside. The test enters the client's namespace, and so do the threads it starts from then on.
+"""
+import ctypes
+import os
+import subprocess
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET = 0x40000000
+# A range for documentation and private labs; it exists inside the namespaces only.
+NET = '10.99.7'
+
+
+def enter(name):
+    """Move the calling thread into a namespace; None: back to the machine's own."""
+    path = f'/run/netns/{name}' if name else '/proc/1/ns/net'
+    with open(path, encoding='ascii') as file:
+        if _LIBC.setns(file.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), f'entering network namespace {name}')
+
+
+def _ip(*arguments):
+    done = subprocess.run(['ip', *arguments], capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 0, f'ip {" ".join(arguments)}: {done.stderr.strip()}'
+
+
+class Network:
+    """Hosts by name; the client is a host too. Used as a context."""
+
+    def __init__(self):
+        self._tag = f'pgk{os.getpid()}'
+        self._hosts = {}
+
+    def _namespace(self, host):
+        return f'{self._tag}-{host}'
+
+    def __enter__(self):
+        switch = self._namespace('switch')
+        _ip('netns', 'add', switch)
+        _ip('-n', switch, 'link', 'add', 'bridge', 'type', 'bridge')
+        _ip('-n', switch, 'link', 'set', 'bridge', 'up')
+        self.place(['client'])
+        enter(self._namespace('client'))
+        return self
+
+    def __exit__(self, *_):
+        enter(None)
+        for host in [*self._hosts, 'switch']:
+            _ip('netns', 'del', self._namespace(host))
+
+    def place(self, hosts):
+        """New hosts. [(address, namespace)], for Node and Etcd."""
+        switch = self._namespace('switch')
+        for host in hosts:
+            namespace, link = self._namespace(host), f'to-{host}'
+            address = f'{NET}.{len(self._hosts) + 1}'
+            self._hosts[host] = address
+            _ip('netns', 'add', namespace)
+            _ip('-n', namespace, 'link', 'set', 'lo', 'up')
+            _ip('-n', switch, 'link', 'add', link, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', namespace)
+            _ip('-n', switch, 'link', 'set', link, 'master', 'bridge', 'up')
+            _ip('-n', namespace, 'addr', 'add', f'{address}/24', 'dev', 'eth0')
+            _ip('-n', namespace, 'link', 'set', 'eth0', 'up')
+        return [(self._hosts[host], self._namespace(host)) for host in hosts]
+
+    def cut(self, host):
+        """Pull the plug: packets vanish, nobody is told."""
+        _ip('-n', self._namespace('switch'), 'link', 'set', f'to-{host}', 'down')
+
+    def heal(self, host):
+        _ip('-n', self._namespace('switch'), 'link', 'set', f'to-{host}', 'up')

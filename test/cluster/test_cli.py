@@ -1,0 +1,180 @@
+"""pgkeep with patronictl's verbs: outputs, prompts, exit codes."""
+import json
+
+import pytest
+import yaml
+
+from lab.wait import wait_for
+
+CLUSTER = 'myapp-cluster'
+
+
+def ok(done):
+    assert done.returncode == 0, f'{done.args}: {done.stdout}{done.stderr}'
+    return done.stdout
+
+
+def test_list_in_every_format(two_nodes):
+    cluster, leader = two_nodes
+    replica = cluster.others(leader)[0]
+    pretty = ok(leader.ctl('list'))
+    assert f'Cluster: {CLUSTER}' in pretty
+    for text in ('Member', 'Host', 'Role', 'State', 'TL', leader.name, replica.name, 'Leader', 'Replica',
+                 f'{leader.address}:{leader.pg_port}'):
+        assert text in pretty
+    rows = json.loads(ok(leader.ctl('list', '-f', 'json')))
+    assert [row['Member'] for row in rows] == sorted(n.name for n in cluster.nodes)
+    assert yaml.safe_load(ok(leader.ctl('list', '-f', 'yaml'))) == rows
+    tsv = [line.split('\t') for line in ok(leader.ctl('list', '-f', 'tsv')).splitlines()]
+    assert tsv[0][:3] == ['Cluster', 'Member', 'Host'] and len(tsv) == 3
+
+
+def test_output_has_no_colour_when_it_is_no_terminal(two_nodes):
+    _, leader = two_nodes
+    assert '\x1b' not in ok(leader.ctl('list'))
+
+
+def test_topology_shows_who_follows_whom(two_nodes):
+    cluster, leader = two_nodes
+    lines = ok(leader.ctl('topology')).splitlines()
+    leader_line = next(i for i, line in enumerate(lines) if leader.name in line)
+    replica_line = next(i for i, line in enumerate(lines) if cluster.others(leader)[0].name in line)
+    assert leader_line < replica_line
+    assert f'+ {cluster.others(leader)[0].name}' in lines[replica_line]
+
+
+def test_show_config_is_yaml_of_the_dynamic_configuration(two_nodes):
+    _, leader = two_nodes
+    assert yaml.safe_load(ok(leader.ctl('show-config'))) == leader.rest.get('/config').json
+
+
+def test_edit_config_shows_the_difference_and_applies_it(two_nodes):
+    cluster, leader = two_nodes
+    out = ok(leader.ctl('edit-config', '-s', 'postgresql.parameters.work_mem=6MB', '--force'))
+    assert '+' in out and 'work_mem: 6MB' in out
+    for node in cluster.nodes:
+        wait_for('work_mem', lambda n=node: n.value('show work_mem') == '6MB', 15)
+    ok(leader.ctl('edit-config', '-p', 'work_mem=null', '--force'))
+    wait_for('the default', lambda: leader.value('show work_mem') == '4MB', 15)
+
+
+def test_edit_config_asks_and_takes_no_for_an_answer(two_nodes):
+    _, leader = two_nodes
+    before = leader.rest.get('/config').json
+    leader.ctl('edit-config', '-s', 'ttl=40', stdin='n\n')
+    assert leader.rest.get('/config').json == before
+
+
+def test_switchover_asks_and_names_what_it_is_about_to_touch(two_nodes):
+    cluster, leader = two_nodes
+    candidate = cluster.others(leader)[0]
+    done = leader.ctl('switchover', stdin=f'{leader.name}\n{candidate.name}\nnow\nn\n')
+    assert done.returncode != 0
+    assert CLUSTER in done.stdout and leader.name in done.stdout and candidate.name in done.stdout
+    assert cluster.leader() is leader
+
+
+@pytest.mark.parametrize('arguments', [
+    ('switchover', '--candidate', 'nobody', '--force'),
+    ('failover', '--force'),
+    ('restart', CLUSTER, 'nobody', '--force'),
+    ('reinit', CLUSTER, 'nobody', '--force'),
+    ('query', CLUSTER, '--member', 'nobody', '--command', 'select 1'),
+    ('list', '--no-such-option'),
+])
+def test_what_cannot_be_done_exits_with_an_error(two_nodes, arguments):
+    cluster, leader = two_nodes
+    done = leader.ctl(*arguments)
+    assert done.returncode != 0
+    assert done.stderr or done.stdout
+    assert cluster.leader() is leader
+
+
+def test_reinit_of_the_leader_is_refused(two_nodes):
+    cluster, leader = two_nodes
+    before = (leader.data / 'PG_VERSION').stat().st_ino
+    done = leader.ctl('reinit', CLUSTER, leader.name, '--force')
+    assert 'leader' in done.stdout + done.stderr
+    assert (leader.data / 'PG_VERSION').stat().st_ino == before
+    assert cluster.leader() is leader
+
+
+def test_query_runs_on_the_role_that_is_asked_for(two_nodes):
+    _, leader = two_nodes
+    environment = {'PGPASSWORD': 'superuser-secret'}
+    for role, recovery in (('primary', 'f'), ('replica', 't')):
+        done = leader.bench.run(['pgkeep', 'query', '-c', leader.yml, CLUSTER, '-r', role, '--command',
+                                 'select pg_is_in_recovery()', '-U', 'postgres', '-d', 'postgres'], leader.folder,
+                                environment=environment)
+        assert recovery in ok(done).lower().split() or {'f': 'false', 't': 'true'}[recovery] in done.stdout.lower()
+
+
+def test_dsn_of_the_leader(two_nodes):
+    _, leader = two_nodes
+    assert ok(leader.ctl('dsn')).strip() == f'host={leader.address} port={leader.pg_port}'
+
+
+def test_history_has_a_line_for_each_timeline(cluster_of):
+    cluster = cluster_of(2)
+    leader = cluster.up()
+    new = cluster.switchover()
+    cluster.wait_healthy()
+    rows = wait_for('history', lambda: json.loads(ok(leader.ctl('history', '-f', 'json'))), 15)
+    assert rows[-1]['TL'] == 1
+    assert rows[-1]['New Leader'] == new.name
+
+
+def test_flush_takes_a_scheduled_restart_back(two_nodes):
+    cluster, leader = two_nodes
+    ok(leader.ctl('restart', CLUSTER, leader.name, '--scheduled', '2099-01-01T00:00:00+00:00', '--force'))
+    wait_for('scheduled restart', lambda: cluster.member(leader.name).get('scheduled_restart'), 15)
+    ok(leader.ctl('flush', CLUSTER, leader.name, 'restart', '--force'))
+    wait_for('no scheduled restart', lambda: not cluster.member(leader.name).get('scheduled_restart'), 15)
+
+
+def test_version_of_the_program_and_of_the_members(two_nodes):
+    cluster, leader = two_nodes
+    out = ok(leader.ctl('version', CLUSTER))
+    for node in cluster.nodes:
+        assert node.name in out
+
+
+def test_remove_needs_the_name_typed_and_the_yes(cluster_of):
+    cluster = cluster_of(1)
+    node = cluster.up()
+    done = node.ctl('remove', CLUSTER, stdin='something-else\nYes I am aware\n')
+    assert done.returncode != 0
+    assert cluster.leader() is node
+    node.stop()
+    done = node.ctl('remove', CLUSTER, stdin=f'{CLUSTER}\nYes I am aware\n')
+    assert done.returncode == 0, done
+    assert not cluster.store.keys('/db/myapp-cluster/')
+
+
+def test_patronictl_is_the_same_program(two_nodes):
+    _, leader = two_nodes
+    done = leader.bench.run(['patronictl', '-c', leader.yml, 'list', '-f', 'json'], leader.folder)
+    assert len(json.loads(ok(done))) == 2
+
+
+def test_check_finds_everything_at_once(bench, cluster_of):
+    cluster = cluster_of(1, more={'postgresql': {'listen': '127.0.0.1:99999', 'bin_dir': '/nowhere'}, 'scoope': 'x'})
+    node = cluster.nodes[0]
+    for command in (['pgkeep', 'check', node.yml], ['patroni', '--validate-config', node.yml]):
+        done = bench.run(command, node.folder)
+        assert done.returncode != 0
+        out = done.stdout + done.stderr
+        assert 'postgresql.listen' in out and '/nowhere' in out and 'scoope' in out
+
+
+def test_check_passes_the_articles_yaml(cluster_of):
+    cluster = cluster_of(1)
+    cluster.store.start()
+    node = cluster.nodes[0]
+    ok(node.bench.run(['pgkeep', 'check', node.yml], node.folder))
+
+
+def test_first_configuration_passes_its_own_check(bench):
+    folder = bench.make_folder('init')
+    done = bench.run(['patroni', '--generate-sample-config'], folder)
+    assert yaml.safe_load(ok(done))['postgresql']

@@ -1,0 +1,263 @@
+"""
+The REST API: one list of requests, put to Debian's Patroni and to pgkeep, codes and JSON keys compared;
+and what pgkeep's must be beyond that: open to health checks whatever is stuck.
+"""
+import signal
+import socket
+import ssl
+import threading
+import time
+
+import pytest
+
+from lab import proc
+from lab.bench import Bench
+from lab.cluster import Cluster
+from lab.rest import Rest
+from lab.wait import wait_for
+
+HEALTH = ('/', '/primary', '/master', '/leader', '/read-write', '/replica', '/replica?lag=1MB', '/replica?lag=0',
+          '/replica?lag=nonsense', '/replica?tag_none=1', '/read-only', '/standby-leader', '/standby_leader', '/sync',
+          '/synchronous', '/async', '/asynchronous', '/async?lag=100MB', '/read-only-sync', '/health', '/nonsense')
+READS = HEALTH + ('/liveness', '/readiness', '/patroni', '/cluster', '/history', '/config', '/failsafe', '/metrics')
+PAST, FAR = '2001-01-01T00:00:00+00:00', '2099-01-01T00:00:00+00:00'
+# (method, path, body): none of them changes anything that lasts.
+WRITES = (
+    ('POST', '/nonsense', {}), ('PUT', '/nonsense', {}), ('DELETE', '/nonsense', None), ('PATCH', '/nonsense', {}),
+    ('POST', '/reload', {}),
+    ('PATCH', '/config', '{'), ('PATCH', '/config', []), ('PATCH', '/config', {}),
+    ('PUT', '/config', '{'),
+    ('DELETE', '/restart', None), ('DELETE', '/switchover', None),
+    ('POST', '/restart', '{'), ('POST', '/restart', []), ('POST', '/restart', {'nonsense': 1}),
+    ('POST', '/restart', {'schedule': 'tomorrow'}), ('POST', '/restart', {'schedule': PAST}),
+    ('POST', '/restart', {'postgres_version': 'old'}), ('POST', '/restart', {'timeout': 'long'}),
+    ('POST', '/restart', {'role': 'nonsense'}), ('POST', '/restart', {'restart_pending': True}),
+    ('POST', '/restart', {'schedule': FAR}), ('POST', '/restart', {'schedule': FAR}), ('DELETE', '/restart', None),
+    ('POST', '/switchover', '{'), ('POST', '/switchover', {}), ('POST', '/switchover', {'leader': 'nobody'}),
+    ('POST', '/switchover', {'leader': 'db-01', 'candidate': 'nobody'}),
+    ('POST', '/switchover', {'leader': 'db-01', 'scheduled_at': 'tomorrow'}),
+    ('POST', '/switchover', {'leader': 'db-01', 'scheduled_at': PAST}),
+    ('POST', '/switchover', {'leader': 'db-01', 'scheduled_at': FAR}), ('DELETE', '/switchover', None),
+    ('POST', '/failover', {}), ('POST', '/failover', {'candidate': 'nobody'}),
+    ('POST', '/failsafe', {'name': 'db-09', 'conn_url': 'x', 'api_url': 'x'}),
+)
+# Where pgkeep follows Patroni 4 and not 3.0.2: (method, path, body) or path alone, and why.
+NEWER = {
+    '/readiness': 'Patroni 4 looks at the lag of a replica',
+}
+
+
+def shape(value):
+    """Keys all the way down; of a list, those of its first member."""
+    if isinstance(value, dict):
+        return {key: shape(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []
+    return None
+
+
+def lacks(ours, theirs, where=''):
+    """Keys of theirs that ours has not."""
+    if isinstance(theirs, dict):
+        if not isinstance(ours, dict):
+            return [f'{where}: no object']
+        missing = [f'{where}.{key}' for key in theirs if key not in ours]
+        return missing + [m for key in theirs if key in ours for m in lacks(ours[key], theirs[key], f'{where}.{key}')]
+    if isinstance(theirs, list) and theirs and isinstance(ours, list) and ours:
+        return lacks(ours[0], theirs[0], where + '[]')
+    return []
+
+
+def answers(cluster):
+    """{(role, method, path, body): Answer} of every request, on a leader named db-01 and its replica."""
+    got = {}
+    leader = cluster.leader()
+    for role, node in (('leader', leader), ('replica', cluster.others(leader)[0])):
+        for path in READS:
+            got[role, 'GET', path, None] = node.rest.get(path)
+        for path in HEALTH:
+            for method in ('HEAD', 'OPTIONS'):
+                got[role, method, path, None] = node.rest.call(method, path)
+        for number, (method, path, body) in enumerate(WRITES):
+            got[role, method, path, f'{number}: {body}'] = node.rest.call(method, path, body, deadline_s=30)
+    return got
+
+
+@pytest.fixture(scope='module')
+def both():
+    """The answers of Debian's Patroni and of pgkeep."""
+    got = {}
+    for flavour in ('patroni', 'pgkeep'):
+        place = Bench(f'rest-{flavour}')
+        try:
+            cluster = Cluster(place, 2, flavours=flavour)
+            cluster.store.start()
+            cluster.nodes[0].start()
+            cluster.wait_leader(90)
+            cluster.nodes[1].start()
+            cluster.wait_healthy()
+            got[flavour] = answers(cluster)
+        except BaseException:
+            place.keep(flavour)
+            raise
+        finally:
+            place.close()
+    return got
+
+
+@pytest.mark.peer
+def test_every_request_gets_patronis_code(both):
+    different = [f'{request}: Patroni {theirs.status}, pgkeep {both["pgkeep"][request].status}'
+                 for request, theirs in both['patroni'].items()
+                 if theirs.status != both['pgkeep'][request].status and request[2] not in NEWER]
+    assert not different, '\n'.join(different)
+
+
+@pytest.mark.peer
+def test_every_json_answer_has_patronis_keys(both):
+    missing = []
+    for request, theirs in both['patroni'].items():
+        if not theirs.headers.get('Content-Type', '').startswith('application/json') or request[1] != 'GET':
+            continue
+        missing += [f'{request}: {m}' for m in lacks(shape(both['pgkeep'][request].json), shape(theirs.json))]
+    assert not missing, '\n'.join(missing)
+
+
+@pytest.mark.peer
+def test_metrics_have_patronis_names(both):
+    def names(answer):
+        return {line.split()[2] for line in answer.text.splitlines() if line.startswith('# TYPE')}
+    # 3.0.2 says master where 4 says primary.
+    theirs = {name.replace('_master', '_primary') for name in names(both['patroni']['leader', 'GET', '/metrics', None])}
+    assert theirs - names(both['pgkeep']['leader', 'GET', '/metrics', None]) == set()
+
+
+@pytest.mark.peer
+def test_head_and_options_answer_with_a_bare_status(both):
+    for request, answer in both['pgkeep'].items():
+        if request[1] in ('HEAD', 'OPTIONS'):
+            assert answer.body == b'' and not answer.headers, request
+
+
+def test_primary_says_yes_only_when_postgres_is_open_for_writes(cluster_of):
+    """Sampled fast over a switchover: 200 on /primary, then a write that works."""
+    cluster = cluster_of(2)
+    old = cluster.up()
+    old.sql('create table sample (n int)')
+    candidate = cluster.others(old)[0]
+    asked = threading.Thread(target=old.rest.call, args=('POST', '/switchover', {
+        'leader': old.name, 'candidate': candidate.name}), kwargs={'deadline_s': 60})
+    asked.start()
+    wait_for('200 on /primary', lambda: candidate.rest.status('/primary') == 200, 30, every_s=0.002)
+    candidate.sql('insert into sample values (1)', deadline_s=1)
+    assert old.rest.status('/primary') == 503
+    asked.join(60)
+    assert not asked.is_alive()
+
+
+def test_health_checks_are_answered_while_postgres_is_stuck(cluster_of):
+    cluster = cluster_of(1)
+    node = cluster.up()
+    pids = node.postgres_pids()
+    proc.send(pids, signal.SIGSTOP)
+    try:
+        for path in ('/patroni', '/health', '/liveness', '/cluster', '/metrics'):
+            began = time.monotonic()
+            node.rest.get(path)
+            assert time.monotonic() - began < 0.5, path
+    finally:
+        proc.send(pids, signal.SIGCONT)
+
+
+def test_health_checks_are_answered_while_the_store_is_stuck(cluster_of):
+    cluster = cluster_of(1)
+    node = cluster.up()
+    cluster.store.freeze()
+    try:
+        for path in ('/patroni', '/health', '/liveness', '/cluster', '/config', '/metrics'):
+            began = time.monotonic()
+            node.rest.get(path)
+            assert time.monotonic() - began < 0.5, path
+    finally:
+        cluster.store.thaw()
+
+
+def test_a_hundred_silent_connections_do_not_slow_an_answer(two_nodes):
+    _, leader = two_nodes
+    silent = []
+    try:
+        for _ in range(100):
+            silent.append(socket.create_connection((leader.address, leader.rest_port), timeout=2))
+        for _ in range(20):
+            began = time.monotonic()
+            assert leader.rest.status('/primary') == 200
+            assert time.monotonic() - began < 0.5
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+def make_certificate(bench):
+    """A key and the certificate of 127.0.0.1 that goes with it."""
+    folder = bench.make_folder('tls')
+    key, cert = folder / 'rest.key', folder / 'rest.crt'
+    done = bench.run(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost',
+                      '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', cert], folder)
+    assert done.returncode == 0, done
+    return key, cert
+
+
+def test_a_hundred_silent_tls_connections_do_not_slow_an_answer(cluster_of, bench):
+    key, cert = make_certificate(bench)
+    cluster = cluster_of(1, more={'restapi': {'certfile': str(cert), 'keyfile': str(key)},
+                                  'ctl': {'cacert': str(cert)}})
+    node = cluster.nodes[0]
+    context = ssl.create_default_context(cafile=cert)
+    node.rest = Rest(node.address, node.rest_port, tls=context)
+    cluster.store.start()
+    node.start()
+    cluster.wait_leader(90)
+    silent = []
+    try:
+        for _ in range(100):
+            silent.append(socket.create_connection((node.address, node.rest_port), timeout=2))
+        for _ in range(20):
+            began = time.monotonic()
+            assert node.rest.status('/primary') == 200
+            assert time.monotonic() - began < 0.5
+    finally:
+        for connection in silent:
+            connection.close()
+    assert node.list()
+
+
+def test_writing_needs_the_password_where_there_is_one(cluster_of):
+    cluster = cluster_of(1, more={'restapi': {'authentication': {'username': 'admin', 'password': 'rest-secret'}}})
+    node = cluster.up()
+    assert node.rest.call('POST', '/reload', {}).status == 401
+    assert Rest(node.address, node.rest_port, user=('admin', 'wrong')).call('POST', '/reload', {}).status == 401
+    assert Rest(node.address, node.rest_port, user=('admin', 'rest-secret')).call('POST', '/reload', {}).status == 202
+    assert node.rest.get('/patroni').status == 200
+    assert 'rest-secret' not in node.log.text()
+
+
+def test_writing_is_for_the_allowlist_only(cluster_of):
+    cluster = cluster_of(1, more={'restapi': {'allowlist': ['192.0.2.1']}})
+    node = cluster.up()
+    assert node.rest.call('POST', '/reload', {}).status == 403
+    assert node.rest.get('/patroni').status == 200
+
+
+def test_status_tells_the_truth(two_nodes):
+    cluster, leader = two_nodes
+    replica = cluster.others(leader)[0]
+    ours, theirs = leader.status(), replica.status()
+    assert ours['state'] == theirs['state'] == 'running'
+    assert ours['role'] == 'primary' and theirs['role'] == 'replica'
+    assert ours['server_version'] == leader.value("select current_setting('server_version_num')::int")
+    assert ours['database_system_identifier'] == str(leader.value('select system_identifier from pg_control_system()'))
+    assert [r['application_name'] for r in ours['replication']] == [replica.name]
+    assert theirs['replication_state'] == 'streaming'
+    assert ours['timeline'] == theirs['timeline']
+    assert abs(ours['xlog']['location'] - leader.value("select pg_current_wal_lsn() - '0/0'")) < 1 << 20
+    assert ours['patroni']['name'] == leader.name and ours['patroni']['scope'] == 'myapp-cluster'

@@ -1,0 +1,119 @@
+"""Ends and beginnings that are meant: stop, start, restart, adoption, upgrade."""
+import signal
+import time
+
+from lab import proc
+from lab.node import postgres_bin
+from lab.wait import holds_for, wait_for
+from lab.writer import Writers
+
+
+def test_clean_stop_of_the_leader_hands_over_at_once(cluster_of):
+    cluster = cluster_of(3)
+    old = cluster.up()
+    with Writers.on_primary(cluster) as writers:
+        wait_for('acknowledged rows', lambda: len(writers.acks(old)) > 50, 10)
+        asked = time.monotonic()
+        assert old.stop() == 0
+        new = cluster.wait_leader(15, other_than=old)
+        wait_for('rows on the new leader', lambda: writers.acks(new), 10)
+        assert time.monotonic() - asked < 15, 'the lease was not handed over'
+    assert not old.pids()
+    writers.check_one_primary()
+    assert not writers.missing(new)
+
+
+def test_clean_stop_of_a_replica_disturbs_nobody(cluster_of):
+    cluster = cluster_of(3)
+    leader = cluster.up()
+    replica = cluster.others(leader)[0]
+    assert replica.stop() == 0
+    assert not replica.pids()
+    assert cluster.leader() is leader and leader.writable()
+    replica.start()
+    assert cluster.wait_healthy() is leader
+
+
+def test_whole_cluster_stopped_and_started(cluster_of):
+    cluster = cluster_of(3)
+    leader = cluster.up()
+    leader.sql('create table before as select 1 as n')
+    cluster.wait_replayed()
+    cluster.stop()
+    assert not [pid for node in cluster.nodes for pid in node.pids()]
+    for node in cluster.nodes:
+        node.start()
+    assert cluster.wait_healthy().value('select n from before') == 1
+
+
+def test_restart_of_postgres_by_the_command_line(cluster_of):
+    cluster = cluster_of(2)
+    leader = cluster.up()
+    before = {node.name: node.postmaster_pid() for node in cluster.nodes}
+    done = leader.ctl('restart', 'myapp-cluster', '--force')
+    assert done.returncode == 0, done
+    cluster.wait_healthy()
+    assert cluster.leader() is leader
+    for node in cluster.nodes:
+        assert node.postmaster_pid() not in (0, before[node.name])
+
+
+def test_restart_of_the_pending_only(cluster_of):
+    cluster = cluster_of(2)
+    leader = cluster.up()
+    before = leader.postmaster_pid()
+    done = leader.ctl('restart', 'myapp-cluster', leader.name, '--pending', '--force')
+    assert leader.postmaster_pid() == before, done
+    cluster.configure({'postgresql': {'parameters': {'max_connections': 120}}})
+    wait_for('pending restart', lambda: cluster.member(leader.name).get('pending_restart'), 40)
+    done = leader.ctl('restart', 'myapp-cluster', leader.name, '--pending', '--force')
+    assert done.returncode == 0, done
+    assert leader.postmaster_pid() not in (0, before)
+    assert leader.value('show max_connections') == '120'
+
+
+def test_postgres_that_already_runs_is_adopted(cluster_of):
+    """The agent was ended by force, PostgreSQL was started by hand meanwhile."""
+    cluster = cluster_of(2)
+    leader = cluster.up()
+    replica = cluster.others(leader)[0]
+    assert replica.stop() == 0
+    started = cluster.bench.run([postgres_bin() / 'pg_ctl', '-D', replica.data, '-w', '-l', replica.folder / 'by-hand.log', 'start'],
+                                replica.folder)
+    assert started.returncode == 0, started
+    postmaster = replica.postmaster_pid()
+    replica.start()
+    assert cluster.wait_healthy() is leader
+    assert replica.postmaster_pid() == postmaster
+    # An adopted postmaster is no child of the guard: the agent sees to it when the guard dies.
+    proc.send([replica.guard_pid()], signal.SIGKILL)
+    replica.wait_postgres_gone(15)
+
+
+def test_upgrade_in_place_keeps_postgres_running(cluster_of):
+    """The programs on disk are replaced; guard and agent become new ones, PostgreSQL runs on (SIGUSR2 to the agent)."""
+    cluster = cluster_of(2)
+    leader = cluster.up()
+    guard, agent, postmaster = leader.guard_pid(), leader.agent_pid(), leader.postmaster_pid()
+    with Writers.on_primary(cluster) as writers:
+        wait_for('acknowledged rows', lambda: len(writers.acks()) > 50, 10)
+        began = time.monotonic()
+        proc.send([agent], signal.SIGUSR2)
+        wait_for('another agent', lambda: leader.agent_pid() not in (0, agent), 10)
+        wait_for('REST again', lambda: leader.rest.status('/primary') == 200, 15)
+        assert leader.guard_pid() == guard
+        assert leader.postmaster_pid() == postmaster
+        holds_for('the leader', lambda: cluster.leader() is leader, 35, every_s=1)
+        assert writers.gap_s(began) < 1
+    assert not writers.missing(leader)
+
+
+def test_reopen_of_the_log_file(cluster_of, bench):
+    folder = bench.make_folder('logs')
+    cluster = cluster_of(1, more={'log': {'dir': str(folder)}})
+    node = cluster.nodes[0]
+    cluster.up()
+    log = wait_for('a log file', lambda: list(folder.glob('*.log')), 10)[0]
+    log.rename(folder / 'moved')
+    node.process.send_signal(signal.SIGUSR1)
+    wait_for('a new log file', log.exists, 15)
