@@ -10,6 +10,7 @@
 #include "core/ha/lead.h"
 #include "core/ha/observe.h"
 #include "core/ha/rejoin.h"
+#include "core/ha/restart.h"
 
 enum {
     ENDING_STOP_MS = 60000,  /* SIGTERM: a stop that takes longer is ended by force; systemd's own limit is 90 s */
@@ -123,19 +124,6 @@ static void alone_decide(struct ha_memory *m, const struct ha_view *v, struct ha
     }
 }
 
-/* A restart of the operator's that got stuck or whose time is over is answered, not forgotten. */
-static void restart_failed_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
-{
-    bool start_failed = m->start_failures && v->pg.process == HA_PROC_NONE;
-
-    if (!m->restarting || !start_failed)
-        return;
-    struct ha_action *answer = plan_add(p, HA_DO_ANSWER);
-    answer->answer_to = HA_ANSWER_RESTART;
-    answer->ok = false;
-    m->restarting = false;
-}
-
 static void duty_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     const struct cluster *c = v->store.cluster;
@@ -144,7 +132,7 @@ static void duty_decide(struct ha_memory *m, const struct ha_view *v, struct ha_
         (void)plan_why(p, "waiting for the store");
         return;
     }
-    restart_failed_decide(m, v, p);
+    restart_check_failed(m, v, p);
     if (demote_decide(m, v, p))
         return;
     if (v->lease.owner) {

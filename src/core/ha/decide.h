@@ -42,8 +42,7 @@ struct ha_memory {
 
     /* planned work */
     bool restarting;            /* operator's restart: stopped, to be started again */
-    bool restart_was_primary;
-    msec restart_deadline_ms;   /* 0: none */
+    unsigned int restart_deaths; /* of the postmaster when it began: another one runs when it is over */
     bool reinitializing;
     msec handover_since_ms;     /* stopped cleanly for a successor since; 0: no */
     msec silent_ms;             /* a standby that should stream does not since; 0: it does */

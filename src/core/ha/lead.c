@@ -5,11 +5,11 @@
 #include "core/ha/facts.h"
 #include "core/ha/fence.h"
 #include "core/ha/handover.h"
+#include "core/ha/restart.h"
 
 enum {
     ROUND_AGE_MS = 1500,
     ASK_AGAIN_MS = 1000,
-    RESTART_STOP_MS = 60000, /* operator's restart: a stop that takes longer is ended by force */
 };
 
 /*
@@ -119,20 +119,6 @@ static void promote_decide(struct ha_memory *m, const struct ha_view *v, struct 
     (void)plan_why(p, "promoting under term %llu", (unsigned long long)v->lease.term);
 }
 
-static bool restart_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
-{
-    if (!v->request.restart || m->restarting)
-        return false;
-
-    m->restarting = true;
-    m->restart_was_primary = true;
-    struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
-    stop->stop = HA_STOP_FAST;
-    stop->checkpoint_first = true;
-    stop->budget_ms = v->request.restart_timeout_ms ? v->request.restart_timeout_ms : RESTART_STOP_MS;
-    return plan_why(p, "restarting as the operator asked");
-}
-
 /* PostgreSQL runs as primary and we may serve. */
 static void lead_primary(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
@@ -140,13 +126,7 @@ static void lead_primary(struct ha_memory *m, const struct ha_view *v, struct ha
 
     p->serving = true;
     (void)plan_why(p, "the leader with the lock");
-    if (m->restarting) {
-        struct ha_action *answer = plan_add(p, HA_DO_ANSWER);
-        answer->answer_to = HA_ANSWER_RESTART;
-        answer->ok = true;
-        m->restarting = false;
-    }
-    if (!v->store.known)
+    if (restart_decide(m, v, p) || !v->store.known)
         return;
     if (str_empty(c->initialize) && v->pg.system_id)
         plan_add(p, HA_DO_WRITE_INITIALIZE)->term = v->lease.term;
@@ -161,7 +141,6 @@ static void lead_primary(struct ha_memory *m, const struct ha_view *v, struct ha
         answer->answer_to = HA_ANSWER_REINIT;
         (void)plan_why(p, "the leader is not reinitialized");
     }
-    (void)restart_decide(m, v, p);
 }
 
 void lead_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)

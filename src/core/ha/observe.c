@@ -64,10 +64,21 @@ static void leader_absent(struct ha_memory *m, const struct ha_view *v)
         m->leader_alive_ms = m->started_ms; /* it may have renewed until the moment we came */
     }
 
+    if (v->store.failsafe_heard_ms > m->leader_alive_ms) {
+        str_copy(m->leader, sizeof(m->leader), v->store.failsafe_heard_from);
+        m->leader_alive_ms = v->store.failsafe_heard_ms;
+    }
+
     /* Patroni deletes the key and keeps its member key, which hangs on the same lease. */
     const struct member *last = m->leader[0] ? cluster_member(c, m->leader) : NULL;
     bool kept_lease = last && last->lease;
     bool recorded = c->record.present && c->record.released && str_eq(c->record.leader, m->leader);
+    bool promised = v->store.failsafe_heard_ms && v->now_ms < v->store.failsafe_heard_ms + v->conf.ttl_ms &&
+                    !str_eq(v->store.failsafe_heard_from, v->conf.name);
+    if (promised) {
+        m->leader_released = false;
+        return;
+    }
     m->leader_released = recorded || kept_lease || str_eq(m->leader, v->conf.name);
 }
 

@@ -3,12 +3,13 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "core/ha/facts.h"
+#include "core/ha/restart.h"
 
 enum {
     ASK_AGAIN_MS = 1000,
     DEMOTE_BUDGET_MS = 2000, /* somebody else owns the key: a soft stop gets that long before everything is killed */
     SILENT_MS = 10000,       /* a standby that does not stream although the leader runs is compared with it after that; shorter than an operator's patience, longer than a leader's restart */
-    RESTART_STOP_MS = 60000,
+    STOP_MS = 60000,         /* a planned stop that takes longer is ended by force */
 };
 
 const char *rejoin_upstream(const struct ha_view *v)
@@ -207,13 +208,7 @@ static bool operator_asks(struct ha_memory *m, const struct ha_view *v, struct h
         stop_for(p, HA_STOP_IMMEDIATE, DEMOTE_BUDGET_MS);
         return plan_why(p, "reinitializing as the operator asked");
     }
-    if (v->request.restart && !m->restarting) {
-        m->restarting = true;
-        m->restart_was_primary = false;
-        stop_for(p, HA_STOP_FAST, v->request.restart_timeout_ms ? v->request.restart_timeout_ms : RESTART_STOP_MS);
-        return plan_why(p, "restarting as the operator asked");
-    }
-    return false;
+    return restart_decide(m, v, p);
 }
 
 /* Running in recovery and answering: right upstream, really streaming? */
@@ -222,12 +217,6 @@ static void stay_attached(struct ha_memory *m, const struct ha_view *v, struct h
     const char *upstream = rejoin_upstream(v);
 
     (void)plan_why(p, "a standby, following %s", upstream ? upstream : "nobody");
-    if (m->restarting) {
-        struct ha_action *answer = plan_add(p, HA_DO_ANSWER);
-        answer->answer_to = HA_ANSWER_RESTART;
-        answer->ok = true;
-        m->restarting = false;
-    }
     if (operator_asks(m, v, p))
         return;
     if (!str_eq(v->pg.upstream, upstream ? upstream : "") || v->pg.upstream_conninfo_state) {
@@ -251,7 +240,7 @@ static void stay_attached(struct ha_memory *m, const struct ha_view *v, struct h
         (void)plan_job(p, HA_JOB_CHECK_REJOIN, leader_name(v));
         (void)plan_why(p, "does not stream from %s; comparing histories", upstream);
     } else if (judged && m->rejoin == HA_REJOIN_REWIND && v->conf.use_pg_rewind) {
-        stop_for(p, HA_STOP_FAST, RESTART_STOP_MS);
+        stop_for(p, HA_STOP_FAST, STOP_MS);
         (void)plan_why(p, "diverged from %s; stopping for pg_rewind", upstream);
     } else if (judged && m->rejoin == HA_REJOIN_FOLLOW) {
         m->rejoin = HA_REJOIN_UNKNOWN; /* look again after the next silence: the leader may have moved on */

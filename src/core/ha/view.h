@@ -43,6 +43,9 @@ struct ha_store {
     bool known;            /* the last request was answered and the watch is alive */
     msec read_ms;          /* when the newest answer arrived; 0: never */
     const struct cluster *cluster; /* NULL: never read */
+    /* POST /failsafe that we accepted last: its sender lives and stays leader until that moment + ttl */
+    msec failsafe_heard_ms;        /* 0: never */
+    const char *failsafe_heard_from;
 };
 
 /* Our lease in the store (it carries member and leader key). */

@@ -1,0 +1,309 @@
+#include "app/agent/act.h"
+
+#include <stdlib.h>
+
+#include "app/agent/config.h"
+#include "app/agent/cycle.h"
+#include "app/agent/guard_link.h"
+#include "app/agent/jobs.h"
+#include "app/agent/leadership.h"
+#include "app/agent/local.h"
+#include "app/agent/ops.h"
+#include "app/agent/publish.h"
+#include "app/agent/registry.h"
+#include "app/agent/rounds.h"
+#include "base/check.h"
+#include "base/str.h"
+#include "core/ha/fence.h"
+#include "core/ha/rejoin.h"
+#include "io/log.h"
+#include "pg/instance.h"
+#include "pg/sql.h"
+#include "store/store.h"
+#include "wire/conf/dynamic.h"
+#include "wire/conf/settings.h"
+#include "wire/guard.h"
+
+enum {
+    CHECKPOINT_MS = 3600000, /* after a promotion; as long as the disk needs */
+    ORPHANS_AGAIN_MS = 200,
+};
+
+/* ---- the leader key ---- */
+
+static void acquired(enum leadership_result result, const char *why, void *arg)
+{
+    struct agent *a = arg;
+
+    switch (result) {
+    case LEADERSHIP_OK:
+        log_info("leader.acquired", "acquired the leader key");
+        break;
+    case LEADERSHIP_LOST:
+        log_info("leader.lost_race", "%s", why);
+        break;
+    case LEADERSHIP_UNSURE:
+        log_warning("leader.unsure", "taking the leader key: %s; reading it back", why);
+        break;
+    }
+    cycle_action_done(a, result == LEADERSHIP_OK);
+}
+
+static void released(enum leadership_result result, const char *why, void *arg)
+{
+    struct agent *a = arg;
+
+    if (result == LEADERSHIP_OK)
+        log_info("leader.released", "let go of the leader key");
+    else
+        log_warning("leader.release_failed", "letting go of the leader key: %s", why ? why : "no answer");
+    cycle_action_done(a, result != LEADERSHIP_UNSURE);
+}
+
+/* ---- other keys ---- */
+
+static void key_written(const struct store_result *result, void *arg)
+{
+    struct agent *a = arg;
+    bool ok = result->status == STORE_DONE && result->succeeded;
+
+    if (result->status == STORE_DONE)
+        registry_heard(a->registry);
+    else
+        log_warning("store.write_failed", "%s", result->err ? result->err->text : "no answer");
+    registry_refresh(a->registry);
+    cycle_action_done(a, ok);
+}
+
+static void write_keys(struct agent *a, const struct store_compare *compares, size_t compare_count,
+                       const struct store_op *ops, size_t op_count)
+{
+    struct store_txn txn = {
+        .compares = compares, .compare_count = compare_count, .then = ops, .then_count = op_count
+    };
+
+    store_txn(a->store, &txn, a->dynamic->retry_timeout_ms, key_written, a);
+}
+
+static char *key(const struct agent *a, const char *name)
+{
+    return str_fmt("%s%s", a->settings->key_prefix, name);
+}
+
+/* The claim hangs on our lease: it goes if we do. */
+static void claim_bootstrap(struct agent *a)
+{
+    AUTO(cstr) char *initialize = key(a, "initialize");
+    struct store_compare absent = { .kind = STORE_IF_ABSENT, .key = initialize };
+    struct store_op put = {
+        .kind = STORE_PUT, .key = initialize, .value = "", .lease = leadership_lease(a->leadership)
+    };
+
+    write_keys(a, &absent, 1, &put, 1);
+}
+
+static void write_initialize(struct agent *a)
+{
+    const struct cluster *c = registry_cluster(a->registry);
+    AUTO(cstr) char *initialize = key(a, "initialize");
+    AUTO(cstr) char *config = key(a, "config");
+    AUTO(cstr) char *leader = key(a, "leader");
+    AUTO(cstr) char *text = json_dumps(a->seed, JSON_COMPACT);
+    struct store_compare ours = { .kind = STORE_IF_VALUE, .key = leader, .value = agent_name(a) };
+    struct store_op ops[] = {
+        { .kind = STORE_PUT, .key = initialize, .value = local_system_id(a->local) },
+        { .kind = STORE_PUT, .key = config, .value = text },
+    };
+
+    CHECK(local_system_id(a->local));
+    write_keys(a, &ours, 1, ops, c && c->config ? 1 : 2);
+}
+
+/* Only the claim, never a finished cluster's identifier. */
+static void drop_initialize(struct agent *a)
+{
+    AUTO(cstr) char *initialize = key(a, "initialize");
+    struct store_compare claim = { .kind = STORE_IF_VALUE, .key = initialize, .value = "" };
+    struct store_op drop = { .kind = STORE_DELETE, .key = initialize };
+
+    write_keys(a, &claim, 1, &drop, 1);
+}
+
+static void clear_failover(struct agent *a)
+{
+    const struct cluster *c = registry_cluster(a->registry);
+    AUTO(cstr) char *failover = key(a, "failover");
+    struct store_compare same = {
+        .kind = STORE_IF_MOD_REVISION, .key = failover, .revision = c->failover.mod_revision
+    };
+    struct store_op clear = { .kind = STORE_PUT, .key = failover, .value = "{}" };
+
+    write_keys(a, &same, 1, &clear, 1);
+}
+
+/* ---- PostgreSQL ---- */
+
+static void follow(struct agent *a, const char *upstream)
+{
+    struct err err = { 0 };
+    bool ok = config_apply(a, CONF_STANDBY, *upstream ? upstream : NULL, &err);
+
+    if (ok)
+        log_info("standby.follow", "now following %s", *upstream ? upstream : "nobody");
+    else
+        log_error("standby.follow_failed", "following %s: %s", upstream, err.text);
+    local_probe(a->local);
+    cycle_action_done(a, ok);
+}
+
+static void checkpointed(const struct sql_result *result, void *arg)
+{
+    struct agent *a = arg;
+
+    a->checkpoint_busy = false;
+    if (result->status != SQL_DONE)
+        log_warning("checkpoint.failed", "checkpoint after the promotion: %s", result->err.text);
+    local_probe(a->local);
+}
+
+static void checkpoint(struct agent *a)
+{
+    static const struct sql_statement statement = { .text = "CHECKPOINT" };
+    struct sql_target target = pg_instance_local(a->instance, NULL);
+
+    if (!a->checkpoint_busy) {
+        a->checkpoint_busy = true;
+        (void)sql_once(a->loop, &target, &statement, 1, CHECKPOINT_MS, checkpointed, a); /* ends by itself */
+    }
+    cycle_action_done(a, true);
+}
+
+/* The guard's answers wake us: without a pause a process that the kernel holds would keep us spinning. */
+static void kill_orphans(struct agent *a)
+{
+    struct err err = { 0 };
+    msec now_ms = loop_clock_ms();
+
+    if (now_ms < a->orphans_not_before_ms)
+        return;
+    a->orphans_not_before_ms = now_ms + ORPHANS_AGAIN_MS;
+    if (!guard_link_stop(a->guard, GUARD_STOP_KILL, MSEC_NEVER, MSEC_NEVER, &err))
+        log_error("guard.not_sent", "%s", err.text);
+}
+
+/* What was decided under a lease is done only while that lease still holds. */
+static bool still_ours(struct agent *a, const struct ha_action *action)
+{
+    struct ha_view v;
+
+    if (!action->term)
+        return true;
+    cycle_view(a, &v);
+    bool ours = v.lease.owner && v.lease.term == action->term && (v.conf.pause || fence_may_serve(&a->memory, &v));
+    member_tags_deinit(&v.conf.tags);
+    if (!ours)
+        log_warning("action.refused", "%s %s was decided under term %llu, which is over", ha_action_text(action->kind),
+                    ha_job_text(action->job), (unsigned long long)action->term);
+    return ours;
+}
+
+/* ---- the end ---- */
+
+static void resigned(enum leadership_result result, const char *why, void *arg)
+{
+    struct agent *a = arg;
+
+    (void)result; /* the lease ends by itself */
+    (void)why;
+    loop_stop(a->loop);
+}
+
+static void leave(struct agent *a)
+{
+    struct err err = { 0 };
+
+    a->leaving = true;
+    if (!guard_link_leave(a->guard, &err))
+        log_error("guard.not_sent", "%s", err.text);
+    cycle_action_done(a, true);
+    loop_stop(a->loop);
+}
+
+static void finish(struct agent *a)
+{
+    log_info("agent.end", "%s", a->plan.why);
+    if (!a->request.ending)
+        a->exit_status = GUARD_EXIT_CONFIG; /* starting again would find the same */
+    leadership_resign(a->leadership, resigned, a);
+}
+
+void act(struct agent *a, const struct ha_action *action)
+{
+    if (!still_ours(a, action)) {
+        cycle_action_done(a, false);
+        return;
+    }
+
+    switch (action->kind) {
+    case HA_DO_RENEW:
+        leadership_renew(a->leadership);
+        cycle_action_done(a, true);
+        break;
+    case HA_DO_ACQUIRE:
+        leadership_acquire(a->leadership, acquired, a);
+        break;
+    case HA_DO_RELEASE:
+        leadership_release(a->leadership, released, a);
+        break;
+    case HA_DO_CLAIM_BOOTSTRAP:
+        claim_bootstrap(a);
+        break;
+    case HA_DO_WRITE_INITIALIZE:
+        write_initialize(a);
+        break;
+    case HA_DO_DROP_INITIALIZE:
+        drop_initialize(a);
+        break;
+    case HA_DO_CLEAR_FAILOVER:
+        clear_failover(a);
+        break;
+    case HA_DO_ASK_PEERS:
+        rounds_ask(a->rounds, registry_cluster(a->registry));
+        cycle_action_done(a, true);
+        break;
+    case HA_DO_ASK_FAILSAFE:
+        publish_ask_failsafe(a);
+        cycle_action_done(a, true);
+        break;
+    case HA_DO_START_JOB:
+        log_info("job.begin", "%s%s%s", ha_job_text(action->job), action->subject[0] ? " " : "", action->subject);
+        jobs_begin(a->jobs, action);
+        agent_wake(a);
+        cycle_action_done(a, true);
+        break;
+    case HA_DO_CANCEL_JOB:
+        jobs_cancel(a->jobs);
+        cycle_action_done(a, true);
+        break;
+    case HA_DO_FOLLOW:
+        follow(a, action->subject);
+        break;
+    case HA_DO_CHECKPOINT:
+        checkpoint(a);
+        break;
+    case HA_DO_KILL_ORPHANS:
+        kill_orphans(a);
+        cycle_action_done(a, true);
+        break;
+    case HA_DO_ANSWER:
+        ops_answer(a, action->answer_to, action->ok);
+        cycle_action_done(a, true);
+        break;
+    case HA_DO_LEAVE:
+        leave(a);
+        break;
+    case HA_DO_EXIT:
+        finish(a);
+        break;
+    }
+}

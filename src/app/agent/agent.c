@@ -1,0 +1,295 @@
+/*
+ * The agent: puts its parts together, runs the loop, takes them apart.
+ */
+#include "app/agent/agent.h"
+
+#include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "app/agent/config.h"
+#include "app/agent/cycle.h"
+#include "app/agent/guard_link.h"
+#include "app/agent/jobs.h"
+#include "app/agent/leadership.h"
+#include "app/agent/local.h"
+#include "app/agent/ops.h"
+#include "app/agent/publish.h"
+#include "app/agent/registry.h"
+#include "app/agent/rounds.h"
+#include "app/agent/state.h"
+#include "app/agent/upkeep.h"
+#include "base/str.h"
+#include "io/http_client.h"
+#include "io/log.h"
+#include "pg/callbacks.h"
+#include "pg/instance.h"
+#include "store/store.h"
+#include "web/server.h"
+#include "wire/conf/dynamic.h"
+#include "wire/conf/settings.h"
+
+/* ---- systemd ---- */
+
+/* sd_notify(3): one datagram. Without NOTIFY_SOCKET nobody listens. */
+static void notify(const char *text)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un to = { .sun_family = AF_UNIX };
+
+    if (str_empty(path) || strlen(path) >= sizeof(to.sun_path))
+        return;
+    memcpy(to.sun_path, path, strlen(path));
+    if (path[0] == '@')
+        to.sun_path[0] = '\0';
+    AUTO(fd) int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0)
+        (void)sendto(fd, text, strlen(text), 0, (struct sockaddr *)&to,
+                     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path))); /* a lost notice is systemd's to time out */
+}
+
+/* ---- the guard ---- */
+
+static bool state_is_news(const struct agent *a, const struct guard_msg *m)
+{
+    return !a->guard_ready || m->pg_state != a->guard_seen.pg_state || m->postmaster_pid != a->guard_seen.postmaster_pid ||
+           m->exited != a->guard_seen.exited || m->adopted != a->guard_seen.adopted ||
+           m->fence_fired != a->guard_seen.fence_fired || m->fence_spent != a->guard_seen.fence_spent;
+}
+
+static void log_fence(struct agent *a, const struct guard_msg *m)
+{
+    if (a->guard_ready && m->fence_fired != a->guard_seen.fence_fired)
+        log_critical("fence.fired", "the fence stopped PostgreSQL: the lease was not renewed in time");
+    if (!a->guard_ready || m->exited == a->guard_seen.exited || a->jobs->state == HA_JOB_RUNNING)
+        return;
+    if (m->exit_known && WIFSIGNALED(m->exit_status))
+        log_error("postmaster.died", "the postmaster was ended by signal %d", WTERMSIG(m->exit_status));
+    else if (m->exit_known)
+        log_error("postmaster.died", "the postmaster exited with status %d", WEXITSTATUS(m->exit_status));
+    else
+        log_error("postmaster.died", "the postmaster is gone");
+}
+
+static void adopt(struct agent *a, const struct guard_msg *m)
+{
+    struct err err = { 0 };
+
+    if (m->pg_state != GUARD_PG_FOREIGN || !m->postmaster_pid)
+        return;
+    log_info("postmaster.adopt", "adopting the running postmaster %d", (int)m->postmaster_pid);
+    if (!guard_link_adopt(a->guard, m->postmaster_pid, &err))
+        log_error("postmaster.adopt_failed", "%s", err.text);
+}
+
+static void guard_state(const struct guard_msg *m, void *arg)
+{
+    struct agent *a = arg;
+
+    if (!state_is_news(a, m))
+        return;
+    if (!a->guard_ready && m->kill_at_ms != MSEC_NEVER && m->kill_at_ms)
+        a->inherited_kill_ms = m->kill_at_ms;
+    log_fence(a, m);
+    adopt(a, m);
+    a->guard_seen = *m;
+    a->guard_ready = true;
+    local_guard_state(a->local, m);
+    jobs_notice(a->jobs);
+    agent_wake(a);
+}
+
+static void guard_refused(const struct guard_msg *m, void *arg)
+{
+    struct agent *a = arg;
+
+    log_warning("guard.refused", "the guard refused: %s", m->text);
+    a->fence_sent_kill_ms = a->fence_sent_stop_ms = 0; /* say it again with the next decision */
+    if (a->jobs->state == HA_JOB_RUNNING && m->seq == a->job_seq) {
+        a->jobs->refused = true;
+        str_copy(a->jobs->error, sizeof(a->jobs->error), m->text);
+        jobs_notice(a->jobs);
+    }
+    agent_wake(a);
+}
+
+static void guard_term(void *arg)
+{
+    struct agent *a = arg;
+
+    if (a->request.ending)
+        return;
+    log_info("agent.term", "asked to end");
+    notify("STOPPING=1");
+    a->request.ending = true;
+    agent_wake(a);
+}
+
+static void guard_reload(void *arg)
+{
+    (void)config_reload(arg); /* what is wrong has been logged */
+}
+
+static void guard_reopen(void *arg)
+{
+    (void)arg;
+    log_reopen();
+}
+
+/* Nobody fences for us any more: PostgreSQL goes, and so do we. */
+static void without_guard(struct agent *a, const char *why)
+{
+    struct err err = { 0 };
+
+    log_critical("guard.lost", "%s: stopping PostgreSQL, nothing runs here without a guard", why);
+    if (!guard_link_signal_postmaster(a->guard, SIGQUIT, &err))
+        log_error("guard.lost", "%s", err.text);
+    a->exit_status = 1;
+    loop_stop(a->loop);
+}
+
+static void guard_silent(void *arg)
+{
+    without_guard(arg, "the guard does not answer");
+}
+
+static void guard_closed(const char *why, void *arg)
+{
+    struct agent *a = arg;
+
+    if (!a->leaving)
+        without_guard(a, why);
+}
+
+static const struct guard_link_events guard_events = {
+    .state = guard_state,
+    .refused = guard_refused,
+    .term = guard_term,
+    .reload = guard_reload,
+    .reopen = guard_reopen,
+    .silent = guard_silent,
+    .closed = guard_closed,
+};
+
+/* ---- the parts' wakes ---- */
+
+static void registry_changed(void *arg)
+{
+    struct agent *a = arg;
+
+    if (a->leadership)
+        leadership_observe(a->leadership);
+    agent_wake(a);
+}
+
+static void part_changed(void *arg)
+{
+    agent_wake(arg);
+}
+
+static void local_changed(void *arg)
+{
+    struct agent *a = arg;
+
+    a->fresh_answer = true;
+    if (a->jobs)
+        jobs_notice(a->jobs);
+    agent_wake(a);
+}
+
+static void callback_done(enum callback_action action, const struct err *err, void *arg)
+{
+    (void)arg;
+    if (err)
+        log_warning("callback.failed", "%s: %s", callback_action_name(action), err->text);
+}
+
+/* ---- start and end ---- */
+
+static bool start_parts(struct agent *a, struct err *err)
+{
+    struct findings findings = { 0 };
+
+    a->dynamic = dynamic_read(a->settings->bootstrap.dcs, a->settings, &findings);
+    for (size_t i = 0; i < findings.count; i++)
+        log_warning("config.finding", "bootstrap.dcs: %s", findings.at[i].text);
+    findings_deinit(&findings);
+    a->seed = dynamic_seed(a->settings);
+
+    a->board = snapshot_board_new();
+    a->local = local_new(a->loop, local_changed, a);
+    a->jobs = jobs_new(a);
+    a->callbacks = callbacks_new(a->loop, callback_done, a);
+    a->rounds = rounds_new(a->loop, a->settings->name, part_changed, a);
+    ops_init(a);
+    cycle_init(a);
+    if (!store_new(a->loop, a->settings, &a->store, err))
+        return false;
+    a->registry = registry_new(a->loop, a->store, a->settings->key_prefix, registry_changed, a);
+    a->leadership = leadership_new(a->loop, a->store, a->registry, a->settings->key_prefix, a->settings->name,
+                                   publish_texts, part_changed, a);
+    config_start(a);
+    if (!web_server_start(a->settings, a->board, ops_submit, a, &a->web, err))
+        return false;
+    if (!guard_link_open(a->loop, a->settings->postgresql.data_dir, &guard_events, a, &a->guard, err))
+        return false;
+    registry_start(a->registry, a->dynamic->loop_wait_ms, a->dynamic->retry_timeout_ms);
+    return true;
+}
+
+static void end_parts(struct agent *a)
+{
+    upkeep_cancel(a);
+    web_server_stop(a->web);
+    ops_deinit(a);
+    jobs_free(a->jobs);
+    callbacks_free(a->callbacks);
+    store_free(a->store); /* first: it cancels what the next two wait for */
+    registry_free(a->registry);
+    leadership_free(a->leadership);
+    rounds_free(a->rounds);
+    http_client_free(a->http);
+    guard_link_free(a->guard);
+    local_free(a->local);
+    snapshot_board_free(a->board);
+    pg_instance_unref(a->instance);
+    dynamic_unref(a->dynamic);
+    settings_unref(a->settings);
+    json_decref(a->seed);
+    char *texts[] = { a->instance_trouble, a->member_text, a->member_core, a->status_text, a->failsafe_text };
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        free(texts[i]);
+    loop_free(a->loop);
+    free(a);
+}
+
+int agent_main(int argc, char **argv)
+{
+    struct agent *a = mem_zero(1, sizeof(*a));
+    struct err err = { 0 };
+
+    a->config_path = argc > 1 ? argv[1] : NULL;
+    a->loop = loop_new();
+    a->settings = config_read_local(a->config_path);
+    if (!a->settings) {
+        log_critical("agent.config", "the configuration has errors");
+        return GUARD_EXIT_CONFIG;
+    }
+    config_apply_log(a->settings);
+    log_info("agent.start", "pgkeep %s: node %s of cluster %s", PGKEEP_VERSION, a->settings->name, a->settings->scope);
+    if (!start_parts(a, &err)) {
+        log_critical("agent.start_failed", "%s", err.text);
+        return 1;
+    }
+    notify("READY=1");
+    loop_run(a->loop);
+
+    int status = a->exit_status;
+    end_parts(a);
+    return status;
+}

@@ -1,0 +1,10 @@
+/*
+ * The agent and what starts it.
+ */
+#pragma once
+
+/* `pgkeep run FILE`: checks what can be checked, then becomes the guard, which starts the agent. */
+int run_main(int argc, char **argv);
+
+/* `pgkeep agent FILE`: started by the guard, with its socket in the environment. */
+int agent_main(int argc, char **argv);

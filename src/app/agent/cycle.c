@@ -1,0 +1,176 @@
+#include "app/agent/cycle.h"
+
+#include "app/agent/act.h"
+#include "app/agent/config.h"
+#include "app/agent/guard_link.h"
+#include "app/agent/jobs.h"
+#include "app/agent/leadership.h"
+#include "app/agent/local.h"
+#include "app/agent/ops.h"
+#include "app/agent/publish.h"
+#include "app/agent/registry.h"
+#include "app/agent/rounds.h"
+#include "app/agent/upkeep.h"
+#include "base/check.h"
+#include "base/str.h"
+#include "io/log.h"
+#include "pg/clone.h"
+#include "wire/conf/dynamic.h"
+#include "wire/conf/settings.h"
+
+enum { SAY_AGAIN_MS = 10000 }; /* an unchanged state is logged that often, as Patroni's heartbeat line */
+
+static void conf_view(struct agent *a, struct ha_conf *conf)
+{
+    const struct dynamic *d = a->dynamic;
+
+    *conf = (struct ha_conf){
+        .name = a->settings->name,
+        .ttl_ms = d->ttl_ms,
+        .loop_wait_ms = d->loop_wait_ms,
+        .retry_timeout_ms = d->retry_timeout_ms,
+        .primary_start_timeout_ms = d->primary_start_timeout_ms,
+        .primary_race_backoff_ms = d->primary_race_backoff_ms,
+        .primary_stop_timeout_ms = d->primary_stop_timeout_ms,
+        .maximum_lag_on_failover = d->maximum_lag_on_failover,
+        .check_timeline = d->check_timeline,
+        .pause = d->pause,
+        .failsafe_mode = d->failsafe_mode,
+        .use_pg_rewind = d->use_pg_rewind,
+        .remove_on_rewind_failure = d->remove_data_directory_on_rewind_failure,
+        .remove_on_diverged_timelines = d->remove_data_directory_on_diverged_timelines,
+        .clone_without_leader = a->instance && clone_works_alone(a->instance),
+        .pre_promote = !str_empty(a->settings->postgresql.pre_promote),
+        .post_bootstrap = !str_empty(a->settings->bootstrap.post_bootstrap),
+    };
+    member_tags_read(a->settings->tags.all, &conf->tags);
+}
+
+void cycle_view(struct agent *a, struct ha_view *ret_view)
+{
+    struct ha_view *v = ret_view;
+
+    *v = (struct ha_view){ .now_ms = loop_clock_ms(), .wall_ms = wall_clock_ms() };
+    conf_view(a, &v->conf);
+    v->store.known = registry_answers(a->registry);
+    v->store.read_ms = registry_read_ms(a->registry);
+    v->store.cluster = registry_cluster(a->registry);
+    v->store.failsafe_heard_ms = a->failsafe_heard_ms;
+    v->store.failsafe_heard_from = a->failsafe_heard_from;
+    rounds_failsafe_view(a->rounds, &v->lease);
+    leadership_view(a->leadership, &v->lease);
+    v->lease.inherited_kill_ms = a->inherited_kill_ms;
+    local_view(a->local, &v->pg);
+    rounds_view(a->rounds, &v->peers);
+    jobs_view(a->jobs, &v->job);
+    v->request = a->request;
+}
+
+/* Tell the guard, if it is to know something new. */
+static void arm(struct agent *a)
+{
+    const struct ha_fence *f = &a->plan.fence;
+    struct err err = { 0 };
+
+    if (a->fence_sent_kill_ms == f->kill_ms && a->fence_sent_stop_ms == f->stop_ms)
+        return;
+    bool sent = f->kill_ms == MSEC_NEVER
+                    ? guard_link_disarm(a->guard, &err)
+                    : guard_link_arm(a->guard, f->term, f->stop_ms, f->quit_ms, f->kill_ms, &err);
+    if (!sent) { /* the fence in force stands, and ends earlier */
+        log_error("fence.not_sent", "%s", err.text);
+        return;
+    }
+    a->fence_sent_kill_ms = f->kill_ms;
+    a->fence_sent_stop_ms = f->stop_ms;
+}
+
+static void say(struct agent *a)
+{
+    msec now_ms = loop_clock_ms();
+    bool same = str_eq(a->said, a->plan.why);
+
+    if (!a->plan.why[0] || (same && now_ms - a->said_ms < SAY_AGAIN_MS))
+        return;
+    str_copy(a->said, sizeof(a->said), a->plan.why);
+    a->said_ms = now_ms;
+    log_info("ha.state", "%s: %s", agent_name(a), a->plan.why);
+}
+
+static void act_next(struct agent *a)
+{
+    while (!a->executing && a->plan_at < a->plan.count) {
+        a->executing = true;
+        act(a, &a->plan.actions[a->plan_at++]); /* ends by cycle_action_done(), now or later */
+    }
+}
+
+void cycle_action_done(struct agent *a, bool ok)
+{
+    CHECK(a->executing);
+    a->executing = false;
+    if (!ok)
+        a->plan_at = a->plan.count;
+    if (a->waited) {
+        /* The world has moved on while the action waited: what follows is decided anew, unless it belongs together. */
+        a->waited = false;
+        act_next(a);
+        if (!a->executing)
+            agent_wake(a);
+    }
+}
+
+static void cycle_run(void *arg)
+{
+    struct agent *a = arg;
+    struct ha_view view;
+
+    a->woken = false;
+    if (!a->guard_ready)
+        return;
+    if (a->executing) { /* an action waits for the store; its end wakes us, and until then the fence in force stands */
+        a->waited = true;
+        return;
+    }
+    jobs_notice(a->jobs);
+    ops_before_cycle(a);
+    config_take_dynamic(a);
+
+    cycle_view(a, &view);
+    ha_decide(&a->memory, &view, &a->plan);
+    member_tags_deinit(&view.conf.tags);
+    arm(a);
+    say(a);
+    publish(a);
+    upkeep(a);
+    a->cycle_ms = loop_clock_ms();
+    loop_timer_set(&a->wake, a->plan.wake_ms);
+
+    a->plan_at = 0;
+    act_next(a);
+    a->waited = a->executing;
+}
+
+void agent_wake(struct agent *a)
+{
+    if (a->woken)
+        return;
+    a->woken = true;
+    loop_defer(a->loop, cycle_run, a);
+}
+
+static void wake_due(void *arg)
+{
+    agent_wake(arg);
+}
+
+const char *agent_name(const struct agent *a)
+{
+    return a->settings->name;
+}
+
+void cycle_init(struct agent *a)
+{
+    ha_memory_init(&a->memory);
+    loop_timer_init(&a->wake, a->loop, wake_due, a);
+}

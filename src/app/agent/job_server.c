@@ -1,0 +1,311 @@
+/*
+ * Jobs on the server itself: start, stop, pre_promote, promote.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/agent/config.h"
+#include "app/agent/guard_link.h"
+#include "app/agent/jobs.h"
+#include "app/agent/local.h"
+#include "base/buf.h"
+#include "base/check.h"
+#include "base/str.h"
+#include "io/log.h"
+#include "pg/callbacks.h"
+#include "pg/conffile.h"
+#include "pg/datadir.h"
+#include "pg/file.h"
+#include "pg/instance.h"
+#include "pg/promote.h"
+#include "pg/sql.h"
+#include "wire/conf/dynamic.h"
+#include "wire/conf/settings.h"
+#include "wire/guard.h"
+
+enum {
+    START_SEEN_MS = 5000,      /* a start that recovers longer is "starting": decisions go on meanwhile */
+    CHECKPOINT_MS = 30000,     /* before a planned stop, while clients still work; longer and the stop does the rest */
+    STOP_DEFAULT_MS = 60000,
+    LOG_TAIL_MAX = 64 * 1024,
+};
+
+/* The postmaster's own last words, for the message: that is where "could not bind" stands. */
+static void add_last_words(struct jobs *j, struct err *err)
+{
+    const char *path = j->agent->instance->log_path;
+    char *text = NULL;
+    size_t len = 0;
+
+    if (!file_read(path, LOG_TAIL_MAX * 64, &text, &len, NULL))
+        return;
+    struct buf words = BUF_EMPTY;
+    int lines = 0;
+    for (char *line = text, *end; *line && lines < 6; line = end) {
+        end = strchrnul(line, '\n');
+        bool telling = strstr(line, "FATAL") || strstr(line, "PANIC") || strstr(line, "ERROR") || strstr(line, "HINT");
+        char *next = *end ? end + 1 : end;
+        *end = '\0';
+        if (telling || (strstr(line, "LOG:  could not"))) {
+            buf_printf(&words, "%s%s", words.len ? "; " : "", line);
+            lines++;
+        }
+        end = next;
+    }
+    if (words.len) {
+        char what[ERR_TEXT_MAX];
+        str_copy(what, sizeof(what), err->text);
+        (void)err_set(err, err->code, "%s; %s says: %s", what, path, buf_cstr(&words));
+    }
+    buf_deinit(&words);
+    free(text);
+}
+
+/* ---- start ---- */
+
+static bool prepare_files(struct jobs *j, bool standby, struct err *err)
+{
+    const struct pg_instance *i = j->agent->instance;
+
+    if (!datadir_clear_promote(i->data_dir, err))
+        return false;
+    return standby ? datadir_set_standby_signal(i->data_dir, err) : datadir_clear_signals(i->data_dir, err);
+}
+
+static bool ask_guard(struct jobs *j, const struct conf_input *in, struct err *err)
+{
+    struct findings findings = { 0 };
+    char **argv = NULL;
+    bool ok = conffile_postmaster_args(in, &argv, &findings, err);
+
+    for (size_t i = 0; i < findings.count; i++)
+        log_warning("postgresql.parameter", "%s", findings.at[i].text);
+    findings_deinit(&findings);
+    if (!ok)
+        return false;
+    /* What the last postmaster said was about the last start. */
+    (void)truncate(in->instance->log_path, 0); /* absent: nothing to cut */
+    ok = guard_link_start(j->agent->guard, (const char *const *)argv, NULL, in->instance->log_path, err);
+    j->agent->job_seq = guard_link_seq(j->agent->guard);
+    conffile_args_free(argv);
+    return ok;
+}
+
+void job_start_begin(struct jobs *j)
+{
+    struct agent *a = j->agent;
+    bool standby = j->action.start == HA_START_STANDBY;
+    const char *upstream = j->subject[0] ? j->subject : NULL;
+    bool custom = !standby && local_datadir(a->local)->marker == DATADIR_MARK_BOOTSTRAP;
+    enum conf_role role = standby ? CONF_STANDBY : custom ? CONF_BOOTSTRAP : CONF_PRIMARY;
+    struct config_hold hold = { 0 };
+    struct err err = { 0 };
+
+    bool ok = prepare_files(j, standby, &err) && config_apply(a, role, upstream, &err);
+    if (ok) {
+        struct conf_input in = config_input(a, role, upstream, &hold);
+        ok = ask_guard(j, &in, &err);
+        config_hold_deinit(&hold);
+    }
+    if (!ok) {
+        j->nothing_done = true;
+        (void)err_wrap(&err, "starting PostgreSQL");
+        job_end(j, &err);
+        return;
+    }
+    local_look(a->local); /* the signal file */
+    local_hurry(a->local, true);
+    j->deadline_ms = loop_clock_ms() + START_SEEN_MS;
+    loop_timer_set(&j->timer, j->deadline_ms);
+}
+
+void job_start_notice(struct jobs *j)
+{
+    struct ha_pg pg;
+    struct err err = { 0 };
+
+    local_view(j->agent->local, &pg);
+    if (j->refused || pg.deaths != j->deaths) {
+        (void)err_set(&err, ERR_PG, "%s", j->refused ? j->error : "the postmaster ended while it started");
+        add_last_words(j, &err);
+        job_end(j, &err);
+    } else if (pg.process == HA_PROC_RUNNING && pg.accepting) {
+        callbacks_run(j->agent->callbacks, j->agent->instance, CALLBACK_ON_START,
+                      pg.in_recovery ? "replica" : "primary");
+        job_end(j, NULL);
+    } else if (loop_clock_ms() >= j->deadline_ms) {
+        if (pg.process != HA_PROC_RUNNING)
+            (void)err_set(&err, ERR_TIMEOUT, "no postmaster appeared");
+        job_end(j, pg.process == HA_PROC_RUNNING ? NULL : &err);
+    }
+}
+
+/* ---- stop ---- */
+
+static void tell_guard(struct jobs *j)
+{
+    static const enum guard_stop_mode modes[] = {
+        [HA_STOP_FAST] = GUARD_STOP_FAST,
+        [HA_STOP_IMMEDIATE] = GUARD_STOP_IMMEDIATE,
+        [HA_STOP_KILL] = GUARD_STOP_KILL,
+    };
+    msec now_ms = loop_clock_ms();
+    msec budget_ms = j->action.budget_ms ? j->action.budget_ms : STOP_DEFAULT_MS;
+
+    struct err err = { 0 };
+
+    j->signalled = true;
+    if (!guard_link_stop(j->agent->guard, modes[j->action.stop], now_ms + budget_ms * 3 / 4, now_ms + budget_ms, &err)) {
+        job_end(j, &err);
+        return;
+    }
+    j->agent->job_seq = guard_link_seq(j->agent->guard);
+    j->deadline_ms = now_ms + budget_ms + 2000; /* the guard's kill takes a moment */
+    loop_timer_set(&j->timer, j->deadline_ms);
+    job_stop_notice(j);
+}
+
+static void before_stop_done(const struct err *err, void *arg)
+{
+    struct jobs *j = arg;
+
+    j->script = NULL;
+    if (err)
+        log_warning("before_stop.failed", "%s, stopping all the same", err->text);
+    tell_guard(j);
+}
+
+static void run_before_stop(struct jobs *j)
+{
+    const char *command = j->agent->settings->postgresql.before_stop;
+    struct err err = { 0 };
+
+    /* In a hurry (the fence is near, somebody else leads) no script is waited for. */
+    if (str_empty(command) || !j->action.checkpoint_first) {
+        tell_guard(j);
+        return;
+    }
+    if (!script_start(j->agent->loop, "before_stop", command, CHECKPOINT_MS, before_stop_done, j, &j->script, &err)) {
+        log_warning("before_stop.failed", "%s, stopping all the same", err.text);
+        tell_guard(j);
+    }
+}
+
+static void checkpoint_done(const struct sql_result *result, void *arg)
+{
+    struct jobs *j = arg;
+
+    j->sql = NULL;
+    if (result->status != SQL_DONE)
+        log_warning("checkpoint.failed", "checkpoint before the stop: %s", result->err.text);
+    run_before_stop(j);
+}
+
+void job_stop_begin(struct jobs *j)
+{
+    static const struct sql_statement checkpoint = { .text = "CHECKPOINT" };
+
+    if (!j->action.checkpoint_first || !local_answers(j->agent->local)) {
+        tell_guard(j);
+        return;
+    }
+    struct sql_target target = pg_instance_local(j->agent->instance, NULL);
+    j->sql = sql_once(j->agent->loop, &target, &checkpoint, 1, CHECKPOINT_MS, checkpoint_done, j);
+}
+
+void job_stop_notice(struct jobs *j)
+{
+    struct ha_pg pg;
+    struct err err = { 0 };
+
+    if (!j->signalled)
+        return;
+    local_view(j->agent->local, &pg);
+    if (pg.process == HA_PROC_NONE) {
+        callbacks_run(j->agent->callbacks, j->agent->instance, CALLBACK_ON_STOP,
+                      node_role_text(j->agent->role_told));
+        job_end(j, NULL);
+    } else if (j->refused || loop_clock_ms() >= j->deadline_ms) {
+        (void)err_set(&err, ERR_TIMEOUT, "%s", j->refused ? j->error : "processes of the instance are still there");
+        job_end(j, &err);
+    }
+}
+
+/* ---- promote ---- */
+
+static void pre_promote_done(const struct err *err, void *arg)
+{
+    struct jobs *j = arg;
+
+    j->script = NULL;
+    job_end(j, err);
+}
+
+void job_pre_promote_begin(struct jobs *j)
+{
+    struct err err = { 0 };
+    const char *command = j->agent->settings->postgresql.pre_promote;
+
+    if (!script_start(j->agent->loop, "pre_promote", command, 0, pre_promote_done, j, &j->script, &err))
+        job_end(j, &err);
+}
+
+static void trigger(struct jobs *j)
+{
+    struct agent *a = j->agent;
+    struct err err = { 0 };
+
+    if (!promote_trigger(a->instance->data_dir, local_postmaster(a->local), &err)) {
+        job_end(j, &err);
+        return;
+    }
+    j->signalled = true;
+    local_hurry(a->local, true);
+    j->deadline_ms = loop_clock_ms() + a->settings->postgresql.pg_ctl_timeout_s * 1000LL;
+    loop_timer_set(&j->timer, j->deadline_ms);
+}
+
+static void resumed(const struct sql_result *result, void *arg)
+{
+    struct jobs *j = arg;
+
+    (void)result; /* a server that cannot be asked shows in the promotion */
+    j->sql = NULL;
+    trigger(j);
+}
+
+void job_promote_begin(struct jobs *j)
+{
+    static const struct sql_statement resume = { .text = "SELECT pg_catalog.pg_wal_replay_resume()", .may_fail = true };
+    const struct pg_facts *facts = local_facts(j->agent->local);
+
+    if (facts && facts->replay_paused) { /* a paused replay would never come to the promotion */
+        struct sql_target target = pg_instance_local(j->agent->instance, NULL);
+        j->sql = sql_once(j->agent->loop, &target, &resume, 1, 2000, resumed, j);
+        return;
+    }
+    trigger(j);
+}
+
+void job_promote_notice(struct jobs *j)
+{
+    struct ha_pg pg;
+    struct err err = { 0 };
+
+    if (!j->signalled)
+        return;
+    local_view(j->agent->local, &pg);
+    if (pg.accepting && pg.answered && !pg.in_recovery) {
+        log_info("promote.open", "PostgreSQL left recovery and accepts writes");
+        job_end(j, NULL);
+    } else if (pg.process != HA_PROC_RUNNING || pg.deaths != j->deaths) {
+        (void)err_set(&err, ERR_PG, "the postmaster ended during the promotion");
+        add_last_words(j, &err);
+        job_end(j, &err);
+    } else if (loop_clock_ms() >= j->deadline_ms) {
+        if (promote_withdraw(j->agent->instance->data_dir, &err)) /* it must not fire later */
+            (void)err_set(&err, ERR_TIMEOUT, "still in recovery after pg_ctl_timeout");
+        job_end(j, &err);
+    }
+}

@@ -1,0 +1,447 @@
+#include "app/agent/leadership.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/agent/registry.h"
+#include "base/check.h"
+#include "base/str.h"
+#include "io/loop.h"
+#include "store/store.h"
+
+enum { OPS_MAX = 8 };
+
+struct leadership {
+    struct loop *loop;
+    struct store *store;
+    struct registry *registry;
+    leadership_texts_fn *texts;
+    leadership_changed_fn *fn;
+    void *arg;
+    char *name;
+    char *key_leader, *key_record, *key_member, *key_status, *key_failsafe;
+    msec ttl_ms, budget_ms;
+
+    int64_t lease;      /* 0: none */
+    msec lease_ttl_ms;  /* it was granted with this; another ttl needs another lease */
+    msec renewed_ms, tried_ms;
+    bool renewing, publishing, publish_again;
+
+    bool owner, was_owner;
+    int64_t owner_revision; /* readings older than this say nothing about ownership */
+    msec owner_deadline_ms;
+    term term;
+    uint64_t beat;
+
+    /* What the store is known to hold, so that only changes are written. */
+    char *wrote_member, *wrote_status, *wrote_failsafe;
+    int64_t wrote_lease;
+    char *pending_member, *pending_status, *pending_failsafe; /* under way */
+
+    /* The acquire, release or resign under way. */
+    leadership_done_fn *done;
+    void *done_arg;
+    term done_term;
+};
+
+static void changed(struct leadership *s)
+{
+    s->fn(s->arg);
+}
+
+static void heard(struct leadership *s, const struct store_result *r)
+{
+    if (r->status == STORE_DONE || r->status == STORE_REFUSED)
+        registry_heard(s->registry);
+    else
+        registry_unheard(s->registry, r->err ? r->err->text : "no answer");
+}
+
+static void lost_ownership(struct leadership *s)
+{
+    s->owner = false;
+    free(s->wrote_status);
+    free(s->wrote_failsafe);
+    s->wrote_status = s->wrote_failsafe = NULL;
+}
+
+static void lost_lease(struct leadership *s)
+{
+    s->lease = 0;
+    lost_ownership(s);
+}
+
+static void gained_ownership(struct leadership *s, term under, int64_t revision)
+{
+    s->owner = s->was_owner = true;
+    s->owner_revision = revision;
+    s->owner_deadline_ms = s->renewed_ms + s->lease_ttl_ms;
+    s->term = under;
+}
+
+/* ---- publishing ---- */
+
+static void publish_done(const struct store_result *r, void *arg)
+{
+    struct leadership *s = arg;
+    bool as_owner = s->pending_status != NULL || s->pending_failsafe != NULL;
+
+    s->publishing = false;
+    heard(s, r);
+    if (r->status == STORE_DONE && r->succeeded) {
+        str_set(&s->wrote_member, s->pending_member);
+        s->wrote_lease = s->lease;
+        if (s->pending_status)
+            str_set(&s->wrote_status, s->pending_status);
+        if (s->pending_failsafe)
+            str_set(&s->wrote_failsafe, s->pending_failsafe);
+    } else {
+        /* Refused compare: the key is not ours any more; anything else: unknown. The registry looks. */
+        if (r->status == STORE_DONE && as_owner)
+            lost_ownership(s);
+        registry_refresh(s->registry);
+    }
+    if (s->publish_again)
+        leadership_publish(s);
+    changed(s);
+}
+
+static bool add_if_changed(struct store_op *ops, size_t *count, const char *key, const char *now, const char *before,
+                           int64_t lease)
+{
+    if (!now || str_eq(now, before))
+        return false;
+    CHECK(*count < OPS_MAX);
+    if (!*now)
+        ops[(*count)++] = (struct store_op){ .kind = STORE_DELETE, .key = key };
+    else
+        ops[(*count)++] = (struct store_op){ .kind = STORE_PUT, .key = key, .value = now, .lease = lease };
+    return true;
+}
+
+/* `beat`: a renewal; the record says that its owner lives. */
+static void publish(struct leadership *s, bool beat)
+{
+    struct leadership_texts texts = { 0 };
+    struct store_op ops[OPS_MAX];
+    size_t count = 0;
+    char *record = NULL;
+
+    if (s->publishing) {
+        s->publish_again = true;
+        return;
+    }
+    s->publish_again = false;
+    if (!s->lease)
+        return;
+
+    s->texts(&texts, s->arg);
+    str_set(&s->pending_member, texts.member);
+    str_set(&s->pending_status, s->owner ? texts.status : NULL);
+    str_set(&s->pending_failsafe, s->owner ? texts.failsafe : NULL);
+
+    const char *before = s->wrote_lease == s->lease ? s->wrote_member : NULL;
+    (void)add_if_changed(ops, &count, s->key_member, s->pending_member, before, s->lease);
+    (void)add_if_changed(ops, &count, s->key_status, s->pending_status, s->wrote_status, 0);
+    (void)add_if_changed(ops, &count, s->key_failsafe, s->pending_failsafe, s->wrote_failsafe, 0);
+    if (s->owner && beat) {
+        record = record_key_text(s->term, s->name, false, ++s->beat);
+        ops[count++] = (struct store_op){ .kind = STORE_PUT, .key = s->key_record, .value = record };
+    }
+    if (count) {
+        struct store_compare ours = { .kind = STORE_IF_VALUE, .key = s->key_leader, .value = s->name };
+        struct store_txn txn = { .compares = &ours, .compare_count = s->owner, .then = ops, .then_count = count };
+        s->publishing = true;
+        store_txn(s->store, &txn, s->budget_ms, publish_done, s);
+    }
+    free(record);
+}
+
+void leadership_publish(struct leadership *s)
+{
+    publish(s, false);
+}
+
+/* ---- the lease ---- */
+
+static void reattach_done(const struct store_result *r, void *arg)
+{
+    struct leadership *s = arg;
+
+    heard(s, r);
+    s->renewing = false;
+    if (r->status == STORE_DONE && r->succeeded)
+        gained_ownership(s, s->done_term, r->revision);
+    else
+        registry_refresh(s->registry);
+    publish(s, true);
+    changed(s);
+}
+
+/*
+ * The leader key carries our name but hangs on a lease of an earlier life of this agent (or of another
+ * ttl). Nobody else can have taken it, so it is put on this one.
+ */
+static bool reattach(struct leadership *s)
+{
+    const struct cluster *c = registry_cluster(s->registry);
+
+    if (!c || !str_eq(c->leader, s->name) || c->leader_lease == s->lease || s->owner)
+        return false;
+
+    term under = c->record.present && str_eq(c->record.leader, s->name) ? c->record.term : c->record.term + 1;
+    char *record = record_key_text(under, s->name, false, ++s->beat);
+    struct store_compare same[] = {
+        { .kind = STORE_IF_VALUE, .key = s->key_leader, .value = s->name },
+        { .kind = STORE_IF_MOD_REVISION, .key = s->key_leader, .revision = c->leader_revision },
+    };
+    struct store_op ops[] = {
+        { .kind = STORE_PUT, .key = s->key_leader, .value = s->name, .lease = s->lease },
+        { .kind = STORE_PUT, .key = s->key_record, .value = record },
+    };
+    struct store_txn txn = { .compares = same, .compare_count = 2, .then = ops, .then_count = 2 };
+
+    s->done_term = under;
+    s->renewing = true;
+    store_txn(s->store, &txn, s->budget_ms, reattach_done, s);
+    free(record);
+    return true;
+}
+
+static void granted(const struct store_result *r, void *arg)
+{
+    struct leadership *s = arg;
+
+    heard(s, r);
+    s->renewing = false;
+    if (r->status == STORE_DONE && r->lease) {
+        lost_ownership(s); /* an older lease of ours may still carry the key: reattach() sees to it */
+        s->lease = r->lease;
+        s->lease_ttl_ms = s->ttl_ms;
+        s->renewed_ms = r->sent_at_ms;
+        if (!reattach(s))
+            publish(s, false);
+    }
+    changed(s);
+}
+
+static void kept_alive(const struct store_result *r, void *arg)
+{
+    struct leadership *s = arg;
+
+    heard(s, r);
+    s->renewing = false;
+    if (r->status == STORE_DONE && r->ttl_ms <= 0) {
+        lost_lease(s);
+        registry_refresh(s->registry);
+    } else if (r->status == STORE_DONE) {
+        s->renewed_ms = r->sent_at_ms;
+        if (s->owner)
+            s->owner_deadline_ms = s->renewed_ms + s->lease_ttl_ms;
+        if (!reattach(s))
+            publish(s, true);
+    }
+    changed(s);
+}
+
+void leadership_renew(struct leadership *s)
+{
+    if (s->renewing)
+        return;
+    s->renewing = true;
+    s->tried_ms = loop_clock_ms();
+    if (s->lease && s->lease_ttl_ms == s->ttl_ms)
+        store_lease_keepalive(s->store, s->lease, s->budget_ms, kept_alive, s);
+    else
+        store_lease_grant(s->store, s->ttl_ms, s->budget_ms, granted, s);
+}
+
+/* ---- acquire, release, resign ---- */
+
+static void finish(struct leadership *s, enum leadership_result result, const char *why)
+{
+    leadership_done_fn *done = s->done;
+
+    s->done = NULL;
+    changed(s);
+    if (done)
+        done(result, why, s->done_arg);
+}
+
+static void begin(struct leadership *s, leadership_done_fn *done, void *arg)
+{
+    CHECK(!s->done); /* the plan is executed one action at a time */
+    s->done = done;
+    s->done_arg = arg;
+}
+
+static void acquired(const struct store_result *r, void *arg)
+{
+    struct leadership *s = arg;
+
+    heard(s, r);
+    registry_refresh(s->registry);
+    if (r->status == STORE_DONE && r->succeeded) {
+        gained_ownership(s, s->done_term, r->revision);
+        finish(s, LEADERSHIP_OK, NULL);
+    } else if (r->status == STORE_DONE) {
+        finish(s, LEADERSHIP_LOST, "another node took the leader key first");
+    } else {
+        finish(s, LEADERSHIP_UNSURE, r->err ? r->err->text : "no answer");
+    }
+}
+
+void leadership_acquire(struct leadership *s, leadership_done_fn *done, void *arg)
+{
+    const struct cluster *c = registry_cluster(s->registry);
+
+    begin(s, done, arg);
+    CHECK(s->lease && c);
+    s->done_term = c->record.term + 1;
+    char *record = record_key_text(s->done_term, s->name, false, ++s->beat);
+    struct store_compare compares[] = {
+        { .kind = STORE_IF_ABSENT, .key = s->key_leader },
+        c->record.mod_revision
+            ? (struct store_compare){ .kind = STORE_IF_MOD_REVISION, .key = s->key_record, .revision = c->record.mod_revision }
+            : (struct store_compare){ .kind = STORE_IF_ABSENT, .key = s->key_record },
+    };
+    struct store_op ops[] = {
+        { .kind = STORE_PUT, .key = s->key_leader, .value = s->name, .lease = s->lease },
+        { .kind = STORE_PUT, .key = s->key_record, .value = record },
+    };
+    struct store_txn txn = { .compares = compares, .compare_count = 2, .then = ops, .then_count = 2 };
+    store_txn(s->store, &txn, s->budget_ms, acquired, s);
+    free(record);
+}
+
+static void released(const struct store_result *r, void *arg)
+{
+    struct leadership *s = arg;
+
+    heard(s, r);
+    registry_refresh(s->registry);
+    if (r->status == STORE_DONE) {
+        s->was_owner = false;
+        lost_ownership(s);
+        s->owner_revision = r->revision;
+        finish(s, r->succeeded ? LEADERSHIP_OK : LEADERSHIP_LOST, r->succeeded ? NULL : "it was not ours any more");
+    } else {
+        finish(s, LEADERSHIP_UNSURE, r->err ? r->err->text : "no answer");
+    }
+}
+
+void leadership_release(struct leadership *s, leadership_done_fn *done, void *arg)
+{
+    begin(s, done, arg);
+    char *record = record_key_text(s->term, s->name, true, ++s->beat);
+    struct leadership_texts texts = { 0 };
+    s->texts(&texts, s->arg);
+
+    struct store_compare ours = { .kind = STORE_IF_VALUE, .key = s->key_leader, .value = s->name };
+    struct store_op ops[] = {
+        { .kind = STORE_DELETE, .key = s->key_leader },
+        { .kind = STORE_PUT, .key = s->key_record, .value = record },
+        { .kind = STORE_PUT, .key = s->key_status, .value = texts.status },
+    };
+    struct store_txn txn = { .compares = &ours, .compare_count = 1, .then = ops, .then_count = texts.status ? 3 : 2 };
+    store_txn(s->store, &txn, s->budget_ms, released, s);
+    free(record);
+}
+
+static void revoked(const struct store_result *r, void *arg)
+{
+    struct leadership *s = arg;
+
+    lost_lease(s);
+    finish(s, r->status == STORE_DONE ? LEADERSHIP_OK : LEADERSHIP_UNSURE, NULL);
+}
+
+void leadership_resign(struct leadership *s, leadership_done_fn *done, void *arg)
+{
+    begin(s, done, arg);
+    if (!s->lease) {
+        finish(s, LEADERSHIP_OK, NULL);
+        return;
+    }
+    store_lease_revoke(s->store, s->lease, s->budget_ms, revoked, s); /* the member key goes with it */
+}
+
+/* ---- observing ---- */
+
+void leadership_observe(struct leadership *s)
+{
+    const struct cluster *c = registry_cluster(s->registry);
+
+    if (!c || c->revision < s->owner_revision)
+        return;
+    bool ours = s->lease && str_eq(c->leader, s->name) && c->leader_lease == s->lease;
+    if (ours && !s->owner)
+        gained_ownership(s, c->record.present ? c->record.term : 0, c->revision); /* a txn whose answer never came */
+    else if (!ours && s->owner)
+        lost_ownership(s);
+    if (c->leader && !str_eq(c->leader, s->name))
+        s->was_owner = false;
+
+    /* Somebody removed our member key, or it vanished with an older lease: publish it again. */
+    const struct member *member = cluster_member(c, s->name);
+    if (s->wrote_member && !member && s->lease && !s->publishing) {
+        free(s->wrote_member);
+        s->wrote_member = NULL;
+        publish(s, false);
+    }
+}
+
+void leadership_view(const struct leadership *s, struct ha_lease *ret_lease)
+{
+    ret_lease->exists = s->lease != 0;
+    ret_lease->owner = s->owner;
+    ret_lease->was_owner = s->was_owner;
+    ret_lease->term = s->term;
+    ret_lease->renewed_ms = s->renewed_ms;
+    ret_lease->deadline_ms = s->owner_deadline_ms;
+    ret_lease->renewing = s->renewing;
+    ret_lease->tried_ms = s->tried_ms;
+}
+
+int64_t leadership_lease(const struct leadership *s)
+{
+    return s->lease;
+}
+
+struct leadership *leadership_new(struct loop *l, struct store *store, struct registry *registry, const char *prefix,
+                                  const char *name, leadership_texts_fn *texts, leadership_changed_fn *fn, void *arg)
+{
+    struct leadership *s = mem_zero(1, sizeof(*s));
+
+    s->loop = l;
+    s->store = store;
+    s->registry = registry;
+    s->texts = texts;
+    s->fn = fn;
+    s->arg = arg;
+    s->name = str_dup(name);
+    s->key_leader = str_fmt("%sleader", prefix);
+    s->key_record = str_fmt("%spgkeep", prefix);
+    s->key_member = str_fmt("%smembers/%s", prefix, name);
+    s->key_status = str_fmt("%sstatus", prefix);
+    s->key_failsafe = str_fmt("%sfailsafe", prefix);
+    return s;
+}
+
+void leadership_timing(struct leadership *s, msec ttl_ms, msec budget_ms)
+{
+    s->ttl_ms = ttl_ms;
+    s->budget_ms = budget_ms;
+}
+
+void leadership_free(struct leadership *s)
+{
+    if (!s)
+        return;
+    char *strings[] = { s->name,         s->key_leader,     s->key_record,     s->key_member,
+                        s->key_status,   s->key_failsafe,   s->wrote_member,   s->wrote_status,
+                        s->wrote_failsafe, s->pending_member, s->pending_status, s->pending_failsafe };
+    for (size_t i = 0; i < ARRAY_LEN(strings); i++)
+        free(strings[i]);
+    free(s);
+}

@@ -1,0 +1,62 @@
+/*
+ * Our lease in the store, and the leader key that hangs on it.
+ *
+ * One lease per node carries the member key and, on the leader, the leader key. A renewal is one
+ * keepalive and, on the leader, one transaction that is conditional on the leader key still being
+ * ours: status, record (beat) and what else changed. Times count from before a request was sent.
+ *
+ * Ownership is believed only on the word of a transaction or of a reading: an answer that never came
+ * leaves it as it was and asks the registry to look.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/auto.h"
+#include "core/ha/view.h"
+
+struct loop;
+struct store;
+struct registry;
+struct leadership;
+
+/* What is written with the next renewal or on change; strings are copied. */
+struct leadership_texts {
+    const char *member; /* members/<name>; never NULL */
+    const char *status; /* leader: status; NULL: leave alone */
+    const char *failsafe; /* leader: failsafe; NULL: leave alone; "": delete */
+};
+
+typedef void leadership_changed_fn(void *arg);
+/* Asked right before a renewal writes: what to publish. */
+typedef void leadership_texts_fn(struct leadership_texts *ret_texts, void *arg);
+
+struct leadership *leadership_new(struct loop *l, struct store *store, struct registry *registry, const char *prefix,
+                                  const char *name, leadership_texts_fn *texts, leadership_changed_fn *fn, void *arg);
+/* After store_free(). */
+void leadership_free(struct leadership *s);
+AUTO_DEFINE(leadership, struct leadership, leadership_free)
+
+void leadership_timing(struct leadership *s, msec ttl_ms, msec budget_ms);
+
+/* HA_DO_RENEW: grant if there is no lease, else keep it alive; then publish what changed. */
+void leadership_renew(struct leadership *s);
+/* Publish now if something changed, without waiting for the next renewal. */
+void leadership_publish(struct leadership *s);
+
+enum leadership_result { LEADERSHIP_OK, LEADERSHIP_LOST, LEADERSHIP_UNSURE };
+typedef void leadership_done_fn(enum leadership_result result, const char *why, void *arg);
+
+/* Create the leader key. OK: we own it from now on. UNSURE: the registry will tell. */
+void leadership_acquire(struct leadership *s, leadership_done_fn *done, void *arg);
+/* Let go of it, saying so in the record. LOST: it was not ours any more. */
+void leadership_release(struct leadership *s, leadership_done_fn *done, void *arg);
+/* The end of this node: delete the member key, revoke the lease. OK or UNSURE. */
+void leadership_resign(struct leadership *s, leadership_done_fn *done, void *arg);
+
+/* The registry has a new picture: who owns the leader key by it? */
+void leadership_observe(struct leadership *s);
+
+void leadership_view(const struct leadership *s, struct ha_lease *ret_lease);
+int64_t leadership_lease(const struct leadership *s); /* 0: none */

@@ -1,0 +1,412 @@
+#include "app/agent/local.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "io/loop.h"
+#include "pg/instance.h"
+#include "wire/guard.h"
+
+enum {
+    PROBE_EVERY_MS = 1000,  /* how old REST's facts may be; one cheap query */
+    PROBE_HURRY_MS = 10,    /* while a start or a promotion is awaited: clients are waiting for it */
+    PROBE_BUDGET_MS = 3000, /* a server that needs longer is silent, which is a fact of its own */
+    CONTROL_BUDGET_MS = 5000,
+};
+
+struct local {
+    struct loop *loop;
+    local_changed_fn *fn;
+    void *arg;
+    struct pg_instance *instance;
+
+    /* guard */
+    bool guard_known;
+    enum guard_pg_state pg_state;
+    pid_t postmaster;
+    unsigned int deaths;
+
+    /* probe */
+    struct probe *probe;
+    struct loop_timer timer;
+    bool hurry;
+    bool answered, accepting, denied;
+    msec answered_ms;
+    struct pg_facts *facts;
+    uint32_t last_timeline; /* a standby cannot tell its timeline once the receiver is gone */
+    msec stopped_ms;
+    char trouble[ERR_TEXT_MAX];
+
+    /* files */
+    struct datadir_state datadir;
+    bool looked;
+    struct pg_control_job *control_job;
+    struct pg_control control;
+    bool control_known;
+    char system_id[24];
+
+    char *attached, *attached_conninfo;
+};
+
+static bool runs(const struct local *p)
+{
+    return p->pg_state == GUARD_PG_RUNNING;
+}
+
+/* State letter of /proc/PID/stat: T is stopped by a signal, which neither pidfd nor open connections show. */
+static void look_at_process(struct local *p)
+{
+    char path[64];
+    char stat[256] = "";
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)p->postmaster);
+    FILE *f = fopen(path, "re");
+    if (f) {
+        (void)!fgets(stat, sizeof(stat), f); /* unreadable: "" has no state */
+        (void)fclose(f);
+    }
+    const char *paren = strrchr(stat, ')');
+    bool stopped = paren && paren[1] == ' ' && (paren[2] == 'T' || paren[2] == 't');
+    if (!stopped)
+        p->stopped_ms = 0;
+    else if (!p->stopped_ms)
+        p->stopped_ms = loop_clock_ms();
+}
+
+static void forget_answers(struct local *p)
+{
+    p->answered = p->accepting = p->denied = false;
+    p->stopped_ms = 0;
+    pg_facts_free(p->facts);
+    p->facts = NULL;
+    p->trouble[0] = '\0';
+}
+
+static void remember(struct local *p, struct pg_facts *take_facts)
+{
+    pg_facts_free(p->facts);
+    p->facts = take_facts;
+    if (p->facts->timeline)
+        p->last_timeline = p->facts->timeline;
+    str_copy(p->system_id, sizeof(p->system_id), p->facts->system_identifier);
+}
+
+static void probed(const struct probe_answer *answer, void *arg)
+{
+    struct local *p = arg;
+
+    if (!runs(p)) {
+        pg_facts_free(answer->take_facts);
+        return;
+    }
+    bool answered = answer->status == SQL_DONE || answer->status == SQL_STARTING;
+    if (answer->status == SQL_DONE) {
+        remember(p, answer->take_facts);
+        p->answered_ms = p->facts->asked_ms;
+    } else {
+        str_copy(p->trouble, sizeof(p->trouble), answer->err.text);
+    }
+    p->answered = answered;
+    p->accepting = answer->status == SQL_DONE;
+    p->denied = answer->status == SQL_DENIED;
+    if (p->accepting)
+        p->trouble[0] = '\0';
+    p->fn(p->arg); /* REST publishes every fresh answer, changed or not */
+}
+
+void local_probe(struct local *p)
+{
+    if (p->probe && runs(p))
+        probe_ask(p->probe, PROBE_BUDGET_MS);
+}
+
+static void timer_due(void *arg)
+{
+    struct local *p = arg;
+
+    if (runs(p)) {
+        look_at_process(p);
+        local_probe(p);
+    }
+    loop_timer_set(&p->timer, loop_clock_ms() + (p->hurry ? PROBE_HURRY_MS : PROBE_EVERY_MS));
+}
+
+void local_hurry(struct local *p, bool hurry)
+{
+    if (p->hurry == hurry)
+        return;
+    p->hurry = hurry;
+    loop_timer_set(&p->timer, loop_clock_ms() + (hurry ? PROBE_HURRY_MS : PROBE_EVERY_MS));
+}
+
+static void control_read(const struct pg_control *control, const struct err *err, void *arg)
+{
+    struct local *p = arg;
+
+    p->control_job = NULL;
+    p->control_known = control != NULL;
+    if (control) {
+        p->control = *control;
+        str_copy(p->system_id, sizeof(p->system_id), control->system_identifier);
+    } else {
+        str_copy(p->trouble, sizeof(p->trouble), err->text);
+    }
+    p->fn(p->arg);
+}
+
+void local_look(struct local *p)
+{
+    struct err err = { 0 };
+
+    if (!p->instance)
+        return;
+    datadir_look(p->instance->data_dir, p->instance->state_dir, &p->datadir, &err);
+    if (p->datadir.kind == DATADIR_UNREADABLE)
+        str_copy(p->trouble, sizeof(p->trouble), err.text);
+    p->looked = true;
+    p->control_known = false;
+    if (p->control_job)
+        pg_control_cancel(p->control_job);
+    p->control_job = NULL;
+
+    bool has_control = p->datadir.kind == DATADIR_VALID;
+    if (!has_control) {
+        p->system_id[0] = '\0';
+        p->last_timeline = 0;
+        return;
+    }
+    if (!pg_control_read(p->loop, p->instance->bin, p->instance->data_dir, CONTROL_BUDGET_MS, control_read, p,
+                         &p->control_job, &err))
+        str_copy(p->trouble, sizeof(p->trouble), err.text);
+}
+
+void local_guard_state(struct local *p, const struct guard_msg *state)
+{
+    bool was_running = runs(p);
+    pid_t was = p->postmaster;
+
+    p->guard_known = true;
+    p->pg_state = (enum guard_pg_state)state->pg_state;
+    p->postmaster = state->postmaster_pid;
+    p->deaths = state->exited;
+    if (runs(p) && (!was_running || was != p->postmaster)) {
+        forget_answers(p);
+        if (p->probe)
+            probe_reset(p->probe, NULL);
+        local_look(p);
+        loop_timer_set(&p->timer, loop_clock_ms());
+    } else if (!runs(p) && was_running) {
+        forget_answers(p);
+        local_look(p);
+    }
+    p->fn(p->arg);
+}
+
+static enum ha_data data_of(const struct local *p)
+{
+    if (!p->looked)
+        return HA_DATA_UNKNOWN;
+    switch (p->datadir.kind) {
+    case DATADIR_ABSENT:
+    case DATADIR_EMPTY:
+        /* A marker over nothing is what a clone that never wrote a byte leaves. */
+        return HA_DATA_EMPTY;
+    case DATADIR_VALID:
+        return HA_DATA_VALID;
+    case DATADIR_FOREIGN:
+        return HA_DATA_FOREIGN;
+    case DATADIR_UNREADABLE:
+        return HA_DATA_UNKNOWN;
+    case DATADIR_HALF:
+        break;
+    }
+    switch (p->datadir.marker) {
+    case DATADIR_MARK_BOOTSTRAP:
+        return HA_DATA_BOOTSTRAPPING;
+    case DATADIR_MARK_CLONE:
+        return HA_DATA_CLONING;
+    case DATADIR_MARK_REWIND:
+        return HA_DATA_REWINDING;
+    case DATADIR_MARK_NONE:
+        break;
+    }
+    return HA_DATA_UNKNOWN;
+}
+
+static enum ha_process process_of(const struct local *p)
+{
+    if (!p->guard_known)
+        return HA_PROC_UNKNOWN;
+    switch (p->pg_state) {
+    case GUARD_PG_NONE:
+        /* Nothing may be decided about a stopped instance before its control file was read. */
+        return p->looked && (p->datadir.kind != DATADIR_VALID || p->control_known) ? HA_PROC_NONE : HA_PROC_UNKNOWN;
+    case GUARD_PG_RUNNING:
+        return HA_PROC_RUNNING;
+    case GUARD_PG_ORPHANS:
+        return HA_PROC_ORPHANS;
+    case GUARD_PG_FOREIGN:
+        return HA_PROC_UNKNOWN; /* about to be adopted */
+    }
+    return HA_PROC_UNKNOWN;
+}
+
+static void control_view(const struct local *p, struct ha_pg *pg)
+{
+    bool standby = false;
+    lsn end = 0;
+    uint32_t tli = p->control.checkpoint_tli;
+
+    if (!p->control_known)
+        return;
+    bool clean = pg_control_end(&p->control, &tli, &end, &standby);
+    bool recovering = p->control.state == PG_CONTROL_IN_ARCHIVE_RECOVERY ||
+                      p->control.state == PG_CONTROL_SHUT_DOWN_IN_RECOVERY;
+    if (clean)
+        pg->control = standby ? HA_CONTROL_SHUT_DOWN_STANDBY : HA_CONTROL_SHUT_DOWN;
+    else
+        pg->control = recovering ? HA_CONTROL_UNCLEAN_STANDBY : HA_CONTROL_UNCLEAN_PRIMARY;
+    pg->control_timeline = tli;
+    pg->control_position = clean ? end : p->control.checkpoint;
+}
+
+void local_view(const struct local *p, struct ha_pg *ret_pg)
+{
+    const struct pg_facts *f = p->facts;
+
+    *ret_pg = (struct ha_pg){
+        .data = data_of(p),
+        .process = process_of(p),
+        .deaths = p->deaths,
+        .system_id = local_system_id(p),
+        .version = p->datadir.major,
+        .answered = p->answered,
+        .accepting = p->accepting,
+        .answered_ms = p->answered_ms,
+        .upstream = p->attached,
+        .standby_signal = p->datadir.standby_signal,
+    };
+    control_view(p, ret_pg);
+    if (!f)
+        return;
+    ret_pg->in_recovery = f->in_recovery;
+    ret_pg->timeline = local_timeline(p);
+    ret_pg->position = f->position;
+    ret_pg->replayed = f->in_recovery ? f->replay : f->current;
+    ret_pg->streaming = f->receiver.present && str_eq(f->receiver.status, "streaming");
+    ret_pg->replay_paused = f->replay_paused;
+    ret_pg->checkpointed = f->in_recovery || f->checkpoint_tli == f->timeline;
+    ret_pg->pending_restart = f->pending_count > 0;
+    if (p->attached && !str_eq(p->attached_conninfo ? p->attached_conninfo : "", f->primary_conninfo ? f->primary_conninfo : ""))
+        ret_pg->upstream_conninfo_state = "primary_conninfo in force is another";
+}
+
+void local_instance(struct local *p, struct pg_instance *i)
+{
+    struct sql_target target = pg_instance_local(i, NULL);
+
+    pg_instance_unref(p->instance);
+    p->instance = pg_instance_ref(i);
+    if (p->probe)
+        probe_reset(p->probe, &target);
+    else
+        p->probe = probe_new(p->loop, &target, probed, p);
+    if (!runs(p))
+        local_look(p);
+}
+
+void local_attached(struct local *p, const char *upstream, const char *conninfo)
+{
+    str_set(&p->attached, upstream);
+    str_set(&p->attached_conninfo, conninfo);
+}
+
+const char *local_attached_conninfo(const struct local *p)
+{
+    return p->attached_conninfo;
+}
+
+const struct pg_facts *local_facts(const struct local *p)
+{
+    return p->facts;
+}
+
+bool local_answers(const struct local *p)
+{
+    return p->answered && p->accepting;
+}
+
+const char *local_trouble(const struct local *p)
+{
+    return p->trouble;
+}
+
+bool local_is_denied(const struct local *p)
+{
+    return p->denied;
+}
+
+msec local_stopped_since(const struct local *p)
+{
+    return p->stopped_ms;
+}
+
+const struct datadir_state *local_datadir(const struct local *p)
+{
+    return &p->datadir;
+}
+
+const struct pg_control *local_control(const struct local *p)
+{
+    return p->control_known ? &p->control : NULL;
+}
+
+const char *local_system_id(const struct local *p)
+{
+    return p->system_id[0] ? p->system_id : NULL;
+}
+
+pid_t local_postmaster(const struct local *p)
+{
+    return p->postmaster;
+}
+
+uint32_t local_timeline(const struct local *p)
+{
+    if (p->facts && p->facts->timeline)
+        return p->facts->timeline;
+    if (p->last_timeline)
+        return p->last_timeline;
+    if (p->facts)
+        return p->facts->checkpoint_tli;
+    return p->control_known ? p->control.checkpoint_tli : 0;
+}
+
+struct local *local_new(struct loop *l, local_changed_fn *fn, void *arg)
+{
+    struct local *p = mem_zero(1, sizeof(*p));
+
+    p->loop = l;
+    p->fn = fn;
+    p->arg = arg;
+    loop_timer_init(&p->timer, l, timer_due, p);
+    loop_timer_set(&p->timer, loop_clock_ms() + PROBE_EVERY_MS);
+    return p;
+}
+
+void local_free(struct local *p)
+{
+    if (!p)
+        return;
+    loop_timer_clear(&p->timer);
+    if (p->control_job)
+        pg_control_cancel(p->control_job);
+    probe_free(p->probe);
+    pg_facts_free(p->facts);
+    pg_instance_unref(p->instance);
+    free(p->attached);
+    free(p->attached_conninfo);
+    free(p);
+}

@@ -1,0 +1,61 @@
+/*
+ * PostgreSQL on this host, as seen from here: processes (by the guard), answers (by the probe), files.
+ *
+ * Three sources, none of which is waited for: the guard's STATE, the probe's last answer, and what the
+ * data directory and pg_control say once no process is left. The probe is asked once a second while
+ * a postmaster runs, and at once when the agent wants to know.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/auto.h"
+#include "core/ha/view.h"
+#include "pg/control.h"
+#include "pg/datadir.h"
+#include "pg/probe.h"
+
+struct guard_msg;
+struct local;
+struct loop;
+struct pg_instance;
+
+typedef void local_changed_fn(void *arg); /* wakes the agent: something that decisions depend on changed */
+
+struct local *local_new(struct loop *l, local_changed_fn *fn, void *arg);
+void local_free(struct local *p);
+AUTO_DEFINE(local, struct local, local_free)
+
+/* A new snapshot of settings; the probe connects anew if its target changed. */
+void local_instance(struct local *p, struct pg_instance *i);
+
+void local_guard_state(struct local *p, const struct guard_msg *state);
+
+/* Ask the probe now (budget: how old an answer may be worth waiting for). */
+void local_probe(struct local *p);
+/* A start, stop, promotion or reload is on its way: ask every few milliseconds until local_calm. */
+void local_hurry(struct local *p, bool hurry);
+/* Look at the files again (after a job changed them). */
+void local_look(struct local *p);
+
+/* Fill the view's part. Strings are valid until the next change. */
+void local_view(const struct local *p, struct ha_pg *ret_pg);
+
+/* The last answer; NULL: none, or none since the postmaster started. */
+const struct pg_facts *local_facts(const struct local *p);
+bool local_answers(const struct local *p);
+/* Why the last question had no answer; "" if it had one. */
+const char *local_trouble(const struct local *p);
+bool local_is_denied(const struct local *p); /* the server runs and refuses our user or password */
+/* The postmaster does not run but is stopped (SIGSTOP) or gone to sleep for good: since when; 0: it runs. */
+msec local_stopped_since(const struct local *p);
+
+const struct datadir_state *local_datadir(const struct local *p);
+const struct pg_control *local_control(const struct local *p); /* NULL: not read since the last look */
+const char *local_system_id(const struct local *p);            /* NULL: unknown */
+pid_t local_postmaster(const struct local *p);                 /* 0: none */
+uint32_t local_timeline(const struct local *p);                /* best knowledge; 0: unknown */
+
+/* Whom primary_conninfo names by our own writing ("" nobody). NULL: written by somebody else. */
+void local_attached(struct local *p, const char *upstream, const char *conninfo);
+const char *local_attached_conninfo(const struct local *p);

@@ -1,0 +1,375 @@
+#include "app/agent/ops.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/agent/config.h"
+#include "app/agent/jobs.h"
+#include "app/agent/leadership.h"
+#include "app/agent/local.h"
+#include "app/agent/registry.h"
+#include "app/agent/switchover.h"
+#include "base/str.h"
+#include "io/log.h"
+#include "io/mailbox.h"
+#include "pg/instance.h"
+#include "store/store.h"
+#include "wire/conf/dynamic.h"
+#include "wire/conf/settings.h"
+#include "wire/when.h"
+
+struct op_letter {
+    struct letter letter;
+    struct op *op;
+};
+
+bool ops_submit(struct op *take_op, void *arg)
+{
+    struct agent *a = arg;
+    struct op_letter *letter = mem_zero(1, sizeof(*letter));
+
+    letter->op = take_op;
+    if (mailbox_send(a->op_mail, &letter->letter))
+        return true;
+    free(letter);
+    return false;
+}
+
+static const char *field(const struct op *op, const char *name)
+{
+    return op->body ? json_string_value(json_object_get(op->body, name)) : NULL;
+}
+
+/* ---- restart ---- */
+
+static bool restart_fits(struct agent *a, const json_t *body, const char **ret_why_not)
+{
+    const char *role = json_string_value(json_object_get(body, "role"));
+    const char *version = json_string_value(json_object_get(body, "postgres_version"));
+    const struct pg_facts *facts = local_facts(a->local);
+    struct ha_pg pg;
+
+    local_view(a->local, &pg);
+    *ret_why_not = NULL;
+    if (role && !str_eq(str_eq(role, "master") ? "primary" : role, node_role_text(a->role_told)))
+        *ret_why_not = "node role mismatch";
+    else if (version && facts && facts->server_version >= version_number(version))
+        *ret_why_not = "postgres version mismatch";
+    else if (json_object_get(body, "restart_pending") && !pg.pending_restart)
+        *ret_why_not = "pending restart flag is not set";
+    return !*ret_why_not;
+}
+
+static void restart_now(struct agent *a, const json_t *body)
+{
+    a->request.restart = true;
+    a->request.restart_timeout_ms = (msec)(json_number_value(json_object_get(body, "timeout")) * 1000);
+    agent_wake(a);
+}
+
+static void restart(struct agent *a, struct op *op)
+{
+    const char *schedule = field(op, "schedule");
+    const char *why_not;
+
+    if (schedule) {
+        if (a->dynamic->pause) {
+            op_reply(op, 500, NULL, "Can't schedule restart in the paused state");
+        } else if (a->scheduled_restart) {
+            op_reply(op, 409, NULL, "Another restart is already scheduled");
+        } else if (!when_parse(schedule, &a->scheduled_restart_ms)) {
+            op_reply(op, 422, NULL, "Unable to parse scheduled timestamp. It should be in an unambiguous format, e.g. ISO 8601");
+        } else {
+            a->scheduled_restart = json_deep_copy(op->body);
+            log_info("restart.scheduled", "restart scheduled for %s by %s", schedule, op->peer);
+            op_reply(op, 202, NULL, "Restart scheduled");
+            agent_wake(a);
+        }
+        return;
+    }
+    if (!restart_fits(a, op->body, &why_not)) {
+        op_reply(op, 503, NULL, "restart conditions are not satisfied");
+        return;
+    }
+    if (a->restart_op || a->request.restart || a->memory.restarting || !local_postmaster(a->local)) {
+        op_reply(op, 503, NULL, a->restart_op ? "restart already in progress" : "PostgreSQL is not running");
+        return;
+    }
+    log_info("restart.asked", "restart asked by %s", op->peer);
+    restart_now(a, op->body);
+    a->restart_op = op;
+}
+
+static void restart_delete(struct agent *a, struct op *op)
+{
+    if (!a->scheduled_restart) {
+        op_reply(op, 404, NULL, "no restarts are scheduled");
+        return;
+    }
+    json_decref(a->scheduled_restart);
+    a->scheduled_restart = NULL;
+    log_info("restart.unscheduled", "scheduled restart deleted by %s", op->peer);
+    op_reply(op, 200, NULL, "scheduled restart deleted");
+    agent_wake(a);
+}
+
+static void scheduled_restart_due(struct agent *a)
+{
+    const char *why_not;
+
+    if (!a->scheduled_restart)
+        return;
+    int64_t late_ms = wall_clock_ms() - a->scheduled_restart_ms;
+    if (late_ms < 0) {
+        loop_timer_set(&a->wake, msec_min(a->wake.at_ms, loop_clock_ms() - late_ms));
+        return;
+    }
+    if (late_ms > a->dynamic->ttl_ms)
+        log_warning("restart.missed", "the scheduled restart is dropped: its time passed %lld s ago",
+                    (long long)(late_ms / 1000));
+    else if (!restart_fits(a, a->scheduled_restart, &why_not))
+        log_info("restart.skipped", "the scheduled restart is dropped: %s", why_not);
+    else
+        restart_now(a, a->scheduled_restart);
+    json_decref(a->scheduled_restart);
+    a->scheduled_restart = NULL;
+}
+
+/* ---- reinitialize ---- */
+
+static void reinitialize(struct agent *a, struct op *op)
+{
+    const struct cluster *c = registry_cluster(a->registry);
+    bool force = json_is_true(json_object_get(op->body, "force"));
+    char busy[128];
+
+    if (!c || !c->leader) {
+        op_reply(op, 503, NULL, "Cluster has no leader, can not reinitialize");
+        return;
+    }
+    if (str_eq(c->leader, agent_name(a))) {
+        op_reply(op, 503, NULL, "I am the leader, can not reinitialize");
+        return;
+    }
+    if (a->jobs->state == HA_JOB_RUNNING && !force) {
+        str_copy(busy, sizeof(busy), ha_job_text(a->jobs->action.job));
+        AUTO(cstr) char *text = str_fmt("%s already in progress", busy);
+        op_reply(op, 503, NULL, text);
+        return;
+    }
+    log_warning("reinit.asked", "reinitialize asked by %s", op->peer);
+    if (force)
+        jobs_cancel(a->jobs);
+    a->request.reinit = true;
+    a->request.reinit_force = force;
+    a->request.reinit_from_leader = json_is_true(json_object_get(op->body, "from_leader")) ||
+                                    json_is_true(json_object_get(op->body, "from-leader"));
+    op_reply(op, 200, NULL, "reinitialize started");
+    agent_wake(a);
+}
+
+/* ---- configuration ---- */
+
+struct config_write {
+    struct agent *agent;
+    struct op *op;
+    json_t *config;
+};
+
+static void config_written(const struct store_result *result, void *arg)
+{
+    struct config_write *w = arg;
+    AUTO(cstr) char *text = json_dumps(w->config, JSON_COMPACT);
+
+    registry_refresh(w->agent->registry);
+    if (result->status != STORE_DONE)
+        op_reply(w->op, 503, NULL, result->err ? result->err->text : "the store does not answer");
+    else if (!result->succeeded)
+        op_reply(w->op, 409, NULL, "the configuration was changed by somebody else at the same time");
+    else
+        op_reply(w->op, 200, "Content-Type: application/json", text);
+    json_decref(w->config);
+    free(w);
+}
+
+static void write_config(struct agent *a, struct op *op, json_t *take_config, int64_t revision)
+{
+    struct config_write *w = mem_zero(1, sizeof(*w));
+    AUTO(cstr) char *key = str_fmt("%sconfig", a->settings->key_prefix);
+    AUTO(cstr) char *text = json_dumps(take_config, JSON_COMPACT);
+    struct store_compare same = { .kind = STORE_IF_MOD_REVISION, .key = key, .revision = revision };
+    struct store_op put = { .kind = STORE_PUT, .key = key, .value = text };
+    struct store_txn txn = { .compares = &same, .compare_count = revision ? 1 : 0, .then = &put, .then_count = 1 };
+
+    *w = (struct config_write){ .agent = a, .op = op, .config = take_config };
+    store_txn(a->store, &txn, a->dynamic->retry_timeout_ms, config_written, w);
+}
+
+/* A value that no node could use is refused here, not discovered by each of them. */
+static bool config_is_sound(struct agent *a, const json_t *config, char **ret_why_not)
+{
+    struct findings findings = { 0 };
+    struct dynamic *d = dynamic_read(config, a->settings, &findings);
+
+    *ret_why_not = NULL;
+    for (size_t i = 0; i < findings.count && !*ret_why_not; i++)
+        if (findings.at[i].level == FINDING_ERROR)
+            *ret_why_not = str_dup(findings.at[i].text);
+    findings_deinit(&findings);
+    dynamic_unref(d);
+    return !*ret_why_not;
+}
+
+static void config_change(struct agent *a, struct op *op, bool patch)
+{
+    const struct cluster *c = registry_cluster(a->registry);
+    AUTO(cstr) char *why_not = NULL;
+
+    if (patch && (!c || !c->config)) {
+        op_reply(op, 503, NULL, "the cluster has no dynamic configuration");
+        return;
+    }
+    json_t *config = patch ? json_merge_patch(json_deep_copy(c->config), op->body) : json_incref(op->body);
+    if (!config_is_sound(a, config, &why_not)) {
+        json_decref(config);
+        op_reply(op, 400, NULL, why_not);
+        return;
+    }
+    log_info("config.written", "dynamic configuration changed by %s", op->peer);
+    write_config(a, op, config, patch ? c->config_revision : 0);
+}
+
+/* ---- failsafe ---- */
+
+static void failsafe(struct agent *a, struct op *op)
+{
+    const char *name = field(op, "name");
+    struct ha_lease lease = { 0 };
+    struct ha_pg pg;
+
+    leadership_view(a->leadership, &lease);
+    local_view(a->local, &pg);
+    if (!a->dynamic->failsafe_mode) {
+        op_reply(op, 502, NULL, "Failsafe mode is not enabled");
+        return;
+    }
+    if (lease.owner || (pg.accepting && !pg.in_recovery)) {
+        op_reply(op, 500, NULL, "Running as a leader");
+        return;
+    }
+    if (str_empty(name)) {
+        op_reply(op, 400, NULL, "name is missing");
+        return;
+    }
+    a->failsafe_heard_ms = loop_clock_ms();
+    str_set(&a->failsafe_heard_from, name);
+    AUTO(cstr) char *header = str_fmt("lsn: %llu", (unsigned long long)pg.position);
+    op_reply(op, 200, header, "Accepted");
+    agent_wake(a);
+}
+
+/* ---- fresh status ---- */
+
+static void fresh(struct agent *a, struct op *op)
+{
+    if (!local_postmaster(a->local) || a->fresh_op_count == AGENT_OPS_MAX) {
+        op_reply(op, 200, NULL, ""); /* the newest snapshot is as fresh as can be */
+        return;
+    }
+    a->fresh_ops[a->fresh_op_count++] = op;
+    local_probe(a->local);
+}
+
+void ops_fresh_published(struct agent *a)
+{
+    for (size_t i = 0; i < a->fresh_op_count; i++)
+        op_reply(a->fresh_ops[i], 200, NULL, "");
+    a->fresh_op_count = 0;
+}
+
+/* ---- all ---- */
+
+static void take(struct letter *letter, void *arg)
+{
+    struct agent *a = arg;
+    struct op_letter *l = (struct op_letter *)(void *)letter;
+    struct op *op = l->op;
+
+    free(l);
+    switch (op->kind) {
+    case OP_FRESH_STATUS:
+        fresh(a, op);
+        break;
+    case OP_RELOAD:
+        if (config_reload(a))
+            op_reply(op, 202, NULL, "reload scheduled");
+        else
+            op_reply(op, 500, NULL, "the configuration has errors, keeping the old one (see the log)");
+        break;
+    case OP_RESTART:
+        restart(a, op);
+        break;
+    case OP_RESTART_DELETE:
+        restart_delete(a, op);
+        break;
+    case OP_REINITIALIZE:
+        reinitialize(a, op);
+        break;
+    case OP_SWITCHOVER:
+    case OP_FAILOVER:
+        switchover_ask(a, op);
+        break;
+    case OP_SWITCHOVER_DELETE:
+        switchover_delete(a, op);
+        break;
+    case OP_CONFIG_PATCH:
+        config_change(a, op, true);
+        break;
+    case OP_CONFIG_PUT:
+        config_change(a, op, false);
+        break;
+    case OP_FAILSAFE:
+        failsafe(a, op);
+        break;
+    }
+}
+
+void ops_answer(struct agent *a, enum ha_answer_to what, bool ok)
+{
+    switch (what) {
+    case HA_ANSWER_RESTART:
+        a->request.restart = false;
+        a->request.restart_timeout_ms = 0;
+        if (a->restart_op)
+            op_reply(a->restart_op, ok ? 200 : 503, NULL, ok ? "restarted successfully" : a->jobs->error);
+        a->restart_op = NULL;
+        break;
+    case HA_ANSWER_REINIT:
+        a->request.reinit = a->request.reinit_force = a->request.reinit_from_leader = false;
+        break;
+    }
+}
+
+void ops_before_cycle(struct agent *a)
+{
+    scheduled_restart_due(a);
+    switchover_follow(a);
+}
+
+void ops_init(struct agent *a)
+{
+    a->op_mail = mailbox_new(a->loop, take, a);
+}
+
+void ops_deinit(struct agent *a)
+{
+    ops_fresh_published(a);
+    if (a->restart_op)
+        op_reply(a->restart_op, 503, NULL, "the agent is ending");
+    a->restart_op = NULL;
+    switchover_drop(a);
+    mailbox_free(a->op_mail);
+    a->op_mail = NULL;
+    json_decref(a->scheduled_restart);
+    free(a->failsafe_heard_from);
+}

@@ -1,0 +1,14 @@
+/*
+ * What this node says about itself: member key, status key, and the snapshot for REST.
+ */
+#pragma once
+
+#include "app/agent/leadership.h"
+#include "app/agent/state.h"
+
+/* After each decision: new texts, a new snapshot, the callbacks of a changed role. */
+void publish(struct agent *a);
+/* leadership_texts_fn; arg is the agent. */
+void publish_texts(struct leadership_texts *ret_texts, void *arg);
+/* HA_DO_ASK_FAILSAFE. */
+void publish_ask_failsafe(struct agent *a);

@@ -1,0 +1,262 @@
+#include "app/agent/registry.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "io/loop.h"
+#include "store/store.h"
+
+enum { RETRY_MS = 1000 }; /* a store that is away is asked once a second */
+
+struct entry {
+    char *name; /* relative to the prefix */
+    char *value;
+    size_t value_len;
+    int64_t mod_revision;
+    int64_t lease;
+};
+
+struct registry {
+    struct loop *loop;
+    struct store *store;
+    struct store_watch *watch;
+    char *prefix;
+    registry_changed_fn *fn;
+    void *arg;
+
+    struct entry *entries;
+    size_t count;
+    struct cluster *cluster;
+    msec read_ms;
+
+    struct loop_timer timer;
+    msec period_ms, budget_ms;
+    bool reading, again, answers;
+    bool distrust; /* the store may have gone back in time: the next reading replaces whatever we have */
+    char trouble[ERR_TEXT_MAX];
+};
+
+static void entry_clear(struct entry *e)
+{
+    free(e->name);
+    free(e->value);
+    *e = (struct entry){ 0 };
+}
+
+static void entries_clear(struct registry *r)
+{
+    for (size_t i = 0; i < r->count; i++)
+        entry_clear(&r->entries[i]);
+    r->count = 0;
+}
+
+static struct entry *entry_find(struct registry *r, const char *name)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (str_eq(r->entries[i].name, name))
+            return &r->entries[i];
+    return NULL;
+}
+
+static void entry_put(struct registry *r, const struct store_kv *kv)
+{
+    const char *name = kv->key + strlen(r->prefix);
+    struct entry *e = entry_find(r, name);
+
+    if (!e) {
+        r->entries = mem_grow(r->entries, r->count + 1, sizeof(*r->entries));
+        e = &r->entries[r->count++];
+        *e = (struct entry){ .name = str_dup(name) };
+    }
+    free(e->value);
+    e->value = mem_zero(kv->value_len + 1, 1);
+    if (kv->value_len)
+        memcpy(e->value, kv->value, kv->value_len);
+    e->value_len = kv->value_len;
+    e->mod_revision = kv->mod_revision;
+    e->lease = kv->lease;
+}
+
+static void entry_remove(struct registry *r, const char *name)
+{
+    struct entry *e = entry_find(r, name);
+
+    if (!e)
+        return;
+    entry_clear(e);
+    *e = r->entries[--r->count];
+}
+
+static void rebuild(struct registry *r, int64_t revision)
+{
+    struct cluster_key *keys = mem_zero(r->count, sizeof(*keys));
+
+    for (size_t i = 0; i < r->count; i++)
+        keys[i] = (struct cluster_key){
+            .name = r->entries[i].name,
+            .value = r->entries[i].value,
+            .value_len = r->entries[i].value_len,
+            .mod_revision = r->entries[i].mod_revision,
+            .lease = r->entries[i].lease,
+        };
+    struct cluster *fresh = cluster_read(keys, r->count, revision);
+    cluster_free(r->cluster);
+    r->cluster = fresh;
+    free(keys);
+}
+
+static void watch_event(const struct store_event *event, void *arg)
+{
+    struct registry *r = arg;
+
+    switch (event->kind) {
+    case STORE_WATCH_PUT:
+    case STORE_WATCH_DELETE:
+        if (!r->cluster || event->revision < r->cluster->revision || !str_starts(event->kv->key, r->prefix))
+            return;
+        if (event->kind == STORE_WATCH_PUT)
+            entry_put(r, event->kv);
+        else
+            entry_remove(r, event->kv->key + strlen(r->prefix));
+        rebuild(r, event->revision);
+        r->read_ms = loop_clock_ms();
+        r->fn(r->arg);
+        break;
+    case STORE_WATCH_RESYNC:
+        store_watch_stop(r->watch);
+        r->watch = NULL;
+        r->distrust = true;
+        registry_refresh(r);
+        break;
+    case STORE_WATCH_LOST:
+    case STORE_WATCH_BACK:
+        registry_refresh(r);
+        break;
+    }
+}
+
+/* A picture that is older than what the watch has shown already changes nothing. */
+static bool take_reading(struct registry *r, const struct store_result *result)
+{
+    if (r->cluster && result->revision < r->cluster->revision && !r->distrust)
+        return false;
+
+    r->distrust = false;
+    entries_clear(r);
+    for (size_t i = 0; i < result->kv_count; i++)
+        if (str_starts(result->kvs[i].key, r->prefix))
+            entry_put(r, &result->kvs[i]);
+    rebuild(r, result->revision);
+    return true;
+}
+
+static void read_done(const struct store_result *result, void *arg)
+{
+    struct registry *r = arg;
+
+    r->reading = false;
+    if (result->status == STORE_DONE) {
+        registry_heard(r);
+        if (take_reading(r, result)) {
+            r->read_ms = loop_clock_ms();
+            if (!r->watch)
+                r->watch = store_watch_start(r->store, r->prefix, result->revision + 1, watch_event, r);
+        }
+        loop_timer_set(&r->timer, loop_clock_ms() + r->period_ms);
+    } else {
+        registry_unheard(r, result->err ? result->err->text : "no answer");
+        loop_timer_set(&r->timer, loop_clock_ms() + RETRY_MS);
+    }
+    if (r->again)
+        registry_refresh(r);
+    r->fn(r->arg);
+}
+
+void registry_refresh(struct registry *r)
+{
+    if (r->reading) {
+        r->again = true;
+        return;
+    }
+    r->again = false;
+    r->reading = true;
+    store_get_prefix(r->store, r->prefix, r->budget_ms, read_done, r);
+}
+
+static void timer_due(void *arg)
+{
+    struct registry *r = arg;
+
+    if (!r->reading)
+        registry_refresh(r);
+}
+
+struct registry *registry_new(struct loop *l, struct store *store, const char *prefix, registry_changed_fn *fn,
+                              void *arg)
+{
+    struct registry *r = mem_zero(1, sizeof(*r));
+
+    r->loop = l;
+    r->store = store;
+    r->prefix = str_dup(prefix);
+    r->fn = fn;
+    r->arg = arg;
+    loop_timer_init(&r->timer, l, timer_due, r);
+    return r;
+}
+
+void registry_free(struct registry *r)
+{
+    if (!r)
+        return;
+    loop_timer_clear(&r->timer);
+    entries_clear(r);
+    free(r->entries);
+    cluster_free(r->cluster);
+    free(r->prefix);
+    free(r);
+}
+
+void registry_start(struct registry *r, msec period_ms, msec budget_ms)
+{
+    registry_timing(r, period_ms, budget_ms);
+    registry_refresh(r);
+}
+
+void registry_timing(struct registry *r, msec period_ms, msec budget_ms)
+{
+    r->period_ms = period_ms;
+    r->budget_ms = budget_ms;
+}
+
+const struct cluster *registry_cluster(const struct registry *r)
+{
+    return r->cluster;
+}
+
+msec registry_read_ms(const struct registry *r)
+{
+    return r->read_ms;
+}
+
+bool registry_answers(const struct registry *r)
+{
+    return r->answers;
+}
+
+const char *registry_trouble(const struct registry *r)
+{
+    return r->answers ? "" : r->trouble;
+}
+
+void registry_heard(struct registry *r)
+{
+    r->answers = true;
+}
+
+void registry_unheard(struct registry *r, const char *why)
+{
+    r->answers = false;
+    str_copy(r->trouble, sizeof(r->trouble), why);
+}

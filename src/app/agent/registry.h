@@ -1,0 +1,45 @@
+/*
+ * The registry: the cluster's keys as this node last read them, kept current by a watch.
+ *
+ * A linearizable reading of the whole prefix, then a watch from its revision; read again every
+ * loop_wait (the watch may be silently dead) and at once after a resync. Watch events wake and update;
+ * what must be sure (ownership of the leader key) rests on transactions, not on this picture.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/auto.h"
+#include "base/time.h"
+#include "wire/cluster.h"
+
+struct loop;
+struct store;
+struct registry;
+
+typedef void registry_changed_fn(void *arg); /* something was learned, or lost */
+
+struct registry *registry_new(struct loop *l, struct store *store, const char *prefix, registry_changed_fn *fn,
+                              void *arg);
+/* After store_free(), which cancels the reading and the watch. */
+void registry_free(struct registry *r);
+AUTO_DEFINE(registry, struct registry, registry_free)
+
+/* Read every period_ms; a request may take budget_ms. Reads at once. */
+void registry_start(struct registry *r, msec period_ms, msec budget_ms);
+void registry_timing(struct registry *r, msec period_ms, msec budget_ms);
+/* Read again now (after an unknown outcome, a lost compare); one more follows a reading under way. */
+void registry_refresh(struct registry *r);
+
+/* Newest picture; NULL before the first reading. Valid until the next change. */
+const struct cluster *registry_cluster(const struct registry *r);
+/* When the newest fact arrived; 0: never. */
+msec registry_read_ms(const struct registry *r);
+/* The store answered last time we asked. */
+bool registry_answers(const struct registry *r);
+/* Why not; "" if it does. */
+const char *registry_trouble(const struct registry *r);
+
+/* Other requests of this agent tell whether the store answers, too. */
+void registry_heard(struct registry *r);
+void registry_unheard(struct registry *r, const char *why);

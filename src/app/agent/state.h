@@ -1,0 +1,121 @@
+/*
+ * The agent: one struct that its parts hang on. One thread, one loop.
+ *
+ * Each part is a module with a header of its own; this struct only wires them together. cycle.c turns
+ * wakes into decisions and plans into acts; nothing else decides.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "core/ha/decide.h"
+#include "core/ha/slots.h"
+#include "io/loop.h"
+#include "web/snapshot.h"
+#include "wire/guard.h"
+
+struct callbacks;
+struct dynamic;
+struct guard_link;
+struct http_client;
+struct jobs;
+struct leadership;
+struct local;
+struct mailbox;
+struct op;
+struct pg_instance;
+struct registry;
+struct rounds;
+struct settings;
+struct slots_job;
+struct store;
+struct web_server;
+
+enum { AGENT_OPS_MAX = 16 };
+
+struct agent {
+    struct loop *loop;
+    const char *config_path; /* NULL: environment alone */
+
+    /* configuration: immutable snapshots, swapped as a whole (config.c) */
+    struct settings *settings;
+    struct dynamic *dynamic;
+    int64_t config_revision; /* of the config key that `dynamic` was read from; 0: none yet */
+    struct pg_instance *instance; /* NULL until PostgreSQL's programs are found */
+    char *instance_trouble;       /* why not */
+    json_t *seed;                 /* config to write when the cluster is born or has lost it */
+
+    struct store *store;
+    struct registry *registry;
+    struct leadership *leadership;
+    struct http_client *http;
+    struct rounds *rounds;
+    struct guard_link *guard;
+    struct local *local;
+    struct jobs *jobs;
+    struct callbacks *callbacks;
+
+    /* deciding (cycle.c) */
+    struct ha_memory memory;
+    struct ha_plan plan;        /* the newest */
+    size_t plan_at;             /* next action of it */
+    bool executing;             /* an action is under way */
+    bool waited;                /* it did not end at once: its end goes on with the plan and wakes */
+    bool woken;                 /* a cycle is due */
+    struct loop_timer wake;
+    char said[HA_WHY_MAX];      /* last `why` that was logged */
+    msec said_ms;
+    msec cycle_ms;              /* end of the last cycle */
+    msec inherited_kill_ms;
+    msec fence_sent_kill_ms;    /* what the guard was told last; 0: nothing yet */
+    msec fence_sent_stop_ms;
+    bool guard_ready;           /* the guard's first STATE has arrived */
+    struct guard_msg guard_seen; /* the last STATE that was news */
+    uint64_t job_seq;           /* the guard's answer to this request is the running job's */
+
+    /* operators (ops.c) */
+    struct ha_request request;
+    struct op *restart_op;      /* to be answered when the restart is over */
+    struct op *switchover_op;
+    msec switchover_deadline_ms;
+    char *switchover_leader;    /* whom the switchover leads away from */
+    char *switchover_candidate;
+    bool switchover_is_failover;
+    struct op *fresh_ops[AGENT_OPS_MAX];
+    size_t fresh_op_count;
+    bool fresh_answer;          /* the probe has answered since the last snapshot */
+    json_t *scheduled_restart;  /* {"schedule", …}; NULL */
+    int64_t scheduled_restart_ms; /* wall clock */
+    msec failsafe_heard_ms;
+    char *failsafe_heard_from;
+    bool ending;                 /* SIGTERM was heard */
+    msec orphans_not_before_ms;
+    bool leaving;                /* pause: PostgreSQL stays */
+    int exit_status;
+
+    /* publishing (publish.c) */
+    struct snapshot_board *board;
+    struct web_server *web;
+    struct mailbox *op_mail;
+    uint64_t snapshot_seq;
+    char *member_text, *member_core, *status_text, *failsafe_text;
+    enum node_role role_told;   /* role of the last on_role_change */
+    bool role_known;
+    int64_t dcs_seen_s;         /* epoch */
+
+    /* upkeep (upkeep.c) */
+    struct ha_slots_memory slots_memory;
+    struct ha_slots_plan slots_plan;
+    struct slots_job *slots_job;
+    msec slots_not_before_ms;
+    uint32_t history_timeline;  /* newest timeline that the history key is known to explain */
+    bool history_busy, config_busy, checkpoint_busy;
+    bool reload_needed;
+};
+
+/* Something changed: decide again before the loop waits. Any number of calls is one cycle. */
+void agent_wake(struct agent *a);
+
+/* The settings' name of the node, everywhere. */
+const char *agent_name(const struct agent *a);

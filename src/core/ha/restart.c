@@ -1,0 +1,39 @@
+#include "core/ha/restart.h"
+
+#include "core/ha/facts.h"
+
+enum { STOP_MS = 60000 }; /* a stop that takes longer (stuck backend, archiver) is ended by force */
+
+static void answer(struct ha_memory *m, struct ha_plan *p, bool ok)
+{
+    struct ha_action *a = plan_add(p, HA_DO_ANSWER);
+
+    a->answer_to = HA_ANSWER_RESTART;
+    a->ok = ok;
+    m->restarting = false;
+}
+
+bool restart_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    if (m->restarting) {
+        answer(m, p, v->pg.deaths != m->restart_deaths); /* the same postmaster: the stop failed */
+        plan_wake(p, v->now_ms);
+        return true;
+    }
+    if (!v->request.restart)
+        return false;
+
+    m->restarting = true;
+    m->restart_deaths = v->pg.deaths;
+    struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
+    stop->stop = HA_STOP_FAST;
+    stop->checkpoint_first = true;
+    stop->budget_ms = v->request.restart_timeout_ms ? v->request.restart_timeout_ms : STOP_MS;
+    return plan_why(p, "restarting as the operator asked");
+}
+
+void restart_check_failed(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    if (m->restarting && m->start_failures && v->pg.process == HA_PROC_NONE)
+        answer(m, p, false);
+}
