@@ -66,7 +66,11 @@ static void ending_decide(const struct ha_view *v, struct ha_plan *p)
         (void)plan_why(p, "ending: ending the processes that a dead postmaster left");
         return;
     }
-    if (v->lease.owner && v->pg.process == HA_PROC_NONE)
+    if (v->pg.process == HA_PROC_UNKNOWN) {
+        (void)plan_why(p, "ending: waiting to learn what runs here");
+        return;
+    }
+    if (v->lease.owner)
         (void)plan_add(p, HA_DO_RELEASE);
     (void)plan_add(p, HA_DO_EXIT);
     (void)plan_why(p, "ending");

@@ -23,7 +23,8 @@ struct ha_memory {
     /* our PostgreSQL */
     unsigned int deaths;        /* of view.pg, as last seen */
     msec crashed_ms;            /* we lead and it is down since; 0: no */
-    int start_failures;
+    msec up_since_ms;           /* end of our last successful start */
+    int start_failures;         /* in a row, with deaths soon after a start */
     msec start_not_before_ms;   /* back-off */
     uint64_t job_seen;          /* id of the last job whose result was taken in */
     enum ha_rejoin rejoin;      /* verdict that still holds … */

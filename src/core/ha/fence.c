@@ -1,6 +1,7 @@
 #include "core/ha/fence.h"
 
 #include "base/check.h"
+#include "base/str.h"
 #include "core/ha/facts.h"
 
 enum {
@@ -54,8 +55,11 @@ static void fence_set(const struct ha_memory *m, const struct ha_view *v, struct
     p->fence = (struct ha_fence){ v->lease.term, MSEC_NEVER, MSEC_NEVER, MSEC_NEVER };
     if (v->conf.pause)
         return;
-    /* A standby needs no fence, unless it is about to stop being one. */
-    if (!pg_may_be_primary(v) && !v->lease.owner)
+    /* A standby needs no fence, unless it may be about to stop being one. */
+    if (!pg_may_be_primary(v) && !fence_may_serve(m, v) && !job_runs(v, HA_JOB_PROMOTE))
+        return;
+    /* No cluster yet: there is nobody who could become primary beside us. */
+    if (!v->lease.owner && v->store.cluster && str_empty(v->store.cluster->initialize) && !v->store.cluster->leader)
         return;
 
     if (leader_is_other(v)) {

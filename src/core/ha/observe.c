@@ -6,6 +6,7 @@
 
 enum {
     BACKOFF_MS_MIN = 1000,   /* after the first failure of a start, rewind or clone */
+    UP_MS = 60000,           /* a server that ran that long did start */
     BACKOFF_MS_MAX = 300000, /* an operator who looks after five minutes sees a fresh attempt and its message */
 };
 
@@ -92,15 +93,18 @@ bool observe_key_is_free(const struct ha_memory *m, const struct ha_view *v, mse
     return v->now_ms >= *ret_when_ms;
 }
 
-static void start_ended(struct ha_memory *m, const struct ha_view *v)
+static void start_failed(struct ha_memory *m, const struct ha_view *v)
 {
-    if (v->job.state == HA_JOB_OK) {
-        m->start_failures = 0;
-        m->start_not_before_ms = 0;
-        return;
-    }
     m->start_failures++;
     m->start_not_before_ms = v->now_ms + backoff_ms(m->start_failures);
+}
+
+static void start_ended(struct ha_memory *m, const struct ha_view *v)
+{
+    if (v->job.state == HA_JOB_OK)
+        m->up_since_ms = v->now_ms;
+    else
+        start_failed(m, v);
 }
 
 static void rejoin_ended(struct ha_memory *m, const struct ha_view *v)
@@ -186,6 +190,13 @@ static void postgres_seen(struct ha_memory *m, const struct ha_view *v)
         m->deaths = v->pg.deaths;
         m->checkpoint_asked = false;
         m->rejoin = HA_REJOIN_UNKNOWN;
+        /* A server that dies soon after each start is not started in a hot loop. */
+        if (v->job.kind != HA_JOB_STOP && m->up_since_ms && v->now_ms - m->up_since_ms < UP_MS)
+            start_failed(m, v);
+    }
+    if (m->up_since_ms && v->pg.process == HA_PROC_RUNNING && v->now_ms - m->up_since_ms >= UP_MS) {
+        m->start_failures = 0;
+        m->start_not_before_ms = 0;
     }
     if (v->lease.owner && !pg_is_primary(v) && v->pg.process != HA_PROC_RUNNING) {
         if (!m->crashed_ms)

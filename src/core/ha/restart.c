@@ -34,6 +34,8 @@ bool restart_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan
 
 void restart_check_failed(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
-    if (m->restarting && m->start_failures && v->pg.process == HA_PROC_NONE)
+    bool failed = v->job.kind == HA_JOB_START && v->job.state == HA_JOB_FAILED;
+
+    if (m->restarting && failed && v->pg.process == HA_PROC_NONE)
         answer(m, p, false);
 }
