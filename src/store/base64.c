@@ -13,7 +13,7 @@ void base64_encode(struct buf *out, const void *bytes, size_t len)
 
     for (; len > 0; at += 3, len -= len < 3 ? len : 3) {
         uint32_t three = (uint32_t)at[0] << 16;
-        char four[4] = { 0, 0, '=', '=' };
+        char four[4] = {0, 0, '=', '='};
 
         if (len > 1)
             three |= (uint32_t)at[1] << 8;
@@ -56,7 +56,7 @@ bool base64_decode(struct buf *out, const char *text)
         }
         if ((digits == 2 && three & 0xffff) || (digits == 3 && three & 0xff))
             return false; /* bits that stand for nothing */
-        const uint8_t bytes[3] = { three >> 16 & 0xff, three >> 8 & 0xff, three & 0xff };
+        const uint8_t bytes[3] = {three >> 16 & 0xff, three >> 8 & 0xff, three & 0xff};
         buf_add(out, bytes, digits - 1);
     }
     return true;
