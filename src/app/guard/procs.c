@@ -100,7 +100,8 @@ static bool exe_matches(const struct procs_match *m, pid_t pid)
     (void)snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
     ssize_t len = readlink(path, target, sizeof(target) - 1);
     if (len <= 0)
-        return false; /* a kernel thread, a zombie, or somebody else's */
+        return errno == ENOENT; /* it is ending: its memory is gone, its directory and files are not yet (nor is it a
+                                   zombie, which has no directory); until it has ended "stopped" would be a lie */
     target[len] = '\0';
 
     /* A minor upgrade replaces the file under running processes: "…/postgres (deleted)". */

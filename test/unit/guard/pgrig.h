@@ -1,0 +1,34 @@
+/*
+ * A real PostgreSQL for the guard's tests: small, without fsync, in the rig's data directory.
+ */
+#pragma once
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+
+#include "rig.h"
+
+/* The newest installed one's programs; false: none is installed. */
+bool pgrig_find(void);
+/* initdb once per program; each test gets a copy. */
+void pgrig_make_template(void);
+void pgrig_drop_template(void);
+
+/* rig_init, and a data directory of the template. */
+void pgrig_init(struct rig *r);
+
+/* GUARD_START's arguments for it. */
+struct guard_msg pgrig_start_message(const struct rig *r);
+/* Starts it through the guard, waits until it takes connections; the postmaster's pid. */
+pid_t pgrig_start(struct rig *r);
+/* Starts it as somebody else would. */
+pid_t pgrig_start_foreign(struct rig *r);
+void pgrig_until_ready(const struct rig *r);
+
+PGconn *pgrig_connect(const struct rig *r);
+/* A backend that computes for minutes and looks at nothing meanwhile; its pid. */
+pid_t pgrig_make_busy(PGconn *conn);
+/* postmaster.pid of the data directory; 0: none. */
+pid_t pgrig_pid(const struct rig *r);
+/* PostgreSQL's log says it, or does within wait_ms. */
+bool pgrig_log_says(const struct rig *r, const char *text, msec wait_ms);

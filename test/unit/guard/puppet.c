@@ -1,0 +1,109 @@
+/*
+ * An agent on strings: what the guard starts in these tests.
+ *
+ *   puppet CONTROL        connects to the test's socket and carries packets both ways; pings by itself
+ *   puppet CONTROL N      exits with N at once
+ *
+ * Packets of two bytes are orders: "xN" exit with N, "q" ping no more, "d" read nothing more from the guard.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "puppet.h"
+#include "wire/guard.h"
+
+enum { PING_MS = 100 };
+
+static int connect_to(const char *path)
+{
+    struct sockaddr_un to = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+    strncpy(to.sun_path, path, sizeof(to.sun_path) - 1);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0)
+        _exit(PUPPET_NO_TEST);
+    return fd;
+}
+
+/* One packet with what comes along. False at the end of the connection. */
+static bool carry(int from, int to, bool from_guard)
+{
+    static struct guard_msg m;
+    struct iovec iov = { .iov_base = &m, .iov_len = sizeof(m) };
+    char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(sizeof(struct cmsghdr))));
+    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+
+    ssize_t len = recvmsg(from, &msg, MSG_CMSG_CLOEXEC);
+    if (len < 0 && errno == EAGAIN)
+        return true;
+    if (len <= 0)
+        return false;
+    if (from_guard && (m.seq & PUPPET_PING))
+        return true;
+
+    iov.iov_len = (size_t)len;
+    if (!msg.msg_controllen)
+        msg.msg_control = NULL;
+    struct pollfd room = { .fd = to, .events = POLLOUT };
+    while (sendmsg(to, &msg, MSG_NOSIGNAL) < 0 && errno == EAGAIN)
+        (void)poll(&room, 1, 1000);
+    const struct cmsghdr *c = msg.msg_control ? CMSG_FIRSTHDR(&msg) : NULL;
+    if (c) {
+        int passed;
+        memcpy(&passed, CMSG_DATA(c), sizeof(passed));
+        (void)close(passed);
+    }
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    static struct guard_msg ping = { .version = GUARD_PROTOCOL, .kind = GUARD_PING };
+    const char *fd_text = getenv(GUARD_ENV_FD);
+    bool pinging = true;
+    char order[2];
+
+    if (argc > 2)
+        return atoi(argv[2]);
+    if (argc < 2 || !fd_text)
+        return PUPPET_NO_TEST;
+
+    int guard = atoi(fd_text);
+    int test = connect_to(argv[1]);
+    int32_t pid = getpid();
+    if (send(test, &pid, sizeof(pid), MSG_NOSIGNAL) != sizeof(pid))
+        return PUPPET_NO_TEST;
+
+    struct pollfd fds[] = { { .fd = guard, .events = POLLIN }, { .fd = test, .events = POLLIN } };
+    for (;;) {
+        int ready = poll(fds, 2, PING_MS);
+        if (pinging && ready == 0) {
+            ping.seq = (ping.seq + 1) | PUPPET_PING;
+            (void)send(guard, &ping, sizeof(ping), MSG_NOSIGNAL | MSG_DONTWAIT);
+        }
+        if (fds[0].revents && !carry(guard, test, true))
+            return PUPPET_NO_GUARD;
+        if (!fds[1].revents)
+            continue;
+        if (recv(test, order, sizeof(order), MSG_PEEK | MSG_TRUNC) != sizeof(order)) {
+            if (!carry(test, guard, false))
+                return PUPPET_NO_TEST;
+            continue;
+        }
+        (void)recv(test, order, sizeof(order), 0);
+        if (order[0] == 'x')
+            return order[1];
+        if (order[0] == 'q')
+            pinging = false;
+        if (order[0] == 'd')
+            fds[0].fd = -1;
+    }
+}
