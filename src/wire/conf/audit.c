@@ -24,12 +24,6 @@ static bool is_plain(const struct conf_node *n)
     return n->type != CONF_LIST && n->type != CONF_MAP;
 }
 
-/* YAML's "key:" and "key: ''" are how people switch a line off. */
-static bool is_absent(const struct conf_node *n)
-{
-    return !n || n->type == CONF_NULL || (n->type == CONF_STRING && str_empty(n->string));
-}
-
 static bool fits_endpoint(const struct conf_node *n, int default_port, bool several)
 {
     struct endpoint e;
@@ -120,7 +114,7 @@ bool audit_fits(const struct key *key, const struct conf_node *n)
 {
     bool boolean;
 
-    if (is_absent(n))
+    if (conf_absent(n))
         return true;
     switch (key->type) {
     case KEY_SECTION:
@@ -257,7 +251,7 @@ static void audit_scalars(const struct audit *a, const struct conf_node *map, co
 static void audit_value(const struct audit *a, const struct conf_node *n, const struct key *key,
                         const char *shown, bool quiet)
 {
-    if (is_absent(n))
+    if (conf_absent(n))
         return;
     if (!audit_fits(key, n)) {
         tell_wrong(a, key, n, shown);
@@ -353,7 +347,7 @@ void audit_dynamic(const struct conf_node *root, struct findings *findings)
     audit_map(&a, root, "", "", false);
 }
 
-void audit_rename_old(struct conf_node *root, enum key_scope scope, struct findings *findings)
+static void rename_old(struct conf_node *root, enum key_scope scope, const char *shown, struct findings *findings)
 {
     const struct key *key;
 
@@ -361,15 +355,23 @@ void audit_rename_old(struct conf_node *root, enum key_scope scope, struct findi
         if (!key->moved_to || !(key->scope & scope))
             continue;
         AUTO(conf_node) struct conf_node *old = conf_take_path(root, key->path);
-        if (is_absent(old))
+        if (conf_absent(old))
             continue;
-        if (conf_path(root, key->moved_to))
-            findings_at(findings, FINDING_WARNING, old, key->path,
-                        "ignored: an old name for %s, which is given too", key->moved_to);
-        else
+        if (!conf_path(root, key->moved_to)) {
             conf_set_path(root, key->moved_to, TAKE(old));
+            continue;
+        }
+        AUTO(cstr) char *path = str_fmt("%s%s", shown, key->path);
+        findings_at(findings, FINDING_WARNING, old, path, "ignored: an old name for %s, which is given too",
+                    key->moved_to);
     }
+}
+
+void audit_rename_old(struct conf_node *root, enum key_scope scope, struct findings *findings)
+{
     struct conf_node *dcs = scope == KEY_LOCAL ? conf_path(root, "bootstrap.dcs") : NULL;
+
+    rename_old(root, scope, "", findings);
     if (dcs && dcs->type == CONF_MAP)
-        audit_rename_old(dcs, KEY_DYNAMIC, findings);
+        rename_old(dcs, KEY_DYNAMIC, dcs_prefix, findings);
 }

@@ -173,10 +173,8 @@ char *key_enum_value(const struct key *key, const struct conf_node *n)
 /* Nothing, an empty text, or a collection of nothing but that. */
 static bool asks_for_nothing(const struct conf_node *n)
 {
-    if (!n || n->type == CONF_NULL)
+    if (conf_absent(n))
         return true;
-    if (n->type == CONF_STRING)
-        return str_empty(n->string);
     if (n->type != CONF_LIST && n->type != CONF_MAP)
         return false;
     for (size_t i = 0; i < n->children.count; i++)

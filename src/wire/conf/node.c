@@ -86,6 +86,11 @@ void conf_node_free(struct conf_node *n)
     free(n);
 }
 
+bool conf_absent(const struct conf_node *n)
+{
+    return !n || n->type == CONF_NULL || (n->type == CONF_STRING && str_empty(n->string));
+}
+
 static void children_add(struct conf_node *parent, struct conf_node *child)
 {
     size_t count = parent->children.count;

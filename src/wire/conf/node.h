@@ -51,6 +51,9 @@ AUTO_DEFINE(conf_node, struct conf_node, conf_node_free)
 /* A text node. */
 struct conf_node *conf_node_text(const char *text, const char *file, unsigned int line);
 
+/* NULL, "key:" or "key: ''": how people switch a line off. */
+bool conf_absent(const struct conf_node *n);
+
 /* Put a child under `key`, in the place of an older one if there is one. */
 void conf_set(struct conf_node *map, const char *key, struct conf_node *take_child);
 /* conf_set() by dotted path; mappings that are missing on the way are made. */

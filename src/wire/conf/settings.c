@@ -232,13 +232,9 @@ static void check_required(const struct typed *t, struct findings *findings)
 
     for (size_t i = 0; i < ARRAY_LEN(required); i++) {
         const struct conf_node *n = conf_path(t->root, required[i]);
-        bool empty = n && (n->type == CONF_NULL || (n->type == CONF_STRING && str_empty(n->string)));
 
-        if (!n)
-            n = t->root;
-        else if (!empty)
-            continue; /* there; whether it is right is the audit's matter */
-        findings_at(findings, FINDING_ERROR, n, required[i], "required, but missing");
+        if (conf_absent(n)) /* whether it is right is the audit's matter */
+            findings_at(findings, FINDING_ERROR, n ? n : t->root, required[i], "required, but missing");
     }
 }
 

@@ -186,18 +186,18 @@ static void check_address(const struct typed *t, const char *section, const stru
                           struct endpoint *ret_connect, struct findings *findings)
 {
     AUTO(cstr) char *path = str_fmt("%s.connect_address", section);
-    const struct conf_node *n = conf_path(t->root, path);
+    AUTO(cstr) char *listen_path = str_fmt("%s.listen", section);
 
     if (typed_endpoint(t, path, listen->host ? listen->port : 1, ret_connect)) {
         if (is_wildcard(ret_connect->host))
-            findings_at(findings, FINDING_ERROR, n, path, "others cannot connect to \"%s\"", ret_connect->host);
+            findings_at(findings, FINDING_ERROR, typed_node(t, path), path, "others cannot connect to \"%s\"", ret_connect->host);
         return;
     }
-    if (typed_node(t, path) || !listen->host)
+    if (!listen->host || !conf_absent(conf_path(t->root, path)))
         return; /* the audit has complained already */
     if (strchr(listen->host, ',') || is_wildcard(listen->host)) {
-        findings_at(findings, FINDING_ERROR, n ? n : conf_path(t->root, section), path,
-                    "required, because %s.listen is not one address that others can connect to", section);
+        findings_at(findings, FINDING_ERROR, typed_node(t, listen_path), path,
+                    "required, because %s is not one address that others can connect to", listen_path);
         return;
     }
     *ret_connect = (struct endpoint){ .host = str_dup(listen->host), .port = listen->port };

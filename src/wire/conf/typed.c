@@ -17,9 +17,7 @@ static const struct key *key_of(const struct typed *t, const char *path)
 
 static bool is_usable(const struct key *key, const struct conf_node *n)
 {
-    if (!n || n->type == CONF_NULL || (n->type == CONF_STRING && str_empty(n->string)))
-        return false;
-    return audit_fits(key, n);
+    return !conf_absent(n) && audit_fits(key, n);
 }
 
 const struct conf_node *typed_node(const struct typed *t, const char *path)

@@ -1,7 +1,6 @@
 #include "wire/conf/value.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -95,6 +94,20 @@ static bool unit_factor(const char *name, enum value_unit unit, double *ret_fact
     return false;
 }
 
+/* Whole numbers up to here are exact in a double. */
+#define EXACT_MAX 0x1p52
+
+static bool is_exact(double number)
+{
+    return number > -EXACT_MAX && number < EXACT_MAX;
+}
+
+/* To the nearest whole number, halves to the even one (Patroni's rint), for is_exact() numbers; no libm here. */
+static double rounded(double number)
+{
+    return number < 0 ? -(-number + EXACT_MAX - EXACT_MAX) : number + EXACT_MAX - EXACT_MAX;
+}
+
 static const char *skip_spaces(const char *s)
 {
     return s + strspn(s, " \t");
@@ -135,14 +148,15 @@ bool value_text_to_int(const char *text, enum value_unit unit, int64_t *ret_valu
         end = fraction_end;
     }
     AUTO(cstr) char *name = str_dup(skip_spaces(end));
-    name[strcspn(name, " \t")] = '\0';
+    for (size_t len = strlen(name); len > 0 && strchr(" \t", name[len - 1]); len--)
+        name[len - 1] = '\0';
     if (!unit_factor(name, unit, &factor))
         return false;
 
-    number = nearbyint(number * factor);
-    if (!(fabs(number) < 0x1p53))
+    number *= factor;
+    if (!is_exact(number))
         return false;
-    *ret_value = (int64_t)number;
+    *ret_value = (int64_t)rounded(number);
     return true;
 }
 
@@ -156,7 +170,7 @@ bool value_int(const struct conf_node *n, enum value_unit unit, int64_t *ret_val
         *ret_value = n->integer;
         return true;
     }
-    if (n->type != CONF_FLOAT || n->number != nearbyint(n->number) || !(fabs(n->number) < 0x1p53))
+    if (n->type != CONF_FLOAT || !is_exact(n->number) || n->number != rounded(n->number))
         return false;
     *ret_value = (int64_t)n->number;
     return true;
@@ -175,22 +189,23 @@ char *value_text(const struct conf_node *n)
     return NULL;
 }
 
-/* A name, an IPv4 or IPv6 address, or "*": the alphabet only; who it is shows when it is used. */
+/* A name, an IPv4 or IPv6 address: the alphabet only; who it is shows when it is used. */
 static bool host_looks_right(const char *host)
 {
-    if (str_eq(host, "*"))
-        return true;
     if (strchr(host, ':'))
         return strspn(host, "0123456789abcdefABCDEF:.") >= strcspn(host, "%") && strlen(host) > 1 &&
                strchr(host, ':') != strrchr(host, ':');
     return *host && !strpbrk(host, " \t\r\n\"'\\/@[]{}()<>|&;?#*,%$`!=+~^");
 }
 
-/* Every host of "a, [::1],c", joined with commas, without brackets and spaces. */
+/* Every host of "a, [::1],c", joined with commas, without brackets and spaces. "*" stands alone. */
 static char *hosts_cleaned(const char *hosts)
 {
     struct buf b = BUF_EMPTY;
     bool ok = true;
+
+    if (str_eq(hosts, "*"))
+        return str_dup(hosts);
 
     for (const char *at = hosts; ok && at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
         size_t len = strcspn(at, ",");

@@ -164,7 +164,7 @@ static bool scalar_of_event(struct reader *r, const char *text, struct scalar *r
     if (scalar_resolve_as(text, type, ret))
         return true;
 
-    AUTO(cstr) char *what = str_fmt("\"%s\" is not %s", text, conf_type_name(type));
+    AUTO(cstr) char *what = str_fmt("the value is not %s, as its tag says", conf_type_name(type));
     bad(r, event_line(r), what);
     return false;
 }
