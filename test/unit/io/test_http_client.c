@@ -20,6 +20,8 @@
 #include "base/str.h"
 #include "io/child.h"
 #include "io/loop.h"
+#include "test/lib/fake_http.h"
+#include "test/lib/tls_files.h"
 
 enum { PATIENCE_MS = 20000, RESOLVER_SLEEP_S = 3 };
 
@@ -34,127 +36,31 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
     return real(node, service, hints, res);
 }
 
-/* ---- a server on the same loop that does what the path says ---- */
-
-struct connection {
-    struct server *server;
-    int fd;
-    struct loop_fd *watch;
-    struct buf in;
-    struct list link;
-};
-
-struct server {
-    struct loop *loop;
-    int fd, port;
-    struct loop_fd *watch;
-    struct list connections;
-    int accepted, requests;
-    struct buf last; /* the last whole request */
-};
-
-static void connection_free(struct connection *c)
-{
-    loop_fd_remove(c->watch);
-    (void)close(c->fd);
-    list_remove(&c->link);
-    buf_deinit(&c->in);
-    free(c);
-}
-
-static void reply(struct connection *c, const char *text)
-{
-    assert_int_equal(write(c->fd, text, strlen(text)), strlen(text));
-}
+/* ---- a server that does what the path says ---- */
 
 #define REPLY_OK "HTTP/1.1 200 OK\r\nX-Kind:  answer \r\nContent-Length: 5\r\n\r\nhello"
 
-/* True if the connection lives on. */
-static bool serve(struct connection *c, const char *path)
+static void serve(struct fake_peer *peer, const char *text, const char *path, const char *body, void *arg)
 {
-    if (str_starts(path, "/ok")) {
-        reply(c, REPLY_OK);
-    } else if (str_starts(path, "/refused")) {
-        reply(c, "HTTP/1.1 400 Bad Request\r\nContent-Length: 4\r\n\r\nnope");
-    } else if (str_starts(path, "/continue")) {
-        reply(c, "HTTP/1.1 100 Continue\r\nX-Early: 1\r\n\r\n" REPLY_OK);
-    } else if (str_starts(path, "/redirect")) {
-        reply(c, "HTTP/1.1 302 Found\r\nLocation: /ok\r\nContent-Length: 0\r\n\r\n");
-    } else if (str_starts(path, "/cut")) {
-        reply(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello");
-        return false;
-    } else if (str_starts(path, "/gone")) {
-        return false;
-    } else if (str_starts(path, "/stream")) {
-        reply(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n");
+    if (str_eq(path, "/ok")) {
+        fake_http_send(peer, REPLY_OK);
+    } else if (str_eq(path, "/refused")) {
+        fake_http_send(peer, "HTTP/1.1 400 Bad Request\r\nContent-Length: 4\r\n\r\nnope");
+    } else if (str_eq(path, "/continue")) {
+        fake_http_send(peer, "HTTP/1.1 100 Continue\r\nX-Early: 1\r\n\r\n" REPLY_OK);
+    } else if (str_eq(path, "/redirect")) {
+        fake_http_send(peer, "HTTP/1.1 302 Found\r\nLocation: /ok\r\nContent-Length: 0\r\n\r\n");
+    } else if (str_eq(path, "/cut")) {
+        fake_http_send(peer, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello");
+        fake_http_close(peer);
+    } else if (str_eq(path, "/gone")) {
+        fake_http_close(peer);
+    } else if (str_eq(path, "/stream")) {
+        fake_http_stream(peer);
+        fake_http_piece(peer, "one");
+    } else {
+        assert_string_equal(path, "/silent");
     }
-    return true; /* "/silent": nothing is said */
-}
-
-static void connection_ready(int fd, unsigned int ready, void *arg)
-{
-    struct connection *c = arg;
-    char bytes[4096];
-
-    (void)ready;
-    ssize_t len = read(fd, bytes, sizeof(bytes));
-    if (len <= 0) {
-        connection_free(c);
-        return;
-    }
-    buf_add(&c->in, bytes, (size_t)len);
-    const char *end = strstr(buf_cstr(&c->in), "\r\n\r\n");
-    if (!end)
-        return;
-    const char *length = strcasestr(buf_cstr(&c->in), "Content-Length: ");
-    size_t body_len = length && length < end ? (size_t)atoi(length + 16) : 0;
-    if (c->in.len < (size_t)(end + 4 - c->in.at) + body_len)
-        return;
-
-    c->server->requests++;
-    buf_clear(&c->server->last);
-    buf_add_str(&c->server->last, buf_cstr(&c->in));
-    buf_clear(&c->in);
-    if (!serve(c, strchr(buf_cstr(&c->server->last), ' ') + 1))
-        connection_free(c);
-}
-
-static void server_ready(int fd, unsigned int ready, void *arg)
-{
-    struct server *s = arg;
-    struct connection *c = mem_zero(1, sizeof(*c));
-
-    (void)ready;
-    c->server = s;
-    c->fd = accept(fd, NULL, NULL);
-    assert_true(c->fd >= 0);
-    s->accepted++;
-    c->watch = loop_fd_add(s->loop, c->fd, LOOP_READ, connection_ready, c);
-    list_add_tail(&s->connections, &c->link);
-}
-
-static void server_start(struct server *s, struct loop *l, int backlog)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof(at);
-
-    *s = (struct server){.loop = l};
-    list_init(&s->connections);
-    s->fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(bind(s->fd, (struct sockaddr *)&at, sizeof(at)), 0);
-    assert_int_equal(listen(s->fd, backlog), 0);
-    assert_int_equal(getsockname(s->fd, (struct sockaddr *)&at, &len), 0);
-    s->port = ntohs(at.sin_port);
-    s->watch = loop_fd_add(l, s->fd, LOOP_READ, server_ready, s);
-}
-
-static void server_stop(struct server *s)
-{
-    LIST_EACH (it, tmp, &s->connections)
-        connection_free(LIST_ENTRY(it, struct connection, link));
-    loop_fd_remove(s->watch);
-    (void)close(s->fd);
-    buf_deinit(&s->last);
 }
 
 /* ---- a call and what came of it ---- */
@@ -170,7 +76,7 @@ struct outcome {
 };
 
 static struct loop *loop;
-static struct server server;
+static struct fake_http server;
 static struct http_client *client;
 static struct outcome outcomes[2];
 static struct http_call *calls[2];
@@ -179,7 +85,7 @@ static bool free_in_piece, cancel_other_in_piece, cancel_other_in_done, free_in_
 static int setup(void **state)
 {
     loop = loop_new();
-    server_start(&server, loop, 16);
+    fake_http_start(&server, loop, 16, serve, NULL);
     client = http_client_new(loop, &(struct http_client_conf){0});
     memset(outcomes, 0, sizeof(outcomes));
     free_in_piece = cancel_other_in_piece = cancel_other_in_done = free_in_done = false;
@@ -189,7 +95,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     http_client_free(client);
-    server_stop(&server);
+    fake_http_stop(&server);
     loop_free(loop);
     for (int i = 0; i < 2; i++) {
         buf_deinit(&outcomes[i].body);
@@ -339,11 +245,11 @@ static void test_a_redirect_is_not_followed(void **state)
 static void test_nobody_listening_means_not_sent(void **state)
 {
     AUTO(cstr) char *url = NULL;
-    struct server dead;
+    struct fake_http dead;
 
-    server_start(&dead, loop, 1);
+    fake_http_start(&dead, loop, 1, serve, NULL);
     url = str_fmt("http://127.0.0.1:%d/ok", dead.port);
-    server_stop(&dead);
+    fake_http_stop(&dead);
     send_to(0, url, "POST", "{}", 5000);
     wait_for(&outcomes[0].count, 1);
     assert_int_equal(outcomes[0].status, 0);
@@ -379,12 +285,12 @@ static void test_no_answer_within_the_budget_is_a_timeout_that_was_sent(void **s
 /* A queue of connections that nobody accepts looks like a host that drops packets. */
 static void test_a_connection_that_is_not_made_in_its_time_was_not_sent(void **state)
 {
-    struct server full;
+    struct fake_http full;
     int fillers[8];
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     AUTO(cstr) char *url = NULL;
 
-    server_start(&full, loop, 0);
+    fake_http_start(&full, loop, 0, serve, NULL);
     loop_fd_events(full.watch, 0);
     at.sin_port = htons((uint16_t)full.port);
     for (size_t i = 0; i < ARRAY_LEN(fillers); i++) {
@@ -402,7 +308,7 @@ static void test_a_connection_that_is_not_made_in_its_time_was_not_sent(void **s
     assert_int_equal(outcomes[0].err.code, ERR_TIMEOUT);
     for (size_t i = 0; i < ARRAY_LEN(fillers); i++)
         (void)close(fillers[i]);
-    server_stop(&full);
+    fake_http_stop(&full);
 }
 
 static void test_a_cut_answer_does_not_pass_for_a_whole_one(void **state)
@@ -440,8 +346,7 @@ static void test_a_stream_hands_on_pieces_as_they_come_and_ends_with_done(void *
     assert_string_equal(buf_cstr(&outcomes[0].pieces), "one");
     assert_int_equal(outcomes[0].count, 0);
 
-    struct connection *c = LIST_ENTRY(server.connections.next, struct connection, link);
-    reply(c, "4\r\n two\r\n0\r\n\r\n");
+    fake_http_send(LIST_ENTRY(server.peers.next, struct fake_peer, link), "4\r\n two\r\n0\r\n\r\n");
     wait_for(&outcomes[0].count, 1);
     assert_string_equal(buf_cstr(&outcomes[0].pieces), "one two");
     assert_int_equal(outcomes[0].status, 200);
@@ -453,7 +358,7 @@ static void test_a_stream_that_breaks_ends_with_an_error(void **state)
     send_path(0, "POST", "/stream", "{}", 0);
     while (!outcomes[0].pieces.len)
         loop_turn(loop, 100);
-    connection_free(LIST_ENTRY(server.connections.next, struct connection, link));
+    fake_http_close(LIST_ENTRY(server.peers.next, struct fake_peer, link));
     wait_for(&outcomes[0].count, 1);
     assert_int_equal(outcomes[0].status, 0);
 }
@@ -474,7 +379,7 @@ static void test_a_cancelled_call_says_nothing_and_its_connection_is_closed(void
     http_call_cancel(calls[0]);
     idle(100);
     assert_int_equal(outcomes[0].count, 0);
-    assert_true(list_empty(&server.connections));
+    assert_true(list_empty(&server.peers));
 }
 
 static void test_a_stream_may_cancel_itself_and_others_from_inside_a_piece(void **state)
@@ -489,8 +394,7 @@ static void test_a_stream_may_cancel_itself_and_others_from_inside_a_piece(void 
     assert_int_equal(outcomes[1].count, 0);
 
     calls[1] = calls[0]; /* now the stream itself */
-    struct connection *c = LIST_ENTRY(server.connections.prev, struct connection, link);
-    reply(c, "4\r\n two\r\n0\r\n\r\n");
+    fake_http_send(LIST_ENTRY(server.peers.prev, struct fake_peer, link), "4\r\n two\r\n0\r\n\r\n");
     idle(100);
     assert_string_equal(buf_cstr(&outcomes[0].pieces), "one two");
     assert_int_equal(outcomes[0].count, 0);
@@ -570,7 +474,6 @@ static void test_a_resolver_that_hangs_holds_nobody_up(void **state)
 
 /* ---- TLS, against openssl s_server ---- */
 
-static char tls_folder[64];
 static char tls_port[16];
 
 static void tls_said(const char *line, bool from_stderr, void *arg)
@@ -589,44 +492,20 @@ static void tls_ended(const struct child_result *r, void *arg)
     (void)arg;
 }
 
-static const char *in_folder(const char *name)
-{
-    static char paths[8][128];
-    static unsigned int next;
-    char *path = paths[next++ % 8];
-
-    (void)snprintf(path, sizeof(paths[0]), "%s/%s", tls_folder, name);
-    return path;
-}
-
-static void make_certificates(void)
-{
-    AUTO(cstr)
-    char *command = str_fmt(
-        "cd %s && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.crt "
-        "-subj /CN=test-ca -days 2 2>/dev/null && for n in server client; do "
-        "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $n.key -out $n.csr -subj /CN=$n "
-        "2>/dev/null && echo 'subjectAltName=IP:127.0.0.1' > ext && openssl x509 -req -in $n.csr -CA ca.crt "
-        "-CAkey ca.key -CAcreateserial -out $n.crt -days 2 -extfile ext 2>/dev/null; done",
-        tls_folder);
-
-    assert_int_equal(system(command), 0);
-}
-
-static struct child *tls_server_start(void)
+static struct child *tls_server_start(const struct tls_files *files)
 {
     struct child *c;
     struct err err = {0};
     msec end_ms = loop_clock_ms() + PATIENCE_MS;
 
     tls_port[0] = '\0';
-    if (!child_start(loop,
-                     &(struct child_spec){
-                         .argv = (const char *[]){"openssl", "s_server", "-accept", "127.0.0.1:0", "-www", "-cert",
-                                                  in_folder("server.crt"), "-key", in_folder("server.key"), "-CAfile",
-                                                  in_folder("ca.crt"), "-Verify", "1", "-verify_return_error", NULL},
-                         .line = tls_said},
-                     tls_ended, NULL, &c, &err))
+    if (!child_start(
+            loop,
+            &(struct child_spec){.argv = (const char *[]){"openssl", "s_server", "-accept", "127.0.0.1:0", "-www",
+                                                          "-cert", files->cert, "-key", files->key, "-CAfile",
+                                                          files->ca, "-Verify", "1", "-verify_return_error", NULL},
+                                 .line = tls_said},
+            tls_ended, NULL, &c, &err))
         fail_msg("%s", err.text);
     while (!*tls_port && loop_clock_ms() < end_ms)
         loop_turn(loop, 100);
@@ -646,12 +525,9 @@ static void tls_call(const struct http_client_conf *conf, const char *host)
 
 static void test_tls_verifies_the_server_and_shows_our_certificate(void **state)
 {
-    str_copy(tls_folder, sizeof(tls_folder), "/tmp/pgkeep-tls-XXXXXX");
-    assert_non_null(mkdtemp(tls_folder));
-    make_certificates();
-    struct child *openssl = tls_server_start();
-    struct http_client_conf conf = {
-        .cacert = in_folder("ca.crt"), .cert = in_folder("client.crt"), .key = in_folder("client.key")};
+    AUTO(tls_files) struct tls_files *files = tls_files_new();
+    struct child *openssl = tls_server_start(files);
+    struct http_client_conf conf = {.cacert = files->ca, .cert = files->client_cert, .key = files->client_key};
 
     tls_call(&conf, "127.0.0.1");
     assert_int_equal(outcomes[0].status, 200);
@@ -670,14 +546,12 @@ static void test_tls_verifies_the_server_and_shows_our_certificate(void **state)
     tls_call(&conf, "127.0.0.1");
     assert_int_equal(outcomes[0].err.code, ERR_DENIED);
 
-    conf = (struct http_client_conf){.cacert = in_folder("ca.crt")}; /* the server wants a certificate */
+    conf = (struct http_client_conf){.cacert = files->ca}; /* the server wants a certificate */
     tls_call(&conf, "127.0.0.1");
     assert_int_equal(outcomes[0].status, 0);
 
     child_abandon(openssl);
     idle(50);
-    AUTO(cstr) char *command = str_fmt("rm -r %s", tls_folder);
-    assert_int_equal(system(command), 0);
 }
 
 #define HTTP_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
