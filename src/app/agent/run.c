@@ -70,9 +70,9 @@ static int become_guard(const char *config, const struct settings *s)
         log_critical("run.impossible", "%s", err.text);
         return 1;
     }
-    char *argv[] = { guard,        "--data-dir", s->postgresql.data_dir, "--state-dir", s->pgkeep.state_dir, "--", self,
-                     "agent", (char *)config, NULL };
-    (void)execv(guard, argv);
+    const char *argv[] = { guard, "--data-dir", s->postgresql.data_dir, "--state-dir", s->pgkeep.state_dir, "--",
+                           self,  "agent",      config,                 NULL };
+    (void)execv(guard, (char *const *)argv); /* execv changes none of them; its type is older than const */
     log_critical("run.impossible", "executing %s: %s", guard, strerror(errno));
     return 1;
 }
