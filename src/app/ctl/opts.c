@@ -139,35 +139,58 @@ static bool take_letters(const struct opt *opts, const char *word, const char *n
     return true;
 }
 
+/* One option at argv[0]; *ret_used is 1, or 2 with its value. */
+static bool take_option(const struct opt *opts, int argc, char **argv, int *ret_used, struct err *err)
+{
+    const char *next = argc > 1 ? argv[1] : NULL;
+    bool used_next = false;
+    bool ok = argv[0][1] == '-' ? take_long(opts, argv[0], next, &used_next, err)
+                                : take_letters(opts, argv[0], next, &used_next, err);
+
+    *ret_used = 1 + used_next;
+    return ok;
+}
+
+static bool is_option(const char *word)
+{
+    return word[0] == '-' && word[1];
+}
+
 bool opts_parse(const struct opt *opts, int *argc, char **argv, bool *ret_help, struct err *err)
 {
-    int kept = 0;
+    int kept = 0, used = 1;
     bool only_arguments = false;
 
-    for (int i = 0; i < *argc; i++) {
-        char *word = argv[i];
-        const char *next = i + 1 < *argc ? argv[i + 1] : NULL;
-        bool used_next = false;
-
-        if (only_arguments || word[0] != '-' || !word[1]) {
-            argv[kept++] = word;
-            continue;
-        }
-        if (str_eq(word, "--")) {
+    for (int i = 0; i < *argc; i += used) {
+        used = 1;
+        if (only_arguments || !is_option(argv[i])) {
+            argv[kept++] = argv[i];
+        } else if (str_eq(argv[i], "--")) {
             only_arguments = true;
-            continue;
-        }
-        if (str_eq(word, "--help")) {
+        } else if (str_eq(argv[i], "--help")) {
             *ret_help = true;
             return true;
-        }
-        bool ok = word[1] == '-' ? take_long(opts, word, next, &used_next, err)
-                                 : take_letters(opts, word, next, &used_next, err);
-        if (!ok)
+        } else if (!take_option(opts, *argc - i, argv + i, &used, err)) {
             return false;
-        i += used_next;
+        }
     }
     *argc = kept;
+    return true;
+}
+
+bool opts_parse_leading(const struct opt *opts, int argc, char **argv, int *ret_used, bool *ret_help, struct err *err)
+{
+    int at = 0, used = 0;
+
+    for (; at < argc && is_option(argv[at]); at += used) {
+        if (str_eq(argv[at], "--help")) {
+            *ret_help = true;
+            break;
+        }
+        if (!take_option(opts, argc - at, argv + at, &used, err))
+            return false;
+    }
+    *ret_used = at;
     return true;
 }
 

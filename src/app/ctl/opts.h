@@ -23,7 +23,7 @@ struct opt_many {
 /* Exactly one of flag, text, many is set: it says the kind and takes the value. */
 struct opt {
     char letter;         /* 0: none */
-    const char *names;   /* long names without dashes, aliases separated by spaces: "leader primary master" */
+    const char *names;   /* long names without dashes, aliases separated by spaces: "leader primary master"; "": none */
     const char *meta;    /* "TEXT", "[leader|replica]"; NULL for flags */
     const char *help;    /* NULL: accepted, not shown */
     bool *flag;
@@ -39,6 +39,13 @@ struct opt {
  * argv and counted in *argc. `--help` sets *ret_help and ends the parsing.
  */
 MUST_USE bool opts_parse(const struct opt *opts, int *argc, char **argv, bool *ret_help, struct err *err);
+
+/*
+ * Reads the options in front of the first argument (those of the whole program, before the verb);
+ * *ret_used words belong to them.
+ */
+MUST_USE bool opts_parse_leading(const struct opt *opts, int argc, char **argv, int *ret_used, bool *ret_help,
+                                 struct err *err);
 
 /* The "Options:" part of a help text. */
 void opts_describe(const struct opt *opts, struct buf *out);

@@ -1,0 +1,110 @@
+#include "app/ctl/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/str.h"
+#include "io/conf_files.h"
+#include "wire/conf/value.h"
+
+extern char **environ;
+
+char *config_default_path(void)
+{
+    const char *config_home = getenv("XDG_CONFIG_HOME");
+    const char *home = getenv("HOME");
+
+    if (!str_empty(config_home))
+        return str_fmt("%s/patroni/patronictl.yaml", config_home);
+    return str_fmt("%s/.config/patroni/patronictl.yaml", home ? home : "");
+}
+
+/* With the port that only one kind of store has, patronictl guesses the kind; so do we. */
+static const struct {
+    const char *scheme;
+    enum store_kind kind;
+    int port;
+} schemes[] = {
+    { "etcd3", STORE_ETCD3, 2379 },         { "etcd", STORE_ETCD2, 2379 },           { "consul", STORE_CONSUL, 8500 },
+    { "zookeeper", STORE_ZOOKEEPER, 2181 }, { "exhibitor", STORE_EXHIBITOR, 8181 },
+};
+
+static bool scheme_find(const char *name, size_t len, size_t *ret_i)
+{
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++)
+        if (strlen(schemes[i].scheme) == len && strncmp(schemes[i].scheme, name, len) == 0) {
+            *ret_i = i;
+            return true;
+        }
+    return false;
+}
+
+bool config_use_dcs(struct settings *settings, const char *url, struct err *err)
+{
+    const char *sep = strstr(url, "://");
+    struct endpoint where = { 0 };
+    size_t scheme_i = 0;
+
+    if (sep && !scheme_find(url, (size_t)(sep - url), &scheme_i))
+        return err_set(err, ERR_INPUT, "Unknown dcs scheme: %.*s", (int)(sep - url), url);
+
+    const char *rest = sep ? sep + 3 : str_starts(url, "//") ? url + 2 : url;
+    AUTO(cstr) char *address = str_dup(rest);
+    address[strcspn(address, "/")] = '\0';
+    if (!value_endpoint(*address ? address : "localhost", -1, &where))
+        return err_set(err, ERR_INPUT, "%s: a store's address is SCHEME://HOST:PORT", url);
+
+    for (size_t i = 0; !sep && i < ARRAY_LEN(schemes); i++)
+        if (where.port == schemes[i].port) {
+            scheme_i = i;
+            break;
+        }
+
+    string_list_deinit(&settings->store.hosts);
+    AUTO(cstr) char *host = str_fmt(strchr(where.host, ':') ? "[%s]:%d" : "%s:%d", where.host, where.port > 0 ? where.port : schemes[scheme_i].port);
+    string_list_add(&settings->store.hosts, host);
+    settings->store.kind = schemes[scheme_i].kind;
+    endpoint_deinit(&where);
+    return true;
+}
+
+static bool findings_to_err(const struct findings *f, struct err *err)
+{
+    AUTO(buf) struct buf text = BUF_EMPTY;
+
+    for (size_t i = 0; i < f->count; i++)
+        if (f->at[i].level == FINDING_ERROR)
+            buf_printf(&text, "%s%s", text.len ? "\n" : "", f->at[i].text);
+    return err_set(err, ERR_INPUT, "%s", buf_cstr(&text));
+}
+
+bool config_load(const char *path, const char *dcs_url, struct settings **ret_settings, struct err *err)
+{
+    AUTO(cstr) char *default_path = config_default_path();
+    AUTO(conf_files) struct conf_files files = { 0 };
+    struct findings findings = { 0 };
+
+    if (path && access(path, R_OK) < 0)
+        return err_set(err, ERR_INPUT,
+                       "Provided config file %s not existing or no read rights. Check the -c/--config-file parameter", path);
+    if (!path && access(default_path, R_OK) == 0)
+        path = default_path;
+    if (path && !conf_files_read(path, &files, err))
+        return false;
+
+    /* A DCS URL is configuration enough, if the cluster is named on the command line. */
+    static const struct conf_source nothing = { .path = "command line", .text = "{}", .len = 2 };
+    bool from_url = !path && dcs_url;
+    AUTO(settings) struct settings *settings = settings_read_ctl(
+        from_url ? &nothing : files.at, from_url ? 1 : files.count, (const char *const *)environ, &findings);
+    if (!settings)
+        (void)findings_to_err(&findings, err);
+    findings_deinit(&findings);
+    if (!settings || (dcs_url && !config_use_dcs(settings, dcs_url, err)))
+        return false;
+
+    *ret_settings = TAKE(settings);
+    return true;
+}

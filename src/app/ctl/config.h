@@ -1,0 +1,21 @@
+/*
+ * Where the command line takes its settings from.
+ */
+#pragma once
+
+#include "base/auto.h"
+#include "base/err.h"
+#include "wire/conf/settings.h"
+
+/* ~/.config/patroni/patronictl.yaml (under XDG_CONFIG_HOME where that is set). free() it. */
+char *config_default_path(void);
+
+/*
+ * path NULL: the default file if it is there, else PATRONI_* alone. dcs_url ("etcd3://host:2379", NULL: none)
+ * replaces the store of the file. Errors are one text with all findings; warnings are not shown: the
+ * file is usually the node's, and `pgkeep check` says them.
+ */
+MUST_USE bool config_load(const char *path, const char *dcs_url, struct settings **ret_settings, struct err *err);
+
+/* Applies a DCS URL. */
+MUST_USE bool config_use_dcs(struct settings *settings, const char *url, struct err *err);
