@@ -19,7 +19,7 @@ struct pg_instance;
 /* Pure: the lines for these users (those with name and password; a repeated name counts once). free() it. */
 char *passfile_text(const struct pg_user *const *users, int user_count);
 
-/* Write the instance's passfile (superuser, replication, rewind) if it differs. */
+/* Write the instance's passfile (superuser, replication, rewind) if it differs. ret_changed may be NULL. */
 MUST_USE bool passfile_write(const struct pg_instance *i, bool *ret_changed, struct err *err);
 
 struct conninfo_spec {
@@ -33,6 +33,7 @@ struct conninfo_spec {
     int major;                    /* decides which keywords exist */
     int connect_timeout_s;        /* 0: left out */
     bool keepalives;              /* short TCP keepalives, so that a vanished host is noticed */
+    bool with_sslpassword;        /* only for text that goes into a 0600 file */
 };
 
 /* free() it. Values are quoted as libpq wants them. */
@@ -40,3 +41,12 @@ char *conninfo_text(const struct conninfo_spec *spec);
 
 /* primary_conninfo of this instance for a standby of host:port: replication user, application_name = member name. */
 char *primary_conninfo(const struct pg_instance *i, const char *host, int port);
+
+/*
+ * For pg_basebackup and pg_rewind: a conninfo without secrets for their command line, application_name pgkeep_job, and, where
+ * the user has an sslpassword, a service file (0600, in the state directory) that holds it. Writes both files. free() the text.
+ */
+MUST_USE bool tool_conninfo(const struct pg_instance *i, const struct pg_user *user, const char *host, int port,
+                            const char *dbname, char **ret_conninfo, struct err *err);
+/* The environment that goes with it: "PGSERVICEFILE=…". free() it. */
+char *tool_environment(const struct pg_instance *i);

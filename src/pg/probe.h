@@ -56,7 +56,7 @@ struct pg_facts {
     msec asked_ms, answered_ms; /* CLOCK_BOOTTIME */
     int server_version;
     bool in_recovery;
-    uint32_t timeline;       /* primary: of its WAL; standby: received_tli while streaming, else of replay, else 0 (unknown) */
+    uint32_t timeline;       /* primary: of its WAL; standby: received_tli, else of replay (probe_set_replication), else 0 */
     uint32_t checkpoint_tli; /* pg_control_checkpoint(): may lag behind after a promotion */
     lsn checkpoint_lsn, checkpoint_redo;
     char system_identifier[24];
@@ -86,14 +86,13 @@ struct pg_facts {
     struct pg_slot *slots;
     size_t slot_count;
     struct pg_pending *pending; /* recovery parameters left out */
-    size_t pending_count;
+    size_t pending_count; /* with conf_error_count looked at after a reload and every 10th time, else carried over */
 
     char *synchronous_standby_names;
     char *primary_conninfo, *primary_slot_name; /* in force for new receivers */
     char *cluster_name;
     int64_t conf_load_us;    /* pg_conf_load_time(), wall clock: moves on a reload, is no proof of its success */
-    int conf_error_count;    /* lines of pg_file_settings with an error; -1: not looked at (asked every 10th time and after a reload) */
-    int startup_pid, checkpointer_pid;
+    int conf_error_count;    /* entries of the configuration files that the server refuses, those that wait for a restart apart */
     bool restart_after_crash;
 };
 
@@ -117,6 +116,12 @@ struct probe;
 struct probe *probe_new(struct loop *l, const struct sql_target *target, probe_fn *fn, void *arg);
 void probe_free(struct probe *p);
 AUTO_DEFINE(probe, struct probe, probe_free)
+
+/*
+ * A standby without a walreceiver does not say in SQL on which timeline it is (pg_control may be behind, ha-corrections A8); the
+ * replication protocol does. With a target for it (copied; NULL: none) the probe asks there in that case.
+ */
+void probe_set_replication(struct probe *p, const struct sql_target *target);
 
 /* Ask; a question under way stands for this one too (fn runs once). */
 void probe_ask(struct probe *p, msec budget_ms);

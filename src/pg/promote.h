@@ -16,4 +16,4 @@
 /* postmaster: the pid the guard knows. Fails without effect if the file cannot be made; removes it if the signal fails. */
 MUST_USE bool promote_trigger(const char *data_dir, pid_t postmaster, struct err *err);
 /* Remove the trigger file. Absent is fine. true does not mean that no promotion is under way. */
-MUST_USE bool promote_withdraw(const char *data_dir, struct err *err);
+bool promote_withdraw(const char *data_dir, struct err *err);

@@ -38,22 +38,31 @@ struct rewind_judgement {
     struct err err;         /* reason in words, for every verdict */
     uint32_t our_tli;
     lsn our_end;
-    bool our_end_exact;     /* false: the checkpoint record's own length is unknown, our_end is its start */
     uint32_t upstream_tli;
     lsn upstream_lsn;
-    uint32_t fork_tli;      /* with NEEDED: where the histories part */
+    uint32_t fork_tli;      /* where the histories part; 0: not known */
     lsn fork_at;
     bool upstream_in_recovery;
     bool upstream_checkpointed; /* pg_control of the upstream has its new timeline: rewinding may start */
 };
 
+struct rewind_end { /* where we end */
+    uint32_t tli;
+    lsn at;
+    /*
+     * `at` is the start of our last record (a primary's shutdown checkpoint), not its end. A history forks at the end of a
+     * record, so the record belongs to it exactly if it starts before the fork.
+     */
+    bool record_start;
+};
+
 /*
- * Pure: the comparison itself. our_end is exact where known. Table-tested. history is the upstream's (may be NULL only
- * if both are on the same timeline).
+ * Pure: the comparison itself. Histories may be NULL where there is none to be had: `ours` then counts as leading to our_tli
+ * through the upstream's, `theirs` only if both are on one timeline.
  */
-enum rewind_verdict rewind_compare(uint32_t our_tli, lsn our_end, bool our_end_exact, bool we_were_standby,
-                                   uint32_t upstream_tli, lsn upstream_lsn, const struct history *history,
-                                   uint32_t *ret_fork_tli, lsn *ret_fork_at);
+enum rewind_verdict rewind_compare(const struct rewind_end *end, const struct history *ours, uint32_t upstream_tli,
+                                   lsn upstream_lsn, const struct history *theirs, uint32_t *ret_fork_tli,
+                                   lsn *ret_fork_at);
 
 struct rewind_source {
     const char *host;

@@ -88,8 +88,21 @@ void sql_disconnect(struct sql *s);
 struct sql *sql_once(struct loop *l, const struct sql_target *target, const struct sql_statement *statements, int count,
                      msec budget_ms, sql_done_fn *done, void *arg);
 
+/* What sql_new was given (its own copy); valid as long as *s. */
+const struct sql_target *sql_target_of(const struct sql *s);
+
+/*
+ * The password as the server stores it, so that the words themselves never leave us (algorithm "scram-sha-256" or "md5"; a
+ * text that is a stored form already comes back as it is). Needs the connection of a list that has just ended. NULL: *err.
+ * free() it.
+ */
+char *sql_encrypt_password(struct sql *s, const char *user, const char *password, const char *algorithm, struct err *err);
+
 /* The cell's text; NULL for SQL NULL. Bounds are CHECKed. */
 const char *sql_cell(const struct sql_rows *rows, int row, int column);
+/* Of a may_fail statement that failed: message and SQLSTATE; NULL and "" for others. */
+const char *sql_failure(const struct sql_rows *rows);
+const char *sql_failure_state(const struct sql_rows *rows);
 const char *sql_status_name(enum sql_status status);
 
 /* Pure: "it''s" in quotes; E'' where backslashes ask for it. free() it. */

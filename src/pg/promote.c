@@ -1,0 +1,29 @@
+#include "pg/promote.h"
+
+#include <errno.h>
+#include <signal.h>
+
+#include "base/check.h"
+#include "base/str.h"
+#include "pg/datadir.h"
+#include "pg/file.h"
+
+bool promote_trigger(const char *data_dir, pid_t postmaster, struct err *err)
+{
+    AUTO(cstr) char *path = str_fmt("%s/promote", data_dir);
+
+    CHECK(postmaster > 1);
+    if (!file_replace(path, "", 0, 0600, err))
+        return err_wrap(err, "promotion");
+    if (kill(postmaster, SIGUSR1) != 0) {
+        int kill_errno = errno;
+        (void)datadir_clear_promote(data_dir, NULL); /* the error below is the one to tell; start and follow clear again */
+        return err_sys(err, kill_errno, "promotion: signalling postmaster %d", (int)postmaster);
+    }
+    return true;
+}
+
+bool promote_withdraw(const char *data_dir, struct err *err)
+{
+    return datadir_clear_promote(data_dir, err) || err_wrap(err, "withdrawing a promotion");
+}

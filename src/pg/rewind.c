@@ -1,0 +1,272 @@
+#include "pg/rewind.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/str.h"
+#include "io/child.h"
+#include "pg/argv.h"
+#include "pg/bin.h"
+#include "pg/conffile.h"
+#include "pg/datadir.h"
+#include "pg/history.h"
+#include "pg/instance.h"
+#include "pg/passfile.h"
+#include "pg/rewind_job.h"
+#include "pg/tool.h"
+#include "wire/conf/dynamic.h"
+
+/* ---- the comparison ---- */
+
+const char *rewind_verdict_name(enum rewind_verdict v)
+{
+    switch (v) {
+    case REWIND_NOT_NEEDED:
+        return "no rewind needed";
+    case REWIND_NEEDED:
+        return "rewind needed";
+    case REWIND_IMPOSSIBLE:
+        return "rewind impossible";
+    case REWIND_RECOVER_FIRST:
+        return "crash recovery needed first";
+    case REWIND_FOREIGN:
+        return "another cluster";
+    case REWIND_UNKNOWN:
+        return "unknown";
+    }
+    UNREACHABLE();
+}
+
+static bool ends_before(const struct rewind_end *end, lsn fork_at)
+{
+    return end->record_start ? end->at < fork_at : end->at <= fork_at;
+}
+
+/* Without our own history file all we know is our timeline's number: taken as a timeline of theirs. */
+static bool fork_of(const struct rewind_end *end, const struct history *ours, const struct history *theirs,
+                    uint32_t *ret_tli, lsn *ret_at)
+{
+    if (ours)
+        return history_fork(ours, theirs, ret_tli, ret_at);
+    *ret_tli = end->tli;
+    if (end->tli == theirs->tli) {
+        *ret_at = UINT64_MAX;
+        return true;
+    }
+    return history_switch_point(theirs, end->tli, ret_at);
+}
+
+enum rewind_verdict rewind_compare(const struct rewind_end *end, const struct history *ours, uint32_t upstream_tli,
+                                   lsn upstream_lsn, const struct history *theirs, uint32_t *ret_fork_tli,
+                                   lsn *ret_fork_at)
+{
+    uint32_t fork_tli = end->tli;
+    lsn fork_at = UINT64_MAX;
+
+    CHECK(theirs || end->tli == upstream_tli);
+    *ret_fork_tli = 0;
+    *ret_fork_at = 0;
+    if (theirs && !fork_of(end, ours, theirs, &fork_tli, &fork_at)) {
+        /* A newer timeline of ours that they never heard of still has its root in theirs. */
+        return end->tli > upstream_tli ? REWIND_NEEDED : REWIND_IMPOSSIBLE;
+    }
+    if (fork_at == UINT64_MAX) {
+        /*
+         * One history. More WAL than they have means that they lost some: nothing can be rewound on one timeline (pg_rewind:
+         * "no rewind required"), and following would mix two different WALs once they have grown past us.
+         */
+        return end->at > upstream_lsn ? REWIND_IMPOSSIBLE : REWIND_NOT_NEEDED;
+    }
+    *ret_fork_tli = fork_tli;
+    *ret_fork_at = fork_at;
+    return end->tli == fork_tli && ends_before(end, fork_at) ? REWIND_NOT_NEEDED : REWIND_NEEDED;
+}
+
+/* ---- jobs ---- */
+
+struct rewind_job *rewind_job_new(struct loop *l, struct pg_instance *i, msec budget_ms, void *arg)
+{
+    struct rewind_job *j = mem_zero(1, sizeof(*j));
+
+    j->loop = l;
+    j->instance = pg_instance_ref(i);
+    j->deadline_ms = budget_ms ? loop_clock_ms() + budget_ms : MSEC_NEVER;
+    j->arg = arg;
+    return j;
+}
+
+void rewind_job_free(struct rewind_job *j)
+{
+    child_abandon(j->child);
+    pg_control_cancel(j->control_job);
+    sql_free(j->sql);
+    sql_free(j->replication);
+    if (j->timer.loop)
+        loop_timer_clear(&j->timer);
+    free(j->host);
+    free(j->private_dir);
+    free(j->primary_conninfo);
+    free(j->primary_slot_name);
+    pg_instance_unref(j->instance);
+    free(j);
+}
+
+void rewind_cancel(struct rewind_job *j)
+{
+    if (j && !j->telling)
+        rewind_job_free(j);
+}
+
+msec rewind_job_left_ms(const struct rewind_job *j)
+{
+    return msec_max(j->deadline_ms - loop_clock_ms(), 1);
+}
+
+bool rewind_make_standby(const struct rewind_job *j, struct err *err)
+{
+    const struct pg_instance *i = j->instance;
+    struct conf_input in = {.instance = i,
+                            .role = CONF_STANDBY,
+                            .primary_conninfo = j->primary_conninfo,
+                            .primary_slot_name = j->primary_slot_name};
+    struct conf_result result;
+    struct findings findings = {0};
+
+    bool good = datadir_clear_promote(i->data_dir, err) && conffile_restore(i, err) &&
+                conffile_write(&in, &result, &findings, err) && datadir_set_standby_signal(i->data_dir, err);
+    findings_deinit(&findings); /* the start tells them */
+    return good;
+}
+
+bool rewind_unmark(const struct rewind_job *j, struct err *err)
+{
+    return j->marked_before || datadir_unmark(j->instance->state_dir, err);
+}
+
+/* ---- pg_rewind ---- */
+
+static void run_end(struct rewind_job *j, enum rewind_outcome outcome, struct err *err)
+{
+    if (err)
+        (void)err_wrap(err, "rewinding");
+    j->telling = true;
+    j->done(outcome, err, j->arg);
+    rewind_job_free(j);
+}
+
+static void run_line(const char *line, bool from_stderr, void *arg)
+{
+    struct rewind_job *j = arg;
+    long long done_bytes;
+    long long total_bytes;
+
+    (void)from_stderr;
+    /* pg_rewind.c: everything before this line only reads. */
+    if (strstr(line, "need to copy"))
+        j->touched = true;
+    if (!tool_progress(line, &done_bytes, &total_bytes))
+        return;
+    j->touched = true;
+    if (j->progress)
+        j->progress(done_bytes, total_bytes, j->arg);
+}
+
+static void run_done(const struct child_result *result, void *arg)
+{
+    struct rewind_job *j = arg;
+    struct err err = {0};
+
+    j->child = NULL;
+    if (tool_succeeded(result, "pg_rewind", &err)) {
+        if (rewind_make_standby(j, &err) && conffile_save(j->instance, &err) &&
+            datadir_unmark(j->instance->state_dir, &err))
+            run_end(j, REWIND_DONE, NULL);
+        else
+            run_end(j, REWIND_FAILED, &err);
+        return;
+    }
+    struct err unmark_err = {0};
+    if (!j->touched && rewind_unmark(j, &unmark_err))
+        run_end(j, REWIND_FAILED_UNTOUCHED, &err);
+    else
+        run_end(j, REWIND_FAILED, &err);
+}
+
+/* What fetches WAL that the target has recycled; NULL: nothing. */
+static const char *restore_command(const struct pg_instance *i)
+{
+    const char *text = json_string_value(json_object_get(i->dynamic->recovery_conf, "restore_command"));
+
+    if (!text)
+        text = json_string_value(json_object_get(i->dynamic->parameters, "restore_command"));
+    return str_empty(text) ? NULL : text;
+}
+
+static bool run_argv(const struct rewind_job *j, char ***argv, struct err *err)
+{
+    static const char *const forbidden[] = {"target-pgdata", "source-pgdata", "source-server", "write-recovery-conf",
+                                            "dry-run", "restore-target-wal", "config-file", "no-ensure-shutdown",
+                                            "version", NULL};
+    const struct pg_instance *i = j->instance;
+    bool split = !str_eq(i->config_dir, i->data_dir);
+    const char *program;
+    AUTO(cstr) char *conninfo = NULL;
+
+    if (!pg_bin_need(i->bin, PG_REWIND, &program, err) ||
+        !tool_conninfo(i, pg_instance_rewind_user(i), j->host, j->port, "postgres", &conninfo, err))
+        return false;
+    argv_add(argv, program);
+    argv_add_fmt(argv, "--target-pgdata=%s", i->data_dir);
+    argv_add_fmt(argv, "--source-server=%s", conninfo);
+    argv_add(argv, "--progress");
+    if (split && i->major >= 15) /* until 14 it looks for postgresql.conf in the data directory only */
+        argv_add_fmt(argv, "--config-file=%s", i->config_file);
+    if (restore_command(i) && (!split || i->major >= 15))
+        argv_add(argv, "--restore-target-wal");
+    return tool_options("rewind", i->dynamic->rewind_options, forbidden, argv, err);
+}
+
+static bool run_begin(struct rewind_job *j, struct err *err)
+{
+    const struct pg_instance *i = j->instance;
+    struct datadir_state state;
+    AUTO(cstr) char *service = tool_environment(i);
+    const char *env[] = {"LC_ALL=C", "LANGUAGE=C", "PGOPTIONS=-c statement_timeout=0", service, NULL};
+    AUTO(argv) char **argv = NULL;
+
+    datadir_look(i->data_dir, i->state_dir, &state, err);
+    if (state.kind == DATADIR_UNREADABLE)
+        return false;
+    if (state.kind != DATADIR_VALID && !(state.kind == DATADIR_HALF && state.marker == DATADIR_MARK_REWIND))
+        return err_set(err, ERR_CONFLICT, "%s is %s", i->data_dir, datadir_kind_name(state.kind));
+
+    j->marked_before = state.marker != DATADIR_MARK_NONE;
+    if (!run_argv(j, &argv, err) || !datadir_mark(i->state_dir, DATADIR_MARK_REWIND, err))
+        return false;
+    struct child_spec spec = {.argv = (const char *const *)argv, .env = env, .line = run_line};
+    if (child_start(j->loop, &spec, run_done, j, &j->child, err))
+        return true;
+    struct err unmark_err = {0};
+    (void)!rewind_unmark(j, &unmark_err); /* a marker too many costs another try, no data */
+    return false;
+}
+
+bool rewind_start(struct loop *l, const struct rewind_spec *spec, rewind_fn *done, void *arg,
+                  struct rewind_job **ret_job, struct err *err)
+{
+    struct rewind_job *j = rewind_job_new(l, spec->instance, 0, arg);
+
+    j->done = done;
+    j->host = str_dup(spec->source.host);
+    j->port = spec->source.port;
+    j->primary_conninfo = str_dup(spec->primary_conninfo);
+    j->primary_slot_name = str_dup(spec->primary_slot_name);
+    j->progress = spec->progress;
+    if (!run_begin(j, err)) {
+        rewind_job_free(j);
+        return err_wrap(err, "rewinding");
+    }
+    *ret_job = j;
+    return true;
+}

@@ -1,0 +1,64 @@
+/*
+ * What the jobs of rewind.h share. Private to the rewind_*.c files.
+ *
+ * One job does one thing; `kind` is which, for rewind_cancel. A job frees itself after its callback.
+ */
+#pragma once
+
+#include "base/time.h"
+#include "io/loop.h"
+#include "pg/control.h"
+#include "pg/rewind.h"
+#include "pg/sql.h"
+
+struct child;
+struct pg_instance;
+
+struct rewind_job {
+    struct loop *loop;
+    struct pg_instance *instance;
+    msec deadline_ms;
+
+    struct pg_control_job *control_job;
+    struct sql *sql;
+    struct sql *replication;
+    struct child *child;
+    struct loop_timer timer;
+    bool telling;
+    void *arg;
+
+    /* judge */
+    rewind_judge_fn *judged;
+    char *host;
+    int port;
+    struct rewind_judgement found;
+    struct rewind_end end;
+    bool can_rewind;
+    char system_identifier[24];
+
+    /* recover */
+    rewind_recover_fn *recovered;
+    bool single_user;
+    char *private_dir;   /* socket and pg_hba of the quarantined server */
+    bool marked_before;  /* the marker is not ours to remove */
+    struct pg_control control;
+    struct rewind_position position;
+    lsn last_replay;     /* of the last look at a startup process that waits */
+    bool stopping;
+    struct err err;
+
+    /* run */
+    rewind_fn *done;
+    char *primary_conninfo, *primary_slot_name;
+    void (*progress)(int64_t done_bytes, int64_t total_bytes, void *arg);
+    bool touched;        /* the first byte may have been changed */
+};
+
+struct rewind_job *rewind_job_new(struct loop *l, struct pg_instance *i, msec budget_ms, void *arg);
+void rewind_job_free(struct rewind_job *j);
+msec rewind_job_left_ms(const struct rewind_job *j); /* at least 1 */
+
+/* The directory as a standby of ours: configuration, standby.signal, no promote file; all on disk. */
+MUST_USE bool rewind_make_standby(const struct rewind_job *j, struct err *err);
+/* Take the marker away, unless it stood before the job. */
+MUST_USE bool rewind_unmark(const struct rewind_job *j, struct err *err);
