@@ -244,11 +244,10 @@ static enum ha_process process_of(const struct local *p)
         /* Nothing may be decided about a stopped instance before its control file was read. */
         return p->looked && (p->datadir.kind != DATADIR_VALID || p->control_known) ? HA_PROC_NONE : HA_PROC_UNKNOWN;
     case GUARD_PG_RUNNING:
+    case GUARD_PG_FOREIGN: /* about to be adopted */
         return HA_PROC_RUNNING;
     case GUARD_PG_ORPHANS:
         return HA_PROC_ORPHANS;
-    case GUARD_PG_FOREIGN:
-        return HA_PROC_UNKNOWN; /* about to be adopted */
     }
     return HA_PROC_UNKNOWN;
 }

@@ -7,7 +7,7 @@ enum { PROOF_AGE_MS_MAX = 5000 }; /* destructive work on the word of a leader he
 bool pg_may_be_primary(const struct ha_view *v)
 {
     if (v->pg.process != HA_PROC_RUNNING)
-        return v->pg.process == HA_PROC_ORPHANS || v->pg.process == HA_PROC_UNKNOWN;
+        return v->pg.process == HA_PROC_ORPHANS;
     if (v->pg.answered && v->pg.accepting)
         return !v->pg.in_recovery;
     return !v->pg.standby_signal;

@@ -75,7 +75,7 @@ enum ha_data {
 };
 
 enum ha_process {
-    HA_PROC_UNKNOWN,
+    HA_PROC_UNKNOWN, /* stopped, and its files are still being looked at: nothing is decided about it yet */
     HA_PROC_NONE,     /* stopped: no process of the data directory is left */
     HA_PROC_RUNNING,  /* a postmaster */
     HA_PROC_ORPHANS,  /* dead postmaster, living backends: they may still acknowledge */
