@@ -125,9 +125,9 @@ bool pg_bin_find(const struct pg_bin_spec *spec, struct pg_bin **ret_bin, struct
     else if (spec->data_major)
         b->dir = dir_of_major(spec, spec->data_major);
     if (!b->dir)
-        b->dir = dir_in_path(spec->path_env, local_name(spec, PG_POSTGRES));
-    if (!b->dir)
         b->dir = dir_newest(spec);
+    if (!b->dir) /* last: what stands in PATH is often a few links of a whole installation */
+        b->dir = dir_in_path(spec->path_env, local_name(spec, PG_POSTGRES));
     if (!b->dir)
         return err_set(err, ERR_NOT_FOUND, "no PostgreSQL server program found in PATH or the usual folders; "
                                            "set postgresql.bin_dir");

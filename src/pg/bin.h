@@ -2,8 +2,8 @@
  * Where PostgreSQL's programs are.
  *
  * postgresql.bin_dir if given; else the folder of the version the data directory was made by
- * (Debian: /usr/lib/postgresql/N/bin; RPM: /usr/pgsql-N/bin; source: /usr/local/pgsql/bin), else PATH,
- * else the newest installed. Looking up stats a few folders and starts nothing.
+ * (Debian: /usr/lib/postgresql/N/bin; RPM: /usr/pgsql-N/bin; source: /usr/local/pgsql/bin), else the newest
+ * installed, else PATH. Looking up stats a few folders and starts nothing.
  */
 #pragma once
 
