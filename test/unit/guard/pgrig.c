@@ -55,8 +55,19 @@ void pgrig_drop_template(void)
 void pgrig_init(struct rig *r)
 {
     rig_init(r);
-    const char *const argv[] = { "/bin/cp", "-a", "-T", template_rig.data_dir, r->data_dir, NULL };
-    assert_int_equal(rig_run(r, argv, NULL), 0);
+    assert_int_equal(rmdir(r->data_dir), 0);
+    assert_int_equal(rename(template_rig.data_dir, r->data_dir), 0);
+}
+
+void pgrig_deinit(struct rig *r)
+{
+    char path[200];
+
+    rig_end(r);
+    (void)snprintf(path, sizeof(path), "%s/postmaster.pid", r->data_dir);
+    (void)unlink(path);
+    assert_int_equal(rename(r->data_dir, template_rig.data_dir), 0);
+    rig_deinit(r);
 }
 
 static void log_path(const struct rig *r, char *path, size_t cap)

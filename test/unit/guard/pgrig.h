@@ -10,12 +10,13 @@
 
 /* The newest installed one's programs; false: none is installed. */
 bool pgrig_find(void);
-/* initdb once per program; each test gets a copy. */
+/* initdb once per program; the tests have it in turn, each as the one before left it (after a crash, mostly). */
 void pgrig_make_template(void);
 void pgrig_drop_template(void);
 
-/* rig_init, and a data directory of the template. */
+/* rig_init with the data directory; and rig_deinit without it. */
 void pgrig_init(struct rig *r);
+void pgrig_deinit(struct rig *r);
 
 /* GUARD_START's arguments for it. */
 struct guard_msg pgrig_start_message(const struct rig *r);

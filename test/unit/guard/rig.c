@@ -32,11 +32,17 @@ msec rig_now_ms(void)
     return (msec)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static void nap(void)
+void rig_nap(msec wait_ms)
 {
-    const struct timespec step = { .tv_nsec = 2000000 };
+    const struct timespec step = { .tv_sec = wait_ms / 1000, .tv_nsec = wait_ms % 1000 * 1000000 };
 
     (void)nanosleep(&step, NULL);
+}
+
+/* Between two looks at something that has no descriptor to wait for. */
+static void nap(void)
+{
+    rig_nap(5);
 }
 
 /* --- files and processes --- */
@@ -112,9 +118,8 @@ static void kill_and_reap(pid_t *pid)
     *pid = 0;
 }
 
-void rig_deinit(struct rig *r)
+void rig_end(struct rig *r)
 {
-    char command[256];
     pid_t pids[256];
 
     kill_and_reap(&r->guard);
@@ -128,6 +133,13 @@ void rig_deinit(struct rig *r)
             (void)kill(pids[i], SIGKILL);
         nap();
     }
+}
+
+void rig_deinit(struct rig *r)
+{
+    char command[256];
+
+    rig_end(r);
     for (int *fd = (int[]){ r->listen_fd, r->agent_fd, r->pidfd, -2 }; *fd != -2; fd++)
         if (*fd >= 0)
             (void)close(*fd);

@@ -13,7 +13,10 @@
 #include "base/time.h"
 #include "wire/guard.h"
 
-enum { RIG_WAIT_MS = 5000 /* far above what anything takes here; only a failure waits so long */ };
+enum {
+    RIG_WAIT_MS = 15000, /* far above what anything takes even on a busy machine; only a failure waits so long */
+    RIG_SLACK_MS = 400,  /* how much later than it happened we may notice, on a busy machine */
+};
 
 struct rig {
     char dir[64];
@@ -37,7 +40,12 @@ struct rig {
 
 msec rig_now_ms(void);
 
+void rig_nap(msec wait_ms);
+
 void rig_init(struct rig *r);
+/* Ends guard, agent and every process of the instance. */
+void rig_end(struct rig *r);
+/* … and removes the directory. */
 void rig_deinit(struct rig *r);
 
 /* The command as the user of the rig; its output goes to out_path (NULL: the guard's log). The pid. */

@@ -27,7 +27,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    rig_deinit(&rig);
+    pgrig_deinit(&rig);
     return 0;
 }
 
@@ -202,7 +202,7 @@ static void test_fast_stop_ends_in_none(void **state)
     struct guard_msg stop = stop_with(GUARD_STOP_FAST);
 
     assert_true(rig_ask(&rig, &stop));
-    rig_until_state(&rig, GUARD_PG_NONE, 20000);
+    rig_until_state(&rig, GUARD_PG_NONE, RIG_WAIT_MS);
 
     assert_int_equal(exit_code(rig.last.exit_status), 0);
     assert_int_equal(rig.last.exited, 1);
@@ -224,9 +224,9 @@ static void test_stop_that_takes_too_long_becomes_immediate_then_kill(void **sta
     stop.quit_at_ms = rig_now_ms() + 200;
     stop.kill_at_ms = rig_now_ms() + 600;
     assert_true(rig_ask(&rig, &stop));
-    rig_until_state(&rig, GUARD_PG_NONE, 2000);
+    rig_until_state(&rig, GUARD_PG_NONE, RIG_WAIT_MS);
 
-    assert_in_range(rig_now_ms(), stop.kill_at_ms, stop.kill_at_ms + 400);
+    assert_in_range(rig_now_ms(), stop.kill_at_ms, stop.kill_at_ms + RIG_SLACK_MS);
     assert_true(pgrig_log_says(&rig, "received smart shutdown request", 0));
     assert_true(pgrig_log_says(&rig, "received immediate shutdown request", 0));
     assert_int_equal(rig_instance(&rig, NULL, 0), 0);
@@ -245,7 +245,7 @@ static void test_death_of_a_postmaster_is_reported_at_once(void **state)
     while (!rig.last.exited)
         rig_until_kind(&rig, GUARD_STATE, RIG_WAIT_MS);
 
-    assert_in_range(rig_now_ms() - from_ms, 0, 200);
+    assert_in_range(rig_now_ms() - from_ms, 0, RIG_SLACK_MS);
     assert_true(WIFSIGNALED(rig.last.exit_status));
     assert_int_equal(WTERMSIG(rig.last.exit_status), SIGKILL);
     rig_until_state(&rig, GUARD_PG_NONE, RIG_WAIT_MS);
@@ -270,7 +270,7 @@ static void test_orphans_are_reported_and_cleared_on_demand(void **state)
     msec from_ms = rig_now_ms();
     assert_true(rig_ask(&rig, &stop));
     rig_until_state(&rig, GUARD_PG_NONE, RIG_WAIT_MS);
-    assert_in_range(rig_now_ms() - from_ms, 0, 300);
+    assert_in_range(rig_now_ms() - from_ms, 0, RIG_SLACK_MS);
     assert_false(rig_alive(busy));
     (void)pgrig_start(&rig);
     PQfinish(conn);
@@ -288,7 +288,7 @@ static void test_orphans_are_cleared_by_the_guard_itself_after_a_second(void **s
     msec from_ms = rig_now_ms();
     rig_until_state(&rig, GUARD_PG_NONE, RIG_WAIT_MS);
 
-    assert_in_range(rig_now_ms() - from_ms, 800, 1500);
+    assert_in_range(rig_now_ms() - from_ms, 800, 1000 + 2 * RIG_SLACK_MS);
     assert_false(rig_alive(busy));
     PQfinish(conn);
 }
@@ -332,7 +332,7 @@ static void test_killed_guard_takes_postgres_down(void **state)
 
     assert_int_equal(kill(rig.guard, SIGKILL), 0);
     (void)rig_guard_exit(&rig, RIG_WAIT_MS);
-    rig_until_no_instance(&rig, 3000);
+    rig_until_no_instance(&rig, RIG_WAIT_MS);
     rig_until_dead(pid, 1000);
 
     assert_true(pgrig_log_says(&rig, "received immediate shutdown request", 0));
@@ -349,7 +349,7 @@ static void test_agent_that_fails_while_ending_leaves_the_stop_to_the_guard(void
     assert_true(rig_alive(pid)); /* until the agent has ended PostgreSQL is its business */
     assert_int_equal(kill(rig.agent, SIGKILL), 0);
 
-    assert_int_equal(exit_code(rig_guard_exit(&rig, 20000)), 1);
+    assert_int_equal(exit_code(rig_guard_exit(&rig, RIG_WAIT_MS)), 1);
     assert_int_equal(rig_instance(&rig, NULL, 0), 0);
     assert_true(pgrig_log_says(&rig, "received fast shutdown request", 0));
 }
@@ -375,12 +375,12 @@ static void test_third_sigterm_is_immediate(void **state)
     pid_t backend;
     PGconn *conn = stopped_backend(&backend); /* a fast stop would wait for it for ever */
 
+    static const char *const words[] = { "asked to end, telling", "again, stopping PostgreSQL now", "immediate stop" };
     for (int i = 0; i < 3; i++) {
         assert_int_equal(kill(rig.guard, SIGTERM), 0);
-        while (!rig_file_says(rig.log_path, i == 0 ? "asked to end, telling" : "asked to end again", 0))
-            ;
+        assert_true(rig_file_says(rig.log_path, words[i], RIG_WAIT_MS));
     }
-    rig_until_state(&rig, GUARD_PG_NONE, 8000);
+    rig_until_state(&rig, GUARD_PG_NONE, RIG_WAIT_MS);
     rig_order(&rig, 'x', 0);
     assert_int_equal(exit_code(rig_guard_exit(&rig, RIG_WAIT_MS)), 0);
     PQfinish(conn);
@@ -395,7 +395,7 @@ static void test_fence_stops_softly_before_it_kills(void **state)
     struct guard_msg arm = arm_at(100, 4000, 5000);
 
     assert_true(rig_ask(&rig, &arm));
-    rig_until_state(&rig, GUARD_PG_NONE, 4000);
+    rig_until_state(&rig, GUARD_PG_NONE, RIG_WAIT_MS);
     assert_int_equal(exit_code(rig.last.exit_status), 0);
     assert_int_equal(rig.last.fence_fired, 1);
     assert_true(pgrig_log_says(&rig, "database system is shut down", 0));
@@ -412,8 +412,8 @@ static void test_fence_kills_a_stopped_backend_by_its_deadline(void **state)
     struct guard_msg disarm = rig_message(GUARD_DISARM);
 
     assert_true(rig_ask(&rig, &arm));
-    rig_until_no_instance(&rig, 2000);
-    assert_in_range(rig_now_ms(), arm.kill_at_ms, arm.kill_at_ms + 200);
+    rig_until_no_instance(&rig, RIG_WAIT_MS);
+    assert_in_range(rig_now_ms(), arm.kill_at_ms, arm.kill_at_ms + RIG_SLACK_MS);
     rig_until_state(&rig, GUARD_PG_NONE, RIG_WAIT_MS);
     assert_int_equal(rig.last.fence_fired, 1);
     assert_int_equal(rig.last.fence_spent, 1);
@@ -437,8 +437,8 @@ static void test_fence_kills_a_busy_orphan_of_a_killed_postmaster(void **state)
     assert_int_equal(kill(pid, SIGKILL), 0);
     rig_until_state(&rig, GUARD_PG_ORPHANS, RIG_WAIT_MS);
     assert_true(rig_alive(busy));
-    rig_until_no_instance(&rig, 2000);
-    assert_in_range(rig_now_ms(), arm.kill_at_ms, arm.kill_at_ms + 200);
+    rig_until_no_instance(&rig, RIG_WAIT_MS);
+    assert_in_range(rig_now_ms(), arm.kill_at_ms, arm.kill_at_ms + RIG_SLACK_MS);
     rig_until_state(&rig, GUARD_PG_NONE, RIG_WAIT_MS);
     assert_int_equal(rig.last.fence_fired, 1);
     PQfinish(conn);
@@ -452,11 +452,11 @@ static void test_renewed_fence_does_not_fire(void **state)
     for (int i = 0; i < 10; i++) {
         struct guard_msg arm = arm_at(200, 250, 300);
         assert_true(rig_ask(&rig, &arm));
-        assert_false(rig_file_says(rig.log_path, "never said", 60));
+        rig_nap(60);
     }
     struct guard_msg disarm = rig_message(GUARD_DISARM);
     assert_true(rig_ask(&rig, &disarm));
-    assert_false(rig_file_says(rig.log_path, "never said", 400));
+    rig_nap(400);
     assert_true(rig_alive(pid));
     assert_int_equal(rig.last.fence_fired, 0);
 }
@@ -469,7 +469,7 @@ static void test_fence_fires_although_the_agent_hangs(void **state)
 
     assert_true(rig_ask(&rig, &arm));
     assert_int_equal(kill(rig.agent, SIGSTOP), 0);
-    rig_until_no_instance(&rig, 700);
+    rig_until_no_instance(&rig, 500 + RIG_SLACK_MS);
 }
 
 static void test_fence_that_has_begun_cannot_be_called_off(void **state)
@@ -489,7 +489,7 @@ static void test_fence_that_has_begun_cannot_be_called_off(void **state)
     assert_false(rig_ask(&rig, &later));
     assert_false(rig_ask(&rig, &disarm));
     assert_non_null(strstr(rig.last.text, "is stopping PostgreSQL"));
-    rig_until_no_instance(&rig, 2000);
+    rig_until_no_instance(&rig, RIG_WAIT_MS);
     rig_until_state(&rig, GUARD_PG_NONE, RIG_WAIT_MS);
     assert_true(rig_ask(&rig, &later));
     PQfinish(conn);
@@ -519,13 +519,12 @@ static void test_suspended_node_kills_before_it_reads_anything(void **state)
     assert_int_equal(kill(rig.guard, SIGSTOP), 0);
     signal_instance(SIGSTOP);
     uint64_t seq = rig_send(&rig, &stale);
-    while (rig_now_ms() < stale.kill_at_ms + 100)
-        ;
+    rig_nap(stale.kill_at_ms + 100 - rig_now_ms());
     msec woken_ms = rig_now_ms();
     assert_int_equal(kill(rig.guard, SIGCONT), 0);
 
-    rig_until_no_instance(&rig, 1000);
-    assert_in_range(rig_now_ms() - woken_ms, 0, 300);
+    rig_until_no_instance(&rig, RIG_WAIT_MS);
+    assert_in_range(rig_now_ms() - woken_ms, 0, RIG_SLACK_MS);
     assert_false(rig_answer(&rig, seq));
     rig_until_state(&rig, GUARD_PG_NONE, RIG_WAIT_MS);
     assert_int_equal(rig.last.fence_fired, 1);
@@ -542,11 +541,10 @@ static void test_renewal_read_after_the_deadline_comes_too_late(void **state)
     assert_true(rig_ask(&rig, &arm));
     assert_int_equal(kill(rig.guard, SIGSTOP), 0);
     uint64_t seq = rig_send(&rig, &renewal);
-    while (rig_now_ms() < arm.kill_at_ms + 50)
-        ;
+    rig_nap(arm.kill_at_ms + 50 - rig_now_ms());
     assert_int_equal(kill(rig.guard, SIGCONT), 0);
 
-    rig_until_no_instance(&rig, 1000);
+    rig_until_no_instance(&rig, RIG_WAIT_MS);
     (void)rig_answer(&rig, seq); /* accepted only if by then everything was gone */
     rig_until_state(&rig, GUARD_PG_NONE, RIG_WAIT_MS);
     assert_int_equal(rig.last.fence_fired, 1);
@@ -585,7 +583,7 @@ static void test_foreign_postmaster_is_adopted_and_stopped(void **state)
     assert_true(rig_ask(&rig, &adopt)); /* again: as good */
 
     assert_true(rig_ask(&rig, &stop));
-    rig_until_state(&rig, GUARD_PG_NONE, 20000);
+    rig_until_state(&rig, GUARD_PG_NONE, RIG_WAIT_MS);
     assert_int_equal(rig.last.exit_known, 0);
     assert_int_equal(rig.last.exited, 1);
     assert_int_equal(exit_code(rig_wait(pid, RIG_WAIT_MS)), 0);
@@ -606,8 +604,8 @@ static void test_fence_reaches_every_process_of_an_adopted_one(void **state)
     PGconn *conn = stopped_backend(&backend);
     arm = arm_at(100, 200, 300);
     assert_true(rig_ask(&rig, &arm));
-    rig_until_no_instance(&rig, 2000);
-    assert_in_range(rig_now_ms(), arm.kill_at_ms, arm.kill_at_ms + 200);
+    rig_until_no_instance(&rig, RIG_WAIT_MS);
+    assert_in_range(rig_now_ms(), arm.kill_at_ms, arm.kill_at_ms + RIG_SLACK_MS);
     (void)rig_wait(pid, RIG_WAIT_MS);
     PQfinish(conn);
 }
@@ -641,7 +639,7 @@ static void test_in_a_pause_guard_and_agent_go_and_postgres_stays(void **state)
     assert_true(rig_ask(&rig, &leave));
     rig_order(&rig, 'x', 0);
     assert_int_equal(exit_code(rig_guard_exit(&rig, RIG_WAIT_MS)), 0);
-    assert_false(rig_file_says(rig.log_path, "never said", 300));
+    rig_nap(300);
     assert_true(rig_alive(pid));
     PGconn *conn = pgrig_connect(&rig);
     PQfinish(conn);
@@ -653,7 +651,7 @@ static void test_in_a_pause_guard_and_agent_go_and_postgres_stays(void **state)
     adopt.postmaster_pid = pid;
     assert_true(rig_ask(&rig, &adopt));
     assert_true(rig_ask(&rig, &stop));
-    rig_until_state(&rig, GUARD_PG_NONE, 20000);
+    rig_until_state(&rig, GUARD_PG_NONE, RIG_WAIT_MS);
     (void)pgrig_start(&rig);
 }
 
@@ -739,7 +737,7 @@ static void test_after_an_upgrade_everything_still_hangs_on_the_guard(void **sta
 
     assert_int_equal(kill(rig.guard, SIGKILL), 0);
     (void)rig_guard_exit(&rig, RIG_WAIT_MS);
-    rig_until_no_instance(&rig, 3000);
+    rig_until_no_instance(&rig, RIG_WAIT_MS);
     rig_until_dead(pid, 1000);
     assert_true(pgrig_log_says(&rig, "received immediate shutdown request", 0));
 }
