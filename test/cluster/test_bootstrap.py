@@ -1,5 +1,8 @@
 """The article's YAML starts three nodes that replicate and tell the truth about themselves."""
+import psycopg
 import pytest
+
+from lab.wait import wait_for
 
 
 @pytest.mark.smoke
@@ -24,3 +27,17 @@ def test_the_articles_yaml_starts_three_nodes(cluster_of):
     for replica in cluster.others(leader):
         assert replica.value('select n from t') == 42
         assert not replica.writable()
+
+
+@pytest.mark.root
+def test_the_articles_yaml_replicates_between_hosts_without_a_pg_hba(network, cluster_of):
+    """The article says nothing of pg_hba: the members let each other in, nobody else."""
+    cluster = cluster_of(3, network=network, more={'postgresql': {'pg_hba': None}})
+    cluster.start()
+
+    def streaming():
+        members = cluster.view()['members']
+        return len(members) == 3 and sorted(m['state'] for m in members) == ['running', 'streaming', 'streaming']
+    wait_for('two streaming replicas', streaming, 90)
+    with pytest.raises(psycopg.OperationalError, match='pg_hba'):
+        cluster.leader().sql('select 1')

@@ -24,7 +24,7 @@ def test_without_failsafe_the_primary_is_demoted_in_time(cluster_of, how):
         gone = time.monotonic()
         cluster.store.freeze() if how == 'frozen' else cluster.store.stop()
         # A lease that was renewed at the last moment lasts ttl; nothing may be acknowledged after that.
-        wait_for('no writable node', lambda: not cluster.writable_nodes(), TTL_S + 5)
+        wait_for('end of the last writable node', lambda: not cluster.writable_nodes(), TTL_S + 5)
         holds_for('nobody writable', lambda: not cluster.writable_nodes(), gone + AWAY_S - time.monotonic(), every_s=1)
         assert not [a for a in writers.acks() if a.acked > gone + TTL_S]
         cluster.store.thaw() if how == 'frozen' else cluster.store.start()
@@ -60,7 +60,7 @@ def test_with_failsafe_a_missing_member_demotes_the_primary(cluster_of):
     wait_for('the failsafe key', lambda: len(leader.rest.get('/failsafe').json) == 3, 40)
     cluster.store.freeze()
     frozen = cluster.others(leader)[0].freeze()
-    wait_for('no writable node', lambda: not leader.writable(), TTL_S + 10)
+    wait_for('end of the last writable node', lambda: not leader.writable(), TTL_S + 10)
     leader.thaw(frozen)
     cluster.store.thaw()
     cluster.wait_healthy()

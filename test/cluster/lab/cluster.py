@@ -30,8 +30,8 @@ class Cluster:
         stores = network.place([f's{i + 1}' for i in range(store_members)]) if network else [('127.0.0.1', None)] * store_members
         places = network.place(names) if network else [('127.0.0.1', None)] * count
         self.store = Etcd(bench, store_members, [a for a, _ in stores], [n for _, n in stores])
-        self.nodes = [Node(bench, name, self.store.hosts, flavour, address, netns, more)
-                      for name, flavour, (address, netns) in zip(names, flavours, places)]
+        self.nodes = [Node(bench, name, self.store.hosts, flavour, address, namespace, more)
+                      for name, flavour, (address, namespace) in zip(names, flavours, places)]
 
     def __getitem__(self, name):
         return next(node for node in self.nodes if node.name == name)

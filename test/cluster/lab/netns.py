@@ -5,21 +5,27 @@ Every host has a namespace of its own on a bridge that itself lives in one; noth
 from outside. The test enters the client's namespace, and so do the threads it starts from then on.
 """
 import ctypes
+import itertools
 import os
 import subprocess
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
+_HOME = os.open('/proc/self/ns/net', os.O_RDONLY | os.O_CLOEXEC)  # where this process began
+_NUMBER = itertools.count(1)
 # A range for documentation and private labs; it exists inside the namespaces only.
 NET = '10.99.7'
 
 
 def enter(name):
     """Move the calling thread into a namespace; None: back to the machine's own."""
-    path = f'/run/netns/{name}' if name else '/proc/1/ns/net'
-    with open(path, encoding='ascii') as file:
-        if _LIBC.setns(file.fileno(), CLONE_NEWNET) != 0:
+    namespace = os.open(f'/run/netns/{name}', os.O_RDONLY | os.O_CLOEXEC) if name else _HOME
+    try:
+        if _LIBC.setns(namespace, CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), f'entering network namespace {name}')
+    finally:
+        if name:
+            os.close(namespace)
 
 
 def _ip(*arguments):
@@ -31,7 +37,7 @@ class Network:
     """Hosts by name; the client is a host too. Used as a context."""
 
     def __init__(self):
-        self._tag = f'pgk{os.getpid()}'
+        self._tag = f'pgk{os.getpid()}-{next(_NUMBER)}'
         self._hosts = {}
 
     def _namespace(self, host):

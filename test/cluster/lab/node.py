@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import yaml
 
-from lab import proc
+from lab import netns, proc
 from lab.logfile import Log
 from lab.rest import Rest
 from lab.wait import wait_for
@@ -44,13 +44,13 @@ def postgres_bin():
 
 class Node:
     """
-    `more` is laid over the article's YAML (None removes a key). `address` and `netns` place the node;
+    `more` is laid over the article's YAML (None removes a key). `address` and `namespace` place the node;
     default: loopback. A node is known by `name`; everything of it lies in `folder`.
     """
 
-    def __init__(self, bench, name, store_hosts, flavour='pgkeep', address='127.0.0.1', netns=None, more=None):
+    def __init__(self, bench, name, store_hosts, flavour='pgkeep', address='127.0.0.1', namespace=None, more=None):
         self.bench, self.name, self.flavour = bench, name, flavour
-        self.address, self.netns, self.store_hosts = address, netns, store_hosts
+        self.address, self.netns, self.store_hosts = address, namespace, store_hosts
         self.folder = bench.make_folder(name)
         self.data = self.folder / 'data'
         self.yml = self.folder / 'node.yml'
@@ -87,6 +87,10 @@ class Node:
         if not (sockets.is_dir() and (sockets.owner() == self.bench.user.pw_name or not self.bench.root and
                                       os.access(sockets, os.W_OK))):
             more = {'postgresql': {'parameters': {'unix_socket_directories': str(self.folder)}}}
+        if self.netns:  # the test is a client from another host: the defaults would not let it in
+            more = merged(more, {'postgresql': {'pg_hba': [
+                'local all all trust', f'host all all {netns.NET}.0/24 scram-sha-256',
+                f'host replication replicator {netns.NET}.0/24 scram-sha-256']}})
         if self.flavour == 'patroni':
             more = merged(more, {'postgresql': {'bin_dir': str(postgres_bin()), 'pgpass': str(self.folder / 'pgpass')}})
         return more
