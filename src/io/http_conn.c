@@ -309,12 +309,29 @@ static bool method_of(enum evhttp_cmd_type type, enum http_method *ret_method)
     return false;
 }
 
+/*
+ * Path and query of a request's target: "/path?query", or the same behind "http://host" (RFC 9112, 3.2.2).
+ * evhttp's own parser takes the first word after "//" for a host.
+ */
+static void target_split(struct http_request *r, const char *target)
+{
+    const char *host = strstr(target, "://");
+
+    if (*target != '/' && host)
+        target = host + 3 + strcspn(host + 3, "/?#");
+    const char *path = target + strspn(target, "/");
+    size_t path_len = strcspn(path, "?#");
+    const char *query = path[path_len] == '?' ? path + path_len + 1 : "";
+
+    r->path = str_fmt("/%.*s", (int)path_len, path);
+    r->query = str_fmt("%.*s", (int)strcspn(query, "#"), query);
+}
+
 /* evhttp has read a whole request. */
 static void request_came(struct evhttp_request *evreq, void *arg)
 {
     struct http_conns *cs = arg;
     struct evhttp_connection *evcon = evhttp_request_get_connection(evreq);
-    const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(evreq);
     char *peer = NULL;
     ev_uint16_t peer_port;
 
@@ -328,10 +345,7 @@ static void request_came(struct evhttp_request *evreq, void *arg)
     r->evreq = evreq;
     bool allowed = method_of(evhttp_request_get_command(evreq), &r->method);
     CHECK(allowed);
-    const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
-    const char *query = uri ? evhttp_uri_get_query(uri) : NULL;
-    r->path = str_fmt("%s%s", path && path[0] == '/' ? "" : "/", path ? path : "");
-    r->query = str_dup(query ? query : "");
+    target_split(r, evhttp_request_get_uri(evreq));
     evhttp_connection_get_peer(evcon, &peer, &peer_port);
     r->peer = str_dup(peer ? peer : "?");
     r->tls = c->tls;

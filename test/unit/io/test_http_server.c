@@ -211,6 +211,32 @@ static void test_a_request_arrives_with_method_path_query_and_body(void **state)
     peer_answer_deinit(&a);
 }
 
+static void test_targets_are_split_into_path_and_query(void **state)
+{
+    static const char *const rows[][2] = {
+        {"/", "GET / ?"},
+        {"/a/b?c=d&e", "GET /a/b ?c=d&e"},
+        {"//a?b?c", "GET /a ?b?c"},
+        {"/a#f?b", "GET /a ?"},
+        {"/a?b#f", "GET /a ?b"},
+        {"/a%20b;c", "GET /a%20b;c ?"},
+        {"http://host:80/a?b", "GET /a ?b"},
+        {"http://host", "GET / ?"},
+        {"http://host?b", "GET / ?b"},
+        {"/a?u=http://host/x", "GET /a ?u=http://host/x"},
+    };
+    int port = start(&plain);
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        AUTO(cstr) char *request = str_fmt("GET %s HTTP/1.0\r\n\r\n", rows[i][0]);
+        AUTO(cstr) char *wanted = str_fmt("\r\n\r\n%s peer=", rows[i][1]);
+        AUTO(cstr) char *got = peer_talk(port, request);
+        if (!strstr(got, wanted))
+            fail_msg("%s: %s", rows[i][0], got);
+    }
+}
+
 static void test_every_method_of_the_contract_arrives_and_no_other(void **state)
 {
     static const char *const methods[] = {"GET", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"};
@@ -908,6 +934,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_a_request_arrives_with_method_path_query_and_body),
+        TEST(test_targets_are_split_into_path_and_query),
         TEST(test_every_method_of_the_contract_arrives_and_no_other),
         TEST(test_a_connection_of_http_1_1_serves_several_requests),
         TEST(test_http_1_0_gets_http_1_0_and_the_end_of_the_connection),
