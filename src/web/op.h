@@ -20,7 +20,7 @@ enum op_kind {
     OP_RESTART_DELETE,
     OP_REINITIALIZE,
     OP_SWITCHOVER,
-    OP_FAILOVER,
+    OP_FAILOVER, /* without a leader; one that names it comes as OP_SWITCHOVER */
     OP_SWITCHOVER_DELETE,
     OP_CONFIG_PATCH,
     OP_CONFIG_PUT,
@@ -29,13 +29,22 @@ enum op_kind {
 
 struct op {
     enum op_kind kind;
-    json_t *body;     /* object; NULL where the request had none; owned by the op */
+    json_t *body;     /* object, as web/bodies.h leaves it; NULL for kinds without one; owned by the op */
     msec deadline_ms; /* loop_clock_ms */
     const char *peer; /* who asked, for the log: "127.0.0.1 as admin" */
 };
 
-/* Where the ops go. Called in the HTTP thread; must not block. false: the agent takes nothing (ending). */
+/*
+ * Where the ops go. Called in the HTTP thread; must not block. false: the agent takes nothing (ending, or
+ * its mailbox is full).
+ */
 typedef bool op_submit_fn(struct op *take_op, void *arg);
 
-/* From the agent's thread, exactly once per op; the op must not be touched afterwards. header: "lsn: 123" or NULL. */
+/*
+ * From the agent's thread (or inside the submit function), exactly once per op; the op must not be touched
+ * afterwards. Also after the server was stopped: then nobody hears it.
+ * header: "lsn: 123" or NULL; "Content-Type: …" replaces the one the kind would have.
+ * body: a text for people, the configuration in JSON for OP_CONFIG_*; "" or NULL with a status of 400 or
+ * above: an error page that says what the status means.
+ */
 void op_reply(struct op *take_op, int status, const char *header, const char *body);

@@ -16,4 +16,7 @@ MUST_USE bool web_server_start(const struct settings *settings, struct snapshot_
                                void *arg, struct web_server **ret_server, struct err *err);
 /* New certificates, credentials, allowlist, headers; a changed listen address is bound before the old one is let go. */
 MUST_USE bool web_server_reload(struct web_server *s, const struct settings *settings, struct err *err);
+/* Nobody is answered any more; ops that the agent still has may be replied to, unheard. NULL is fine. */
 void web_server_stop(struct web_server *s);
+/* Where it listens, for tests that let the system choose. */
+int web_server_port(const struct web_server *s);

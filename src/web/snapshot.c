@@ -9,8 +9,8 @@
 const char *node_state_text(enum node_state state)
 {
     switch (state) {
-#define X(id, text, index)                                                                                             \
-    case NODE_##id:                                                                                                    \
+#define X(id, text, index) \
+    case NODE_##id:        \
         return text;
         PG_STATES(X)
 #undef X

@@ -1,0 +1,224 @@
+#include "web/metrics.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/str.h"
+#include "web/health.h"
+
+enum { MS_PER_S = 1000, VALUE_MAX = 64 };
+
+struct page {
+    struct buf text;
+    char *labels; /* {scope="…",name="…"} */
+};
+
+/* Label values: backslash, quote and line feed are escaped (Prometheus, text exposition format). */
+static void add_label(struct buf *b, const char *name, const char *value)
+{
+    buf_printf(b, "%s=\"", name);
+    for (const char *at = value ? value : ""; *at; at++) {
+        if (*at == '\n') {
+            buf_add_str(b, "\\n");
+            continue;
+        }
+        if (*at == '\\' || *at == '"')
+            buf_add_char(b, '\\');
+        buf_add_char(b, *at);
+    }
+    buf_add_char(b, '"');
+}
+
+static void add_head(struct page *p, const char *name, const char *type, const char *help)
+{
+    buf_printf(&p->text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void add_text(struct page *p, const char *name, const char *type, const char *help, const char *value)
+{
+    add_head(p, name, type, help);
+    buf_printf(&p->text, "%s%s %s\n", name, p->labels, value);
+}
+
+static void add_int(struct page *p, const char *name, const char *type, const char *help, int64_t value)
+{
+    char text[VALUE_MAX];
+
+    (void)snprintf(text, sizeof(text), "%" PRId64, value);
+    add_text(p, name, type, help, text);
+}
+
+static void add_flag(struct page *p, const char *name, const char *help, bool value)
+{
+    add_int(p, name, "gauge", help, value);
+}
+
+/* WAL positions are unsigned. */
+static void add_lsn(struct page *p, const char *name, const char *help, lsn value)
+{
+    char text[VALUE_MAX];
+
+    (void)snprintf(text, sizeof(text), "%" PRIu64, value);
+    add_text(p, name, "counter", help, text);
+}
+
+/* Seconds since 1970 with what fraction there is; 0: unknown. */
+static void add_epoch(struct page *p, const char *name, const char *help, double value)
+{
+    char text[VALUE_MAX];
+
+    (void)snprintf(text, sizeof(text), "%.6f", value);
+    size_t len = strlen(text);
+    while (len > 2 && text[len - 1] == '0' && text[len - 2] != '.')
+        text[--len] = '\0';
+    add_text(p, name, "gauge", help, value > 0 ? text : "0");
+}
+
+static void add_ms(struct page *p, const char *name, const char *help, msec value_ms)
+{
+    char text[VALUE_MAX];
+
+    value_ms = msec_max(value_ms, 0);
+    (void)snprintf(text, sizeof(text), "%" PRId64 ".%03" PRId64, value_ms / MS_PER_S, value_ms % MS_PER_S);
+    add_text(p, name, "gauge", help, text);
+}
+
+/* "4.0.2" → "040002" */
+static char *padded_version(const char *version)
+{
+    struct buf text = BUF_EMPTY;
+
+    for (const char *at = version ? version : "0"; at;) {
+        size_t len = strcspn(at, ".");
+
+        buf_printf(&text, "%s%.*s", len < 2 ? "0" : "", (int)len, at);
+        at = at[len] ? at + len + 1 : NULL;
+    }
+    return buf_take(&text);
+}
+
+static void add_instance(struct page *p, const struct snapshot *s, const struct health_node *n)
+{
+    bool primary = n->known && n->role == ROLE_PRIMARY;
+    bool standby = n->known && s->in_recovery;
+    lsn received = s->received_location ? s->received_location : s->replayed_location;
+    AUTO(cstr) char *version = padded_version(s->told_version);
+
+    add_text(p, "patroni_version", "gauge", "Version without periods, each part with two digits.", version);
+    add_flag(p, "patroni_postgres_running", "Value is 1 if PostgreSQL is running, 0 otherwise.",
+             n->state == NODE_RUNNING);
+    add_epoch(p, "patroni_postmaster_start_time", "Epoch seconds since PostgreSQL started.",
+              n->known ? s->postmaster_start_epoch : 0);
+    add_flag(p, "patroni_primary", "Value is 1 if this node is the primary, 0 otherwise.", n->role == ROLE_PRIMARY);
+    add_lsn(p, "patroni_xlog_location", "Current location of the WAL in bytes, 0 if this node is no primary.",
+            primary ? s->location : 0);
+    add_flag(p, "patroni_standby_leader", "Value is 1 if this node is the standby leader, 0 otherwise.",
+             n->role == ROLE_STANDBY_LEADER);
+    add_flag(p, "patroni_replica", "Value is 1 if this node is a replica, 0 otherwise.", n->role == ROLE_REPLICA);
+    add_flag(p, "patroni_sync_standby", "Value is 1 if this node is a synchronous standby, 0 otherwise.",
+             n->known && n->role == ROLE_REPLICA && s->sync_standby && !s->quorum_standby);
+    add_flag(p, "patroni_quorum_standby", "Value is 1 if this node is a quorum standby, 0 otherwise.",
+             n->known && n->role == ROLE_REPLICA && s->quorum_standby);
+    add_lsn(p, "patroni_xlog_received_location", "Location of the received WAL in bytes, 0 if this node is no replica.",
+            standby ? received : 0);
+    add_lsn(p, "patroni_xlog_replayed_location", "Location of the replayed WAL in bytes, 0 if this node is no replica.",
+            standby ? s->replayed_location : 0);
+    add_epoch(p, "patroni_xlog_replayed_timestamp",
+              "Epoch seconds of the last replayed transaction, 0 if there is none.", standby ? s->replayed_epoch : 0);
+    add_flag(p, "patroni_xlog_paused", "Value is 1 if replay is paused, 0 otherwise.", standby && s->replay_paused);
+    add_flag(p, "patroni_postgres_streaming", "Value is 1 if PostgreSQL is streaming, 0 otherwise.",
+             n->known && str_eq(s->replication_state, "streaming"));
+    add_flag(p, "patroni_postgres_in_archive_recovery",
+             "Value is 1 if PostgreSQL replays from an archive, 0 otherwise.",
+             n->known && str_eq(s->replication_state, "in archive recovery"));
+    add_int(p, "patroni_postgres_server_version", "gauge", "Version of PostgreSQL if it is running, 0 otherwise.",
+            n->known ? s->server_version : 0);
+}
+
+static void add_cluster(struct page *p, const struct snapshot *s, const struct health_node *n)
+{
+    add_flag(p, "patroni_cluster_unlocked", "Value is 1 if nobody holds the leader key, 0 otherwise.",
+             s->cluster_unlocked || !s->store_known);
+    add_flag(p, "patroni_failsafe_mode_is_active", "Value is 1 if failsafe mode keeps the primary, 0 otherwise.",
+             s->failsafe_mode_is_active);
+    add_flag(p, "patroni_failsafe_mode_enabled", "Value is 1 if failsafe mode is configured, 0 otherwise.",
+             s->failsafe_mode_enabled);
+    add_flag(p, "patroni_failsafe_member", "Value is 1 if this node is a member of the failsafe topology, 0 otherwise.",
+             s->failsafe_member);
+    add_int(p, "patroni_postgres_timeline", "counter", "Timeline of this node if PostgreSQL is running, 0 otherwise.",
+            n->known ? s->timeline : 0);
+    add_int(p, "patroni_dcs_last_seen", "gauge", "Epoch seconds when the store last answered.", s->dcs_last_seen);
+    add_flag(p, "patroni_pending_restart", "Value is 1 if PostgreSQL needs a restart, 0 otherwise.",
+             s->pending_restart);
+    add_flag(p, "patroni_is_paused", "Value is 1 if automatic failover is disabled, 0 otherwise.", s->pause);
+}
+
+static void add_state(struct page *p, const struct health_node *n)
+{
+    const char *name = "patroni_postgres_state";
+    static const char *const values[] = {
+#define X(id, text, index) [index] = text,
+        PG_STATES(X)
+#undef X
+    };
+
+    buf_printf(&p->text, "# HELP %s Number of the state of PostgreSQL.\n# Values:", name);
+    for (size_t i = 0; i < NODE_UNKNOWN; i++)
+        buf_printf(&p->text, "%s %zu=%s", i ? "," : "", i, values[i]);
+    buf_printf(&p->text, "\n# TYPE %s gauge\n%s%s %d\n", name, name, p->labels,
+               n->state == NODE_UNKNOWN ? -1 : (int)n->state);
+}
+
+static void add_clone(struct page *p, const char *progress)
+{
+    json_t *clone = json_loads(progress, 0, NULL);
+
+    add_int(p, "pgkeep_clone_done_bytes", "gauge", "Bytes copied so far by the clone under way.",
+            json_integer_value(json_object_get(clone, "done")));
+    add_int(p, "pgkeep_clone_total_bytes", "gauge", "Bytes that the clone under way expects to copy, 0 if unknown.",
+            json_integer_value(json_object_get(clone, "total")));
+    json_decref(clone);
+}
+
+static void add_ours(struct page *p, const struct snapshot *s, const struct health_node *n, msec now_ms)
+{
+    add_flag(p, "pgkeep_writable",
+             "Value is 1 if PostgreSQL was seen open for writes under a valid lease, 0 otherwise.",
+             n->known && s->writable && snapshot_lease_held(s, now_ms));
+    add_int(p, "pgkeep_term", "gauge", "Term of the primary; grows with every new one.", (int64_t)s->term);
+    add_ms(p, "pgkeep_lease_seconds", "Time until the lease of this node ends, 0 if it has none.",
+           snapshot_lease_held(s, now_ms) ? s->lease_deadline_ms - now_ms : 0);
+    add_ms(p, "pgkeep_facts_age_seconds", "Time since PostgreSQL was last looked at.", now_ms - s->taken_ms);
+    add_ms(p, "pgkeep_cycle_age_seconds", "Time since the last cycle of decisions ended.", now_ms - s->loop_ran_ms);
+    add_flag(p, "pgkeep_watchdog_failed", "Value is 1 if the watchdog that was asked for does not work, 0 otherwise.",
+             s->watchdog_failed);
+    if (s->clone_progress)
+        add_clone(p, s->clone_progress);
+}
+
+char *metrics_text(const struct snapshot *s, msec now_ms)
+{
+    struct health_node n = health_node(s, now_ms);
+    struct page p = {.text = BUF_EMPTY};
+    struct buf labels = BUF_EMPTY;
+
+    buf_add_char(&labels, '{');
+    add_label(&labels, "scope", s->scope);
+    buf_add_char(&labels, ',');
+    add_label(&labels, "name", s->name);
+    buf_add_char(&labels, '}');
+    p.labels = buf_take(&labels);
+
+    add_instance(&p, s, &n);
+    add_cluster(&p, s, &n);
+    add_state(&p, &n);
+    add_int(&p, "patroni_failover_priority", "gauge", "Priority of this node in a failover; 0: never.",
+            s->nofailover ? 0 : s->failover_priority);
+    add_ours(&p, s, &n, now_ms);
+    free(p.labels);
+    return buf_take(&p.text);
+}

@@ -1,0 +1,196 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "test/unit/web/snapshots.h"
+#include "web/metrics.h"
+
+#define LABELS "{scope=\"demo\",name=\"n1\"}"
+
+/* The value of a series; fails if it is not there exactly once. free() it. */
+static char *value(const char *text, const char *name)
+{
+    AUTO(cstr) char *line = str_fmt("\n%s" LABELS " ", name);
+    const char *at = strstr(text, line);
+
+    if (!at || strstr(at + 1, line))
+        fail_msg("%s is not there once", name);
+    at += strlen(line);
+    return str_fmt("%.*s", (int)strcspn(at, "\n"), at);
+}
+
+struct expected {
+    const char *name, *type, *value;
+};
+
+static void expect(const struct snapshot *s, const struct expected *rows, size_t count)
+{
+    AUTO(cstr) char *text = metrics_text(s, NOW);
+
+    for (size_t i = 0; i < count; i++) {
+        AUTO(cstr) char *got = value(text, rows[i].name);
+        AUTO(cstr) char *type = str_fmt("\n# TYPE %s %s\n", rows[i].name, rows[i].type);
+        AUTO(cstr) char *help = str_fmt("# HELP %s ", rows[i].name);
+
+        if (!str_eq(got, rows[i].value))
+            fail_msg("%s is %s, not %s", rows[i].name, got, rows[i].value);
+        if (!strstr(text, type) || !strstr(text, help))
+            fail_msg("%s has no help or another type than %s", rows[i].name, rows[i].type);
+    }
+}
+
+static void test_all_of_patronis_series_of_a_primary(void **state)
+{
+    static const struct expected rows[] = {
+        {"patroni_version", "gauge", "040000"},
+        {"patroni_postgres_running", "gauge", "1"},
+        {"patroni_postmaster_start_time", "gauge", "1795509935.123456"},
+        {"patroni_primary", "gauge", "1"},
+        {"patroni_xlog_location", "counter", "5000000"},
+        {"patroni_standby_leader", "gauge", "0"},
+        {"patroni_replica", "gauge", "0"},
+        {"patroni_sync_standby", "gauge", "0"},
+        {"patroni_quorum_standby", "gauge", "0"},
+        {"patroni_xlog_received_location", "counter", "0"},
+        {"patroni_xlog_replayed_location", "counter", "0"},
+        {"patroni_xlog_replayed_timestamp", "gauge", "0"},
+        {"patroni_xlog_paused", "gauge", "0"},
+        {"patroni_postgres_streaming", "gauge", "0"},
+        {"patroni_postgres_in_archive_recovery", "gauge", "0"},
+        {"patroni_postgres_server_version", "gauge", "150018"},
+        {"patroni_cluster_unlocked", "gauge", "0"},
+        {"patroni_failsafe_mode_is_active", "gauge", "0"},
+        {"patroni_failsafe_mode_enabled", "gauge", "0"},
+        {"patroni_failsafe_member", "gauge", "0"},
+        {"patroni_postgres_timeline", "counter", "3"},
+        {"patroni_dcs_last_seen", "gauge", "1795510800"},
+        {"patroni_pending_restart", "gauge", "0"},
+        {"patroni_is_paused", "gauge", "0"},
+        {"patroni_postgres_state", "gauge", "5"},
+        {"patroni_failover_priority", "gauge", "1"},
+    };
+    AUTO(snapshot) struct snapshot *s = primary();
+
+    (void)state;
+    assert_int_equal(ARRAY_LEN(rows), 26);
+    expect(s, rows, ARRAY_LEN(rows));
+}
+
+static void test_a_replica_counts_what_it_received_and_replayed(void **state)
+{
+    static const struct expected rows[] = {
+        {"patroni_primary", "gauge", "0"},
+        {"patroni_replica", "gauge", "1"},
+        {"patroni_xlog_location", "counter", "0"},
+        {"patroni_xlog_received_location", "counter", "18446744073709551615"},
+        {"patroni_xlog_replayed_location", "counter", "5000000"},
+        {"patroni_xlog_replayed_timestamp", "gauge", "1795510800.5"},
+        {"patroni_xlog_paused", "gauge", "1"},
+        {"patroni_postgres_streaming", "gauge", "1"},
+        {"patroni_sync_standby", "gauge", "1"},
+        {"patroni_pending_restart", "gauge", "1"},
+        {"patroni_is_paused", "gauge", "1"},
+        {"patroni_cluster_unlocked", "gauge", "1"},
+        {"patroni_failsafe_mode_enabled", "gauge", "1"},
+        {"patroni_failsafe_member", "gauge", "1"},
+        {"patroni_failover_priority", "gauge", "0"},
+    };
+    AUTO(snapshot) struct snapshot *s = replica();
+
+    (void)state;
+    s->received_location = UINT64_MAX;
+    s->replayed_epoch = 1795510800.5;
+    s->replay_paused = s->sync_standby = s->pending_restart = s->pause = s->cluster_unlocked = true;
+    s->failsafe_mode_enabled = s->failsafe_member = s->nofailover = true;
+    expect(s, rows, ARRAY_LEN(rows));
+}
+
+static void test_what_is_not_known_is_zero(void **state)
+{
+    static const struct expected rows[] = {
+        {"patroni_postgres_running", "gauge", "0"},
+        {"patroni_postmaster_start_time", "gauge", "0"},
+        {"patroni_xlog_location", "counter", "0"},
+        {"patroni_postgres_server_version", "gauge", "0"},
+        {"patroni_postgres_timeline", "counter", "0"},
+        {"patroni_postgres_state", "gauge", "-1"},
+        {"pgkeep_writable", "gauge", "0"},
+    };
+    AUTO(snapshot) struct snapshot *s = primary();
+
+    (void)state;
+    s->pg_known = false;
+    expect(s, rows, ARRAY_LEN(rows));
+}
+
+static void test_our_own_series(void **state)
+{
+    static const struct expected rows[] = {
+        {"pgkeep_writable", "gauge", "1"},
+        {"pgkeep_term", "gauge", "4"},
+        {"pgkeep_lease_seconds", "gauge", "20.000"},
+        {"pgkeep_facts_age_seconds", "gauge", "0.500"},
+        {"pgkeep_cycle_age_seconds", "gauge", "3.000"},
+        {"pgkeep_watchdog_failed", "gauge", "0"},
+        {"pgkeep_clone_done_bytes", "gauge", "10"},
+        {"pgkeep_clone_total_bytes", "gauge", "100"},
+    };
+    AUTO(snapshot) struct snapshot *s = primary();
+
+    (void)state;
+    str_set(&s->clone_progress, "{\"done\":10,\"total\":100,\"from\":\"n2\"}");
+    expect(s, rows, ARRAY_LEN(rows));
+    str_set(&s->clone_progress, NULL);
+    AUTO(cstr) char *text = metrics_text(s, NOW);
+    assert_null(strstr(text, "pgkeep_clone"));
+}
+
+static void test_labels_are_escaped(void **state)
+{
+    AUTO(snapshot) struct snapshot *s = replica();
+
+    (void)state;
+    str_set(&s->scope, "a\"b\\c\nd");
+    AUTO(cstr) char *text = metrics_text(s, NOW);
+    assert_non_null(strstr(text, "\npatroni_replica{scope=\"a\\\"b\\\\c\\nd\",name=\"n1\"} 1\n"));
+}
+
+static void test_the_page_is_what_prometheus_reads(void **state)
+{
+    AUTO(snapshot) struct snapshot *s = replica();
+    AUTO(cstr) char *text = metrics_text(s, NOW);
+
+    (void)state;
+    assert_true(str_ends(text, "\n"));
+    assert_non_null(strstr(text, "# Values: 0=initializing new cluster, 1=initdb failed,"));
+    assert_non_null(strstr(text, " 14=crashed\n# TYPE patroni_postgres_state gauge\n"));
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+        char *end;
+        const char *number = strrchr(line, ' ');
+
+        if (*line == '#')
+            continue;
+        assert_non_null(strstr(line, LABELS " "));
+        (void)strtod(number + 1, &end);
+        assert_true(*end == '\0' && end != number + 1);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all_of_patronis_series_of_a_primary),
+        cmocka_unit_test(test_a_replica_counts_what_it_received_and_replayed),
+        cmocka_unit_test(test_what_is_not_known_is_zero),
+        cmocka_unit_test(test_our_own_series),
+        cmocka_unit_test(test_labels_are_escaped),
+        cmocka_unit_test(test_the_page_is_what_prometheus_reads),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
