@@ -196,6 +196,7 @@ static void read_initialize(struct cluster *c, const struct cluster_key *k)
 {
     c->initialize = text_of(k);
     c->initialize_revision = k->mod_revision;
+    c->initialize_lease = k->lease;
 }
 
 static void read_history(struct cluster *c, const struct cluster_key *k)

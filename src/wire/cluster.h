@@ -111,6 +111,7 @@ struct record_key {
 struct cluster {
     char *initialize; /* system identifier; "" while a bootstrap runs; NULL: absent */
     int64_t initialize_revision;
+    int64_t initialize_lease; /* pgkeep hangs the claim of a bootstrap on the claimant's lease; 0: none */
     char *leader;     /* NULL: no leader key */
     int64_t leader_revision;
     int64_t leader_lease;

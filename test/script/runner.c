@@ -18,6 +18,7 @@
  *   pg KEY=VALUE…        ha_pg by name
  *   peer NAME KEY=VALUE… what a member answered; "round complete|open" and "no-peers"
  *   job ok|failed [verdict=V]   the running job is over
+ *   not-done             the job of the last plan never began: an action before it failed
  *   request KEY=VALUE…
  *   decide
  */
@@ -188,6 +189,8 @@ static void set_lease(struct scenario *s, char *rest)
             l->exists = flag(s, v);
         else if (str_eq(k, "owner"))
             l->owner = l->was_owner = flag(s, v);
+        else if (str_eq(k, "id"))
+            l->id = integer(s, v);
         else if (str_eq(k, "was_owner"))
             l->was_owner = flag(s, v);
         else if (str_eq(k, "term"))
@@ -558,6 +561,9 @@ static void run_line(struct scenario *s, char *line, struct buf *out)
         s->view.lease.exists = true;
         s->view.lease.renewed_ms = s->view.lease.tried_ms;
         s->view.lease.deadline_ms = s->view.lease.renewed_ms + s->view.conf.ttl_ms;
+    } else if (str_eq(word, "not-done")) { /* an earlier action failed: the job of the last plan never began */
+        s->view.job.state = HA_JOB_IDLE;
+        s->view.job.kind = HA_JOB_NONE;
     } else if (str_eq(word, "restart-agent")) { /* memory is lost, facts are not */
         ha_memory_init(&s->memory);
         s->view.job = (struct ha_job){ 0 };

@@ -394,6 +394,7 @@ void leadership_observe(struct leadership *s)
 void leadership_view(const struct leadership *s, struct ha_lease *ret_lease)
 {
     ret_lease->exists = s->lease != 0;
+    ret_lease->id = s->lease;
     ret_lease->owner = s->owner;
     ret_lease->was_owner = s->was_owner;
     ret_lease->term = s->term;

@@ -71,7 +71,9 @@ bool bootstrap_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pl
         return false;
     if (v->conf.tags.nofailover)
         return plan_why(p, "no cluster yet; this node is tagged nofailover and does not bootstrap");
-    if (c->initialize && !m->bootstrapping)
+    /* Ours if it hangs on our lease: a claim whose answer never came, or one whose first attempt failed. */
+    bool claimed = c->initialize && c->initialize_lease && c->initialize_lease == v->lease.id;
+    if (c->initialize && !claimed)
         return plan_why(p, "another node is bootstrapping the cluster");
     if (v->now_ms < m->clone_not_before_ms) {
         plan_wake(p, m->clone_not_before_ms);
@@ -82,7 +84,6 @@ bool bootstrap_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pl
 
     if (!c->initialize)
         (void)plan_add(p, HA_DO_CLAIM_BOOTSTRAP);
-    (void)plan_job(p, HA_JOB_BOOTSTRAP, NULL);
-    m->bootstrapping = true;
+    (void)plan_job(p, HA_JOB_BOOTSTRAP, NULL); /* only if the claim succeeds */
     return plan_why(p, "bootstrapping a new cluster");
 }

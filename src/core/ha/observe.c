@@ -139,8 +139,10 @@ static void clone_ended(struct ha_memory *m, const struct ha_view *v)
 
 static void bootstrap_ended(struct ha_memory *m, const struct ha_view *v)
 {
-    if (v->job.state == HA_JOB_OK)
+    if (v->job.state == HA_JOB_OK) {
+        m->bootstrapping = true;
         return;
+    }
     m->bootstrapping = false;
     m->clone_failures++;
     m->clone_not_before_ms = v->now_ms + backoff_ms(m->clone_failures + 3);
@@ -225,5 +227,7 @@ void observe(struct ha_memory *m, const struct ha_view *v)
             leader_absent(m, v);
     }
     postgres_seen(m, v);
+    if (job_runs(v, HA_JOB_BOOTSTRAP))
+        m->bootstrapping = true;
     job_ended(m, v);
 }

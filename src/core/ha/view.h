@@ -51,6 +51,7 @@ struct ha_store {
 /* Our lease in the store (it carries member and leader key). */
 struct ha_lease {
     bool exists;        /* granted, not known to be lost */
+    int64_t id;         /* the store's name of it */
     bool owner;         /* the leader key carries our name and this lease, by the newest reading or our own txn */
     term term;          /* of our ownership; 0 if none */
     bool was_owner;     /* our leader key hung on this lease, and nobody else was seen to own it since */
