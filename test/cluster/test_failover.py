@@ -10,6 +10,7 @@ import pytest
 
 from lab import proc
 from lab.cluster import PREFIX
+from lab.node import REWIND, merged
 from lab.wait import holds_for, wait_for
 from lab.writer import Writers
 
@@ -19,12 +20,12 @@ LEASE_AND_ELECTION_S = TTL_S + 15
 
 
 def start_timeout(seconds):
-    return {'bootstrap': {'dcs': {'primary_start_timeout': seconds, 'master_start_timeout': seconds}}}
+    return merged(REWIND, {'bootstrap': {'dcs': {'primary_start_timeout': seconds}}})
 
 
 @pytest.mark.smoke
 def test_lost_host_gives_a_new_leader_and_the_old_one_comes_back(cluster_of):
-    cluster = cluster_of(3)
+    cluster = cluster_of(3, more=REWIND)
     old = cluster.up()
     with Writers.on_each(cluster) as writers:
         wait_for('acknowledged rows', lambda: len(writers.acks(old)) > 20, 10)
@@ -125,7 +126,7 @@ def test_agent_killed_again_and_again_keeps_its_postgres(cluster_of):
 
 
 def test_dead_guard_takes_postgres_with_it(cluster_of):
-    cluster = cluster_of(3)
+    cluster = cluster_of(3, more=REWIND)
     old = cluster.up()
     with Writers.on_each(cluster) as writers:
         wait_for('acknowledged rows', lambda: len(writers.acks(old)) > 20, 10)
@@ -141,7 +142,7 @@ def test_dead_guard_takes_postgres_with_it(cluster_of):
 
 def test_guard_and_agent_killed_while_postgres_is_told_last(cluster_of):
     """Both at once: nobody is left to decide, the kernel's parent-death signal has to do it."""
-    cluster = cluster_of(3)
+    cluster = cluster_of(3, more=REWIND)
     old = cluster.up()
     with Writers.on_each(cluster) as writers:
         wait_for('acknowledged rows', lambda: len(writers.acks(old)) > 20, 10)
@@ -152,7 +153,7 @@ def test_guard_and_agent_killed_while_postgres_is_told_last(cluster_of):
 
 
 def test_frozen_node_is_replaced_and_acknowledges_nothing_when_it_thaws(cluster_of):
-    cluster = cluster_of(3)
+    cluster = cluster_of(3, more=REWIND)
     old = cluster.up()
     with Writers.on_each(cluster) as writers:
         wait_for('acknowledged rows', lambda: len(writers.acks(old)) > 20, 10)
@@ -172,7 +173,7 @@ def test_frozen_node_is_replaced_and_acknowledges_nothing_when_it_thaws(cluster_
 
 def test_stopped_postmaster_is_noticed(cluster_of):
     """New connections hang; nothing has died. Patroni never notices."""
-    cluster = cluster_of(3)
+    cluster = cluster_of(3, more=REWIND)
     leader = cluster.up()
     with Writers.on_each(cluster) as writers:
         wait_for('acknowledged rows', lambda: len(writers.acks(leader)) > 20, 10)
@@ -212,7 +213,7 @@ def test_dead_postmaster_of_a_replica_is_started_again(cluster_of):
 
 
 def test_replica_tagged_nofailover_is_not_elected(cluster_of):
-    cluster = cluster_of(3)
+    cluster = cluster_of(3, more=REWIND)
     old = cluster.up()
     barred, other = cluster.others(old)
     barred.change_yml({'tags': {'nofailover': True}})
@@ -224,7 +225,7 @@ def test_replica_tagged_nofailover_is_not_elected(cluster_of):
 
 
 def test_the_replica_that_has_more_is_elected(cluster_of):
-    cluster = cluster_of(3)
+    cluster = cluster_of(3, more=REWIND)
     old = cluster.up()
     behind, ahead = cluster.others(old)
     old.sql('create table big (filler text)')
@@ -240,7 +241,7 @@ def test_the_replica_that_has_more_is_elected(cluster_of):
 
 
 def test_no_replica_is_elected_beyond_the_maximum_lag(cluster_of):
-    cluster = cluster_of(2)
+    cluster = cluster_of(2, more=REWIND)
     old = cluster.up()
     replica = cluster.others(old)[0]
     old.sql('create table big (filler text)')
@@ -258,7 +259,7 @@ def test_no_replica_is_elected_beyond_the_maximum_lag(cluster_of):
 
 @pytest.mark.root
 def test_leader_cut_from_the_network_is_down_before_the_next_one_writes(network, cluster_of):
-    cluster = cluster_of(3, network=network)
+    cluster = cluster_of(3, network=network, more=REWIND)
     old = cluster.up()
     others = cluster.others(old)
     with Writers.on_each(cluster) as writers:

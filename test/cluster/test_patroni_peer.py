@@ -1,7 +1,7 @@
 """pgkeep and Debian's Patroni as members of one cluster: failover both ways, takeover and the way back."""
 import pytest
 
-from lab.node import FLAVOURS
+from lab.node import REWIND, merged
 from lab.wait import wait_for
 from lab.writer import Writers
 
@@ -11,7 +11,7 @@ TTL_S = 30
 LEASE_AND_ELECTION_S = TTL_S + 15
 # Patroni 3.0.2 does not adjust timings itself; without a rule that holds it would warn only, but the
 # mixed cluster shall run under one that both take literally.
-TIMINGS = {'bootstrap': {'dcs': {'ttl': 30, 'loop_wait': 5, 'retry_timeout': 10, 'postgresql': {'use_pg_rewind': True}}}}
+TIMINGS = merged(REWIND, {'bootstrap': {'dcs': {'ttl': 30, 'loop_wait': 5, 'retry_timeout': 10}}})
 
 
 def mixed(cluster_of, flavours):
@@ -110,7 +110,6 @@ def test_takeover_in_place_and_the_way_back_without_a_restart_of_postgres(cluste
     with writers:
         wait_for('acknowledged rows', lambda: len(writers.acks()) > 20, 10)
         for flavour in ('pgkeep', 'patroni'):
-            assert flavour in FLAVOURS
             done = leader.ctl('pause', 'myapp-cluster', '--wait')
             assert done.returncode == 0, done
             for node in cluster.nodes:

@@ -2,6 +2,7 @@
 import pytest
 
 from lab.cluster import PREFIX
+from lab.node import REWIND, merged
 from lab.wait import holds_for, wait_for
 
 FAILOVER_S = 45
@@ -41,7 +42,7 @@ def test_old_primary_that_was_stopped_in_good_order_just_follows(cluster_of):
 
 @pytest.mark.smoke
 def test_diverged_primary_is_rewound(cluster_of):
-    cluster = cluster_of(2, more={'bootstrap': {'dcs': {'postgresql': {'use_pg_rewind': True}}}})
+    cluster = cluster_of(2, more=REWIND)
     old = cluster.up()
     system = cluster.system_identifiers()
     new = crash_diverged(cluster, old)
@@ -85,9 +86,8 @@ def test_diverged_primary_is_kept_where_neither_rewind_nor_clone_is_allowed(clus
 
 def test_failed_rewind_ends_in_a_clone_where_that_is_allowed(cluster_of):
     """The WAL that pg_rewind needs is gone: it fails, and is not tried for ever."""
-    cluster = cluster_of(2, more={
-        'bootstrap': {'dcs': {'postgresql': {'use_pg_rewind': True}}},
-        'postgresql': {'remove_data_directory_on_rewind_failure': True}})
+    cluster = cluster_of(2, more=merged(REWIND, {
+        'postgresql': {'remove_data_directory_on_rewind_failure': True}}))
     old = cluster.up()
     new = crash_diverged(cluster, old)
     # Break it where pg_rewind reads first: the old primary's own WAL before the fork.
@@ -111,7 +111,7 @@ def test_a_data_directory_that_is_replaced_is_moved_aside(cluster_of):
 
 
 def test_crash_in_the_middle_of_a_rewind_is_survived(cluster_of):
-    cluster = cluster_of(2, more={'bootstrap': {'dcs': {'postgresql': {'use_pg_rewind': True}}}})
+    cluster = cluster_of(2, more=REWIND)
     old = cluster.up()
     new = crash_diverged(cluster, old, rows=20000)
     old.start()
@@ -140,7 +140,7 @@ def test_crash_in_the_middle_of_a_clone_is_survived(cluster_of):
 
 def test_old_primary_alone_does_not_lead_on_an_older_timeline(cluster_of):
     """Everybody else is down, and they have acknowledged more than it has."""
-    cluster = cluster_of(2)
+    cluster = cluster_of(2, more=REWIND)
     old = cluster.up()
     old.crash()
     new = cluster.wait_leader(FAILOVER_S, other_than=old)

@@ -23,6 +23,10 @@ FLAVOURS = {
 }
 
 
+# Without it a primary that has more than its successor waits for an operator (Patroni's default).
+REWIND = {'bootstrap': {'dcs': {'postgresql': {'use_pg_rewind': True}}}}
+
+
 def merged(base, change):
     """`base` with `change` laid over it; None removes a key."""
     if not isinstance(base, dict) or not isinstance(change, dict):
