@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void read_dynamic(const json_t *config, const struct settings *local)
 {
-    struct findings f = { 0 };
+    struct findings f = {0};
     struct dynamic *d = dynamic_read(config, local, &f);
 
     CHECK(d->loop_wait_ms + 2 * d->retry_timeout_ms <= d->ttl_ms);
@@ -28,8 +28,8 @@ static void read_dynamic(const json_t *config, const struct settings *local)
 
 static void read_file(const uint8_t *data, size_t size)
 {
-    struct conf_source source = { "fuzz.yml", (const char *)data, size };
-    struct findings f = { 0 };
+    struct conf_source source = {"fuzz.yml", (const char *)data, size};
+    struct findings f = {0};
     struct settings *s = settings_read(&source, 1, NULL, &f);
 
     CHECK((s != NULL) == (f.error_count == 0));
@@ -51,8 +51,8 @@ static void read_variables(const uint8_t *data, size_t size)
     AUTO(cstr) char *map = str_fmt("PATRONI_TAGS=%s", text);
     AUTO(cstr) char *address = str_fmt("PATRONI_POSTGRESQL_LISTEN=%s", text);
     AUTO(cstr) char *url = str_fmt("PATRONI_ETCD3_URL=%s", text);
-    const char *const environment[] = { list, map, address, url, NULL };
-    struct findings f = { 0 };
+    const char *const environment[] = {list, map, address, url, NULL};
+    struct findings f = {0};
 
     settings_unref(settings_read_ctl(NULL, 0, environment, &f));
     findings_deinit(&f);

@@ -10,14 +10,14 @@
 static const char dcs_prefix[] = "bootstrap.dcs.";
 
 struct audit {
-    enum key_scope scope;  /* of the keys that count here */
-    const char *shown;     /* put before paths: "bootstrap.dcs." or "" */
-    bool falls_back;       /* a bad value is replaced by its default, and the finding says so */
+    enum key_scope scope; /* of the keys that count here */
+    const char *shown;    /* put before paths: "bootstrap.dcs." or "" */
+    bool falls_back;      /* a bad value is replaced by its default, and the finding says so */
     struct findings *findings;
 };
 
-static void audit_map(const struct audit *a, const struct conf_node *map, const char *path,
-                      const char *shown, bool quiet);
+static void audit_map(const struct audit *a, const struct conf_node *map, const char *path, const char *shown,
+                      bool quiet);
 
 static bool is_plain(const struct conf_node *n)
 {
@@ -160,8 +160,7 @@ bool audit_fits(const struct key *key, const struct conf_node *n)
     UNREACHABLE();
 }
 
-static void tell_wrong(const struct audit *a, const struct key *key, const struct conf_node *n,
-                       const char *shown)
+static void tell_wrong(const struct audit *a, const struct key *key, const struct conf_node *n, const char *shown)
 {
     AUTO(cstr) char *expected = key_expected(key);
     bool secret = key->type == KEY_SECRET || key->type == KEY_URL; /* a URL may hold a password */
@@ -169,23 +168,20 @@ static void tell_wrong(const struct audit *a, const struct key *key, const struc
     AUTO(cstr) char *instead = NULL;
 
     if (a->falls_back)
-        instead = key->fallback ? str_fmt("; the default %s is used", key->fallback)
-                                : str_dup("; it is ignored");
+        instead = key->fallback ? str_fmt("; the default %s is used", key->fallback) : str_dup("; it is ignored");
     findings_at(a->findings, FINDING_ERROR, n, shown, "expected %s, found %s%s", expected, found,
                 instead ? instead : "");
 }
 
 /* Numbers are texts where texts are asked for, but as the number they are: 010 is "8". */
-static void tell_number(const struct audit *a, const struct key *key, const struct conf_node *n,
-                        const char *shown)
+static void tell_number(const struct audit *a, const struct key *key, const struct conf_node *n, const char *shown)
 {
     if (key->type != KEY_TEXT && key->type != KEY_SECRET)
         return;
     AUTO(cstr) char *text = value_text(n);
     if (!n->text || str_eq(text, n->text))
         return;
-    findings_at(a->findings, FINDING_WARNING, n, shown,
-                "is read as the number %s; quote it if a text is meant",
+    findings_at(a->findings, FINDING_WARNING, n, shown, "is read as the number %s; quote it if a text is meant",
                 key->type == KEY_SECRET ? "that it is" : text);
 }
 
@@ -200,13 +196,12 @@ static bool is_refused(const struct key *key, const struct conf_node *n)
 }
 
 /* What there is to say about a value that is right in itself. */
-static void tell_state(const struct audit *a, const struct key *key, const struct conf_node *n,
-                       const char *shown)
+static void tell_state(const struct audit *a, const struct key *key, const struct conf_node *n, const char *shown)
 {
     if (is_refused(key, n)) {
         AUTO(cstr) char *found = value_shown(n, false);
-        findings_at(a->findings, FINDING_ERROR, n, shown,
-                    "refused (%s): this promise is not built yet: %s", found, key->meaning);
+        findings_at(a->findings, FINDING_ERROR, n, shown, "refused (%s): this promise is not built yet: %s", found,
+                    key->meaning);
         return;
     }
     if (key->with || key_is_store(key) || key_harmless(key, n))
@@ -217,8 +212,8 @@ static void tell_state(const struct audit *a, const struct key *key, const struc
         findings_at(a->findings, FINDING_WARNING, n, shown, "has no effect: %s", key->meaning);
 }
 
-static void audit_items(const struct audit *a, const struct conf_node *list, const struct key *key,
-                        const char *shown, bool quiet)
+static void audit_items(const struct audit *a, const struct conf_node *list, const struct key *key, const char *shown,
+                        bool quiet)
 {
     AUTO(cstr) char *path = str_fmt("%s[]", key->path);
     const struct key *item_key = key_find(path, a->scope);
@@ -243,13 +238,13 @@ static void audit_scalars(const struct audit *a, const struct conf_node *map, co
         if (is_plain(child))
             continue;
         AUTO(cstr) char *child_shown = str_fmt("%s.%s", shown, child->key);
-        findings_at(a->findings, FINDING_ERROR, child, child_shown, "expected a plain value, found %s%s",
-                    found, a->falls_back ? "; it is ignored" : "");
+        findings_at(a->findings, FINDING_ERROR, child, child_shown, "expected a plain value, found %s%s", found,
+                    a->falls_back ? "; it is ignored" : "");
     }
 }
 
-static void audit_value(const struct audit *a, const struct conf_node *n, const struct key *key,
-                        const char *shown, bool quiet)
+static void audit_value(const struct audit *a, const struct conf_node *n, const struct key *key, const char *shown,
+                        bool quiet)
 {
     if (conf_absent(n))
         return;
@@ -263,7 +258,7 @@ static void audit_value(const struct audit *a, const struct conf_node *n, const 
 
     quiet = quiet || key->state != KEY_BUILT;
     if (str_eq(key->path, "bootstrap.dcs")) {
-        struct audit dynamic = { .scope = KEY_DYNAMIC, .shown = dcs_prefix, .findings = a->findings };
+        struct audit dynamic = {.scope = KEY_DYNAMIC, .shown = dcs_prefix, .findings = a->findings};
         audit_map(&dynamic, n, "", "", false);
     } else if (n->type == CONF_MAP && key_has_children(key)) {
         audit_map(a, n, key->path, shown, quiet);
@@ -282,8 +277,7 @@ static char *shown_path(const struct audit *a, const struct key *key)
     return str_fmt("%s%s", key->scope & a->scope ? a->shown : "", key->path);
 }
 
-static void tell_unknown(const struct audit *a, const struct conf_node *n, const char *path,
-                         const char *shown)
+static void tell_unknown(const struct audit *a, const struct conf_node *n, const char *path, const char *shown)
 {
     const struct key *elsewhere = key_child(path, n->key, KEY_BOTH);
 
@@ -300,8 +294,7 @@ static void tell_unknown(const struct audit *a, const struct conf_node *n, const
     }
     const struct key *near_key = key_find(near, a->scope);
     AUTO(cstr) char *near_shown = shown_path(a, near_key ? near_key : key_find(near, KEY_BOTH));
-    findings_at(a->findings, FINDING_WARNING, n, shown, "unknown key, ignored; did you mean %s?",
-                near_shown);
+    findings_at(a->findings, FINDING_WARNING, n, shown, "unknown key, ignored; did you mean %s?", near_shown);
 }
 
 /* A section of the operator's own, for a bootstrap or replica method, is known by its command. */
@@ -315,14 +308,13 @@ static bool is_star(const struct key *key)
     return str_ends(key->path, "*");
 }
 
-static void audit_map(const struct audit *a, const struct conf_node *map, const char *path,
-                      const char *shown, bool quiet)
+static void audit_map(const struct audit *a, const struct conf_node *map, const char *path, const char *shown,
+                      bool quiet)
 {
     for (size_t i = 0; i < map->children.count; i++) {
         const struct conf_node *n = map->children.at[i];
         const struct key *key = key_child(path, n->key, a->scope);
-        AUTO(cstr) char *child_shown = *path ? str_fmt("%s.%s", shown, n->key)
-                                             : str_fmt("%s%s", a->shown, n->key);
+        AUTO(cstr) char *child_shown = *path ? str_fmt("%s.%s", shown, n->key) : str_fmt("%s%s", a->shown, n->key);
 
         if (key && is_star(key) && key->type == KEY_SECTION && !is_method_section(n))
             key = NULL;
@@ -335,14 +327,14 @@ static void audit_map(const struct audit *a, const struct conf_node *map, const 
 
 void audit_local(const struct conf_node *root, struct findings *findings)
 {
-    struct audit a = { .scope = KEY_LOCAL, .shown = "", .findings = findings };
+    struct audit a = {.scope = KEY_LOCAL, .shown = "", .findings = findings};
 
     audit_map(&a, root, "", "", false);
 }
 
 void audit_dynamic(const struct conf_node *root, struct findings *findings)
 {
-    struct audit a = { .scope = KEY_DYNAMIC, .shown = "", .falls_back = true, .findings = findings };
+    struct audit a = {.scope = KEY_DYNAMIC, .shown = "", .falls_back = true, .findings = findings};
 
     audit_map(&a, root, "", "", false);
 }

@@ -125,7 +125,8 @@ static bool is_slot_name(const char *name)
 /* The slot's properties with `type` filled in; NULL for a slot that only a standby cluster has. */
 static json_t *slot_to_json(const struct conf_node *n, const char *path, struct findings *findings)
 {
-    json_t *slot = n->type == CONF_MAP ? typed_json_of(key_find("slots.*", KEY_DYNAMIC), n, KEY_DYNAMIC) : json_object();
+    json_t *slot =
+        n->type == CONF_MAP ? typed_json_of(key_find("slots.*", KEY_DYNAMIC), n, KEY_DYNAMIC) : json_object();
     bool plugin = json_object_get(slot, "database") && json_object_get(slot, "plugin");
 
     if (str_eq(json_string_value(json_object_get(slot, "cluster_type")), "standby")) {
@@ -179,9 +180,8 @@ static void parameters_merge(json_t *parameters, const json_t *section)
     const char *name;
     json_t *value;
 
-    json_object_foreach(json_object_get(section, "parameters"), name, value)
-        if (!parameter_is_shared(name))
-            parameters_set(parameters, name, value);
+    json_object_foreach(json_object_get(section, "parameters"), name, value) if (!parameter_is_shared(name))
+        parameters_set(parameters, name, value);
 }
 
 /* Patroni's rule: each key of the local section replaces the dynamic one; parameters merge by name. */
@@ -206,7 +206,8 @@ static void check_methods(const struct dynamic *d, const struct conf_node *tree,
     size_t i;
     json_t *item;
 
-    json_array_foreach(d->create_replica_methods, i, item) {
+    json_array_foreach(d->create_replica_methods, i, item)
+    {
         const char *name = json_string_value(item);
         if (str_eq(name, "basebackup") || json_object_get(json_object_get(d->postgresql, name), "command"))
             continue;
@@ -239,7 +240,7 @@ static void read_postgresql(const struct typed *t, const struct settings *local,
     CHECK(whole);
     AUTO(conf_node) struct conf_node *tree = conf_from_json(whole, source_name);
     json_decref(whole);
-    struct typed merged = { .root = tree, .scope = KEY_BOTH };
+    struct typed merged = {.root = tree, .scope = KEY_BOTH};
 
     d->use_pg_rewind = typed_bool(&merged, "postgresql.use_pg_rewind");
     d->remove_data_directory_on_rewind_failure =
@@ -274,7 +275,7 @@ struct dynamic *dynamic_read(const json_t *config, const struct settings *local,
     d->json = json_is_object(config) ? json_incref((json_t *)(uintptr_t)config) : json_object();
 
     AUTO(conf_node) struct conf_node *tree = conf_from_json(d->json, source_name);
-    struct typed t = { .root = tree, .scope = KEY_DYNAMIC };
+    struct typed t = {.root = tree, .scope = KEY_DYNAMIC};
     audit_rename_old(tree, KEY_DYNAMIC, findings);
     audit_dynamic(tree, findings);
     read_timings(&t, d, findings);

@@ -31,26 +31,26 @@ struct dynamic {
      * Logical ones are listed so that nobody drops them; slots for standby clusters are left out.
      */
     json_t *slots;
-    json_t *ignore_slots;   /* list; NULL */
+    json_t *ignore_slots;    /* list; NULL */
     json_t *standby_cluster; /* NULL: this is none */
 
     /* postgresql.*, merged with the local section */
     bool use_slots, use_pg_rewind;
     bool remove_data_directory_on_rewind_failure, remove_data_directory_on_diverged_timelines;
-    json_t *parameters;      /* {name: scalar}: merged; shared ones always there, as texts; never NULL */
-    json_t *pg_hba, *pg_ident; /* lists of lines; NULL: not given */
-    json_t *recovery_conf;   /* object; NULL */
-    json_t *rewind_options;  /* postgresql.rewind: list; NULL */
-    json_t *create_replica_methods; /* list of names; NULL: basebackup */
-    json_t *callbacks;       /* {on_start: command, …}; NULL */
+    json_t *parameters;              /* {name: scalar}: merged; shared ones always there, as texts; never NULL */
+    json_t *pg_hba, *pg_ident;       /* lists of lines; NULL: not given */
+    json_t *recovery_conf;           /* object; NULL */
+    json_t *rewind_options;          /* postgresql.rewind: list; NULL */
+    json_t *create_replica_methods;  /* list of names; NULL: basebackup */
+    json_t *callbacks;               /* {on_start: command, …}; NULL */
     char *pre_promote, *before_stop; /* NULL: none */
     char *bin_dir, *custom_conf;     /* NULL: not given */
-    json_t *bin_name;        /* {postgres: "…"}; NULL */
+    json_t *bin_name;                /* {postgres: "…"}; NULL */
     int pg_ctl_timeout_s;
     bool use_unix_socket, use_unix_socket_repl;
-    json_t *postgresql;      /* the merged section as a whole (method sections, basebackup options); never NULL */
+    json_t *postgresql; /* the merged section as a whole (method sections, basebackup options); never NULL */
 
-    json_t *json;            /* the key as it is in the store (may be an empty object) */
+    json_t *json; /* the key as it is in the store (may be an empty object) */
 };
 
 /*

@@ -26,9 +26,9 @@ static const struct {
     const char *path;
     const char *variable;
 } old_names[] = {
-    { "log.level", "PATRONI_LOGLEVEL" },
-    { "log.format", "PATRONI_LOGFORMAT" },
-    { "log.dateformat", "PATRONI_LOG_DATEFMT" },
+    {"log.level", "PATRONI_LOGLEVEL"},
+    {"log.format", "PATRONI_LOGFORMAT"},
+    {"log.dateformat", "PATRONI_LOG_DATEFMT"},
 };
 
 static const char *value_of(const char *const *environment, const struct key *key, const char *variable)

@@ -19,7 +19,7 @@ static void findings_put(struct findings *f, enum finding_level level, char *tak
         str_set(&text, "more than could be listed; these first");
 
     f->at = mem_grow(f->at, f->count + 1, sizeof(*f->at));
-    f->at[f->count++] = (struct finding){ .level = level, .text = TAKE(text) };
+    f->at[f->count++] = (struct finding){.level = level, .text = TAKE(text)};
 }
 
 static char *text_of(const char *fmt, va_list args)
@@ -40,8 +40,8 @@ void findings_add(struct findings *f, enum finding_level level, const char *fmt,
     findings_put(f, level, text);
 }
 
-void findings_at(struct findings *f, enum finding_level level, const struct conf_node *n,
-                 const char *key, const char *fmt, ...)
+void findings_at(struct findings *f, enum finding_level level, const struct conf_node *n, const char *key,
+                 const char *fmt, ...)
 {
     struct buf b = BUF_EMPTY;
     va_list args;
@@ -61,5 +61,5 @@ void findings_deinit(struct findings *f)
     for (size_t i = 0; i < f->count; i++)
         free(f->at[i].text);
     free(f->at);
-    *f = (struct findings){ 0 };
+    *f = (struct findings){0};
 }

@@ -8,7 +8,7 @@
 #include "base/str.h"
 #include "wire/conf/value.h"
 
-static const struct key_table *const tables[] = { &keys_node, &keys_postgresql, &keys_dynamic, &keys_store };
+static const struct key_table *const tables[] = {&keys_node, &keys_postgresql, &keys_dynamic, &keys_store};
 
 const struct key *key_at(size_t index)
 {

@@ -18,9 +18,9 @@
 #include "wire/conf/node.h"
 
 enum key_type {
-    KEY_SECTION,   /* a mapping whose keys have rows of their own */
-    KEY_TEXT,      /* a text; a number counts as its text */
-    KEY_SECRET,    /* a text that is never shown */
+    KEY_SECTION, /* a mapping whose keys have rows of their own */
+    KEY_TEXT,    /* a text; a number counts as its text */
+    KEY_SECRET,  /* a text that is never shown */
     KEY_BOOL,
     KEY_INT,       /* min..max */
     KEY_DURATION,  /* seconds; a text may carry a unit ("30min") */
@@ -58,16 +58,16 @@ struct key {
     enum key_scope scope;
     enum key_state state;
     enum key_when when;
-    const char *harmless;   /* value at which `state` does not matter ("off"); NULL: any value asks for it */
-    const char *refused;    /* KEY_ENUM: the alternative that promises safety which is not built yet */
-    const char *with;       /* the key whose warning speaks for this one too */
-    int64_t min, max;       /* KEY_INT, KEY_DURATION, KEY_SIZE; max 0: no bound above */
-    const char *values;     /* KEY_ENUM: "off/disable|automatic/auto": alternatives, each with its synonyms */
-    const char *fallback;   /* default, as text; NULL: none */
-    const char *env;        /* PATRONI_<env> sets it; "": after the path; NULL: no variable */
-    const char *moved_to;   /* an old name for this key; all else but scope is taken from there */
-    const char *meaning;    /* one line */
-    const char *test;       /* "file::function" that shows it; required when built */
+    const char *harmless; /* value at which `state` does not matter ("off"); NULL: any value asks for it */
+    const char *refused;  /* KEY_ENUM: the alternative that promises safety which is not built yet */
+    const char *with;     /* the key whose warning speaks for this one too */
+    int64_t min, max;     /* KEY_INT, KEY_DURATION, KEY_SIZE; max 0: no bound above */
+    const char *values;   /* KEY_ENUM: "off/disable|automatic/auto": alternatives, each with its synonyms */
+    const char *fallback; /* default, as text; NULL: none */
+    const char *env;      /* PATRONI_<env> sets it; "": after the path; NULL: no variable */
+    const char *moved_to; /* an old name for this key; all else but scope is taken from there */
+    const char *meaning;  /* one line */
+    const char *test;     /* "file::function" that shows it; required when built */
 };
 
 struct key_table {

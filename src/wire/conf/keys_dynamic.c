@@ -9,7 +9,10 @@
 /* A year: nobody means more, and milliseconds of it are far from overflow. */
 #define SECONDS_MAX (365 * 86400)
 
-#define DYNAMIC(path_, type_, ...) { .path = path_, .type = type_, .scope = KEY_DYNAMIC, __VA_ARGS__ }
+#define DYNAMIC(path_, type_, ...)                                      \
+    {                                                                   \
+        .path = path_, .type = type_, .scope = KEY_DYNAMIC, __VA_ARGS__ \
+    }
 #define BY_DYNAMIC(name) .test = "test/unit/conf/test_dynamic.c::" #name
 
 static const struct key rows[] = {
@@ -22,21 +25,23 @@ static const struct key rows[] = {
     DYNAMIC("retry_timeout", KEY_INT, .min = 0, .max = SECONDS_MAX, .fallback = "10",
             BY_DYNAMIC(test_timings_below_the_floor_are_raised_with_a_warning),
             .meaning = "seconds an operation on store or PostgreSQL is retried; at least 3"),
-    DYNAMIC("maximum_lag_on_failover", KEY_INT, .min = 0, .fallback = "1048576",
-            BY_DYNAMIC(test_dynamic_keys_are_read),
+    DYNAMIC("maximum_lag_on_failover", KEY_INT, .min = 0, .fallback = "1048576", BY_DYNAMIC(test_dynamic_keys_are_read),
             .meaning = "bytes a candidate may be behind the last known position of the primary"),
     DYNAMIC("maximum_lag_on_syncnode", KEY_INT, .min = -1, .fallback = "-1", .state = KEY_LATER, .harmless = "-1",
             .meaning = "bytes a synchronous standby may be behind before it is exchanged; -1: any"),
-    DYNAMIC("primary_race_backoff", KEY_INT, .min = 0, .max = SECONDS_MAX, .fallback = "0", BY_DYNAMIC(test_dynamic_keys_are_read),
+    DYNAMIC("primary_race_backoff", KEY_INT, .min = 0, .max = SECONDS_MAX, .fallback = "0",
+            BY_DYNAMIC(test_dynamic_keys_are_read),
             .meaning = "seconds a standby that still receives WAL waits before it runs for leader"),
     DYNAMIC("check_timeline", KEY_BOOL, .fallback = "off", BY_DYNAMIC(test_dynamic_keys_are_read),
             .meaning = "a candidate on an older timeline does not run"),
     DYNAMIC("max_timelines_history", KEY_INT, .min = 0, .max = INT32_MAX, .fallback = "0",
             BY_DYNAMIC(test_dynamic_keys_are_read), .meaning = "lines kept in the history key; 0: all"),
-    DYNAMIC("primary_start_timeout", KEY_INT, .min = 0, .max = SECONDS_MAX, .fallback = "300", BY_DYNAMIC(test_dynamic_keys_are_read),
+    DYNAMIC("primary_start_timeout", KEY_INT, .min = 0, .max = SECONDS_MAX, .fallback = "300",
+            BY_DYNAMIC(test_dynamic_keys_are_read),
             .meaning = "seconds a crashed primary may take to restart before another takes over; 0: at once"),
     DYNAMIC("master_start_timeout", KEY_INT, .moved_to = "primary_start_timeout"),
-    DYNAMIC("primary_stop_timeout", KEY_INT, .min = -1, .max = SECONDS_MAX, .fallback = "0", BY_DYNAMIC(test_dynamic_keys_are_read),
+    DYNAMIC("primary_stop_timeout", KEY_INT, .min = -1, .max = SECONDS_MAX, .fallback = "0",
+            BY_DYNAMIC(test_dynamic_keys_are_read),
             .meaning = "seconds a stop may take before it becomes immediate; 0: no limit of its own"),
     DYNAMIC("master_stop_timeout", KEY_INT, .moved_to = "primary_stop_timeout"),
     DYNAMIC("pause", KEY_BOOL, .fallback = "off", BY_DYNAMIC(test_dynamic_keys_are_read),
@@ -54,18 +59,17 @@ static const struct key rows[] = {
     DYNAMIC("standby_cluster", KEY_SECTION, .state = KEY_REFUSED,
             .meaning = "the whole cluster follows another one and never writes"),
     DYNAMIC("standby_cluster.host", KEY_TEXT, .state = KEY_REFUSED, .meaning = "address of the other cluster"),
-    DYNAMIC("standby_cluster.port", KEY_INT, .state = KEY_REFUSED, .min = 1, .max = UINT16_MAX,
-            .meaning = "its port"),
+    DYNAMIC("standby_cluster.port", KEY_INT, .state = KEY_REFUSED, .min = 1, .max = UINT16_MAX, .meaning = "its port"),
     DYNAMIC("standby_cluster.primary_slot_name", KEY_TEXT, .state = KEY_REFUSED, .meaning = "slot used there"),
     DYNAMIC("standby_cluster.create_replica_methods", KEY_TEXT_LIST, .state = KEY_REFUSED,
             .meaning = "ways to clone from there"),
     DYNAMIC("standby_cluster.restore_command", KEY_TEXT, .state = KEY_REFUSED, .meaning = "fetches its WAL"),
     DYNAMIC("standby_cluster.archive_cleanup_command", KEY_TEXT, .state = KEY_REFUSED,
             .meaning = "removes WAL that is no longer needed"),
-    DYNAMIC("standby_cluster.recovery_min_apply_delay", KEY_SCALAR, .state = KEY_REFUSED,
-            .meaning = "replays later"),
+    DYNAMIC("standby_cluster.recovery_min_apply_delay", KEY_SCALAR, .state = KEY_REFUSED, .meaning = "replays later"),
 
-    DYNAMIC("member_slots_ttl", KEY_DURATION, .min = 0, .max = SECONDS_MAX, .fallback = "30min", BY_DYNAMIC(test_dynamic_keys_are_read),
+    DYNAMIC("member_slots_ttl", KEY_DURATION, .min = 0, .max = SECONDS_MAX, .fallback = "30min",
+            BY_DYNAMIC(test_dynamic_keys_are_read),
             .meaning = "how long the slot of a vanished member is kept; 0: not at all"),
     DYNAMIC("slots", KEY_SECTION, BY_DYNAMIC(test_slots_that_are_not_mappings_are_physical),
             .meaning = "permanent replication slots; kept and created"),
@@ -78,7 +82,8 @@ static const struct key rows[] = {
             .meaning = "database of a logical slot"),
     DYNAMIC("slots.*.plugin", KEY_TEXT, .state = KEY_LATER, .with = "slots.*.type",
             .meaning = "output plugin of a logical slot"),
-    DYNAMIC("slots.*.cluster_type", KEY_ENUM, .values = "primary|standby", BY_DYNAMIC(test_slots_of_standby_clusters_are_left_out),
+    DYNAMIC("slots.*.cluster_type", KEY_ENUM, .values = "primary|standby",
+            BY_DYNAMIC(test_slots_of_standby_clusters_are_left_out),
             .meaning = "only in a primary cluster, or only in a standby cluster"),
     DYNAMIC("permanent_slots", KEY_SECTION, .moved_to = "slots"),
     DYNAMIC("permanent_replication_slots", KEY_SECTION, .moved_to = "slots"),
@@ -89,8 +94,7 @@ static const struct key rows[] = {
     DYNAMIC("ignore_slots[].type", KEY_ENUM, .values = "physical|logical", BY_DYNAMIC(test_dynamic_keys_are_read),
             .meaning = "its type"),
     DYNAMIC("ignore_slots[].database", KEY_TEXT, BY_DYNAMIC(test_dynamic_keys_are_read), .meaning = "its database"),
-    DYNAMIC("ignore_slots[].plugin", KEY_TEXT, BY_DYNAMIC(test_dynamic_keys_are_read),
-            .meaning = "its output plugin"),
+    DYNAMIC("ignore_slots[].plugin", KEY_TEXT, BY_DYNAMIC(test_dynamic_keys_are_read), .meaning = "its output plugin"),
 };
 
-const struct key_table keys_dynamic = { rows, ARRAY_LEN(rows) };
+const struct key_table keys_dynamic = {rows, ARRAY_LEN(rows)};

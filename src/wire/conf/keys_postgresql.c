@@ -5,44 +5,53 @@
 
 #include "base/auto.h"
 
-#define LOCAL(path_, type_, ...) { .path = "postgresql." path_, .type = type_, .scope = KEY_LOCAL, __VA_ARGS__ }
-#define BOTH(path_, type_, ...) { .path = "postgresql." path_, .type = type_, .scope = KEY_BOTH, __VA_ARGS__ }
+#define LOCAL(path_, type_, ...)                                                    \
+    {                                                                               \
+        .path = "postgresql." path_, .type = type_, .scope = KEY_LOCAL, __VA_ARGS__ \
+    }
+#define BOTH(path_, type_, ...)                                                    \
+    {                                                                              \
+        .path = "postgresql." path_, .type = type_, .scope = KEY_BOTH, __VA_ARGS__ \
+    }
 #define BY_SETTINGS(name) .test = "test/unit/conf/test_settings.c::" #name
 #define BY_DYNAMIC(name) .test = "test/unit/conf/test_dynamic.c::" #name
 
-#define CONNECTION(user_, key_, type_, meaning_)                                      \
-    LOCAL("authentication." user_ "." key_, type_, .env = user_ "." key_,             \
+#define CONNECTION(user_, key_, type_, meaning_)                          \
+    LOCAL("authentication." user_ "." key_, type_, .env = user_ "." key_, \
           BY_SETTINGS(test_every_connection_key_of_every_user_is_read), .meaning = meaning_)
 
 /* One user and how connections as this user are made: the keys are libpq's. */
-#define USER(user_, meaning_)                                                                            \
-    LOCAL("authentication." user_, KEY_SECTION,                                                          \
-          BY_SETTINGS(test_every_connection_key_of_every_user_is_read), .meaning = meaning_),            \
-    CONNECTION(user_, "username", KEY_TEXT, "name of the user"),                                         \
-    CONNECTION(user_, "password", KEY_SECRET, "password; none: another way of authentication"),          \
-    CONNECTION(user_, "sslmode", KEY_TEXT, "whether and how TLS is asked for (libpq)"),                  \
-    CONNECTION(user_, "sslcert", KEY_TEXT, "client certificate (libpq)"),                                \
-    CONNECTION(user_, "sslkey", KEY_TEXT, "key of the client certificate (libpq)"),                      \
-    CONNECTION(user_, "sslpassword", KEY_SECRET, "password of that key (libpq)"),                        \
-    CONNECTION(user_, "sslrootcert", KEY_TEXT, "authorities the server is verified with (libpq)"),       \
-    CONNECTION(user_, "sslcrl", KEY_TEXT, "revoked certificates (libpq)"),                               \
-    CONNECTION(user_, "sslcrldir", KEY_TEXT, "folder of revoked certificates (libpq)"),                  \
-    CONNECTION(user_, "gssencmode", KEY_TEXT, "encryption by GSSAPI (libpq)"),                           \
-    CONNECTION(user_, "channel_binding", KEY_TEXT, "binding of SCRAM to the TLS connection (libpq)"),    \
-    CONNECTION(user_, "sslnegotiation", KEY_TEXT, "how TLS begins (libpq 17 and later)")
+#define USER(user_, meaning_)                                                                                 \
+    LOCAL("authentication." user_, KEY_SECTION, BY_SETTINGS(test_every_connection_key_of_every_user_is_read), \
+          .meaning = meaning_),                                                                               \
+        CONNECTION(user_, "username", KEY_TEXT, "name of the user"),                                          \
+        CONNECTION(user_, "password", KEY_SECRET, "password; none: another way of authentication"),           \
+        CONNECTION(user_, "sslmode", KEY_TEXT, "whether and how TLS is asked for (libpq)"),                   \
+        CONNECTION(user_, "sslcert", KEY_TEXT, "client certificate (libpq)"),                                 \
+        CONNECTION(user_, "sslkey", KEY_TEXT, "key of the client certificate (libpq)"),                       \
+        CONNECTION(user_, "sslpassword", KEY_SECRET, "password of that key (libpq)"),                         \
+        CONNECTION(user_, "sslrootcert", KEY_TEXT, "authorities the server is verified with (libpq)"),        \
+        CONNECTION(user_, "sslcrl", KEY_TEXT, "revoked certificates (libpq)"),                                \
+        CONNECTION(user_, "sslcrldir", KEY_TEXT, "folder of revoked certificates (libpq)"),                   \
+        CONNECTION(user_, "gssencmode", KEY_TEXT, "encryption by GSSAPI (libpq)"),                            \
+        CONNECTION(user_, "channel_binding", KEY_TEXT, "binding of SCRAM to the TLS connection (libpq)"),     \
+        CONNECTION(user_, "sslnegotiation", KEY_TEXT, "how TLS begins (libpq 17 and later)")
 
-#define BIN_NAME(program_)                                                                \
-    BOTH("bin_name." program_, KEY_TEXT, .env = "postgresql.bin." program_,               \
+#define BIN_NAME(program_)                                                  \
+    BOTH("bin_name." program_, KEY_TEXT, .env = "postgresql.bin." program_, \
          BY_DYNAMIC(test_local_and_dynamic_sections_merge), .meaning = "file name of " program_)
 
-#define PER_ROLE(key_, type_, meaning_)                                                   \
-    BOTH(key_ "_primary", type_, .state = KEY_LATER, .meaning = meaning_ " on the primary"), \
-    BOTH(key_ "_replica", type_, .state = KEY_LATER, .meaning = meaning_ " on replicas"),    \
-    BOTH(key_ "_standby_leader", type_, .state = KEY_LATER, .meaning = meaning_ " on a standby leader")
+#define PER_ROLE(key_, type_, meaning_)                                                       \
+    BOTH(key_ "_primary", type_, .state = KEY_LATER, .meaning = meaning_ " on the primary"),  \
+        BOTH(key_ "_replica", type_, .state = KEY_LATER, .meaning = meaning_ " on replicas"), \
+        BOTH(key_ "_standby_leader", type_, .state = KEY_LATER, .meaning = meaning_ " on a standby leader")
 
 static const struct key rows[] = {
-    { .path = "postgresql", .type = KEY_SECTION, .scope = KEY_BOTH, BY_SETTINGS(test_postgresql_keys_are_read),
-      .meaning = "the PostgreSQL of this node" },
+    {.path = "postgresql",
+     .type = KEY_SECTION,
+     .scope = KEY_BOTH,
+     BY_SETTINGS(test_postgresql_keys_are_read),
+     .meaning = "the PostgreSQL of this node"},
     LOCAL("listen", KEY_LISTEN, .env = "", BY_SETTINGS(test_postgresql_keys_are_read),
           .meaning = "listen_addresses and port; a change needs a restart of PostgreSQL"),
     LOCAL("connect_address", KEY_ADDRESS, .env = "", BY_SETTINGS(test_postgresql_keys_are_read),
@@ -65,8 +74,13 @@ static const struct key rows[] = {
          .meaning = "folder of PostgreSQL's programs; default: those of the data directory's version, else the newest"),
     BOTH("bin_name", KEY_SECTION, .when = WHEN_RESTART, BY_DYNAMIC(test_local_and_dynamic_sections_merge),
          .meaning = "other names of PostgreSQL's programs"),
-    BIN_NAME("pg_ctl"), BIN_NAME("initdb"), BIN_NAME("pg_controldata"), BIN_NAME("pg_basebackup"),
-    BIN_NAME("postgres"), BIN_NAME("pg_isready"), BIN_NAME("pg_rewind"),
+    BIN_NAME("pg_ctl"),
+    BIN_NAME("initdb"),
+    BIN_NAME("pg_controldata"),
+    BIN_NAME("pg_basebackup"),
+    BIN_NAME("postgres"),
+    BIN_NAME("pg_isready"),
+    BIN_NAME("pg_rewind"),
     BOTH("pg_ctl_timeout", KEY_INT, .min = 0, .max = 86400 * 30, .fallback = "60",
          BY_DYNAMIC(test_local_and_dynamic_sections_merge), .meaning = "seconds a start, stop or restart may take"),
     BOTH("use_unix_socket", KEY_BOOL, .fallback = "off", BY_DYNAMIC(test_local_and_dynamic_sections_merge),
@@ -79,13 +93,19 @@ static const struct key rows[] = {
     USER("superuser", "administers; made by initdb"),
     USER("replication", "standbys stream as this user; made at bootstrap"),
     USER("rewind", "pg_rewind connects as this user; without it the superuser; made at bootstrap"),
-    { .path = "postgresql.superuser", .type = KEY_SECTION, .scope = KEY_LOCAL,
-      .moved_to = "postgresql.authentication.superuser" },
-    { .path = "postgresql.replication", .type = KEY_SECTION, .scope = KEY_LOCAL,
-      .moved_to = "postgresql.authentication.replication" },
-    { .path = "postgresql.pg_rewind", .type = KEY_SECTION, .scope = KEY_LOCAL,
-      .moved_to = "postgresql.authentication.superuser" },
-    { .path = "postgresql.name", .type = KEY_TEXT, .scope = KEY_LOCAL, .moved_to = "name" },
+    {.path = "postgresql.superuser",
+     .type = KEY_SECTION,
+     .scope = KEY_LOCAL,
+     .moved_to = "postgresql.authentication.superuser"},
+    {.path = "postgresql.replication",
+     .type = KEY_SECTION,
+     .scope = KEY_LOCAL,
+     .moved_to = "postgresql.authentication.replication"},
+    {.path = "postgresql.pg_rewind",
+     .type = KEY_SECTION,
+     .scope = KEY_LOCAL,
+     .moved_to = "postgresql.authentication.superuser"},
+    {.path = "postgresql.name", .type = KEY_TEXT, .scope = KEY_LOCAL, .moved_to = "name"},
 
     BOTH("parameters", KEY_SCALARS, BY_DYNAMIC(test_parameters_merge_without_regard_to_case),
          .meaning = "settings of PostgreSQL; those that must be equal on all nodes only in the dynamic configuration"),
@@ -118,8 +138,12 @@ static const struct key rows[] = {
     BOTH("before_stop", KEY_TEXT, BY_DYNAMIC(test_local_and_dynamic_sections_merge),
          .meaning = "program run before PostgreSQL is stopped; its result does not matter"),
 
-    { .path = "postgresql.use_slots", .type = KEY_BOOL, .scope = KEY_DYNAMIC, .fallback = "on",
-      BY_DYNAMIC(test_dynamic_keys_are_read), .meaning = "standbys stream over replication slots" },
+    {.path = "postgresql.use_slots",
+     .type = KEY_BOOL,
+     .scope = KEY_DYNAMIC,
+     .fallback = "on",
+     BY_DYNAMIC(test_dynamic_keys_are_read),
+     .meaning = "standbys stream over replication slots"},
     BOTH("use_pg_rewind", KEY_BOOL, .fallback = "off", BY_DYNAMIC(test_local_and_dynamic_sections_merge),
          .meaning = "a former primary that diverged is rewound with pg_rewind"),
     BOTH("rewind", KEY_OPTIONS, BY_DYNAMIC(test_local_and_dynamic_sections_merge), .meaning = "options for pg_rewind"),
@@ -151,4 +175,4 @@ static const struct key rows[] = {
          .meaning = "handed to the command as --key=value"),
 };
 
-const struct key_table keys_postgresql = { rows, ARRAY_LEN(rows) };
+const struct key_table keys_postgresql = {rows, ARRAY_LEN(rows)};

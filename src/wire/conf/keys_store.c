@@ -6,9 +6,14 @@
 
 #include "base/auto.h"
 
-#define BUILT(path_, type_, ...) { .path = path_, .type = type_, .scope = KEY_LOCAL, .when = WHEN_RELOAD, __VA_ARGS__ }
-#define LATER(path_, type_, ...) \
-    { .path = path_, .type = type_, .scope = KEY_LOCAL, .state = KEY_LATER, __VA_ARGS__ }
+#define BUILT(path_, type_, ...)                                                           \
+    {                                                                                      \
+        .path = path_, .type = type_, .scope = KEY_LOCAL, .when = WHEN_RELOAD, __VA_ARGS__ \
+    }
+#define LATER(path_, type_, ...)                                                          \
+    {                                                                                     \
+        .path = path_, .type = type_, .scope = KEY_LOCAL, .state = KEY_LATER, __VA_ARGS__ \
+    }
 #define BY_SETTINGS(name) .test = "test/unit/conf/test_settings.c::" #name
 
 static const struct key rows[] = {
@@ -28,8 +33,7 @@ static const struct key rows[] = {
           .meaning = "password of the user"),
     BUILT("etcd3.cacert", KEY_TEXT, .env = "", BY_SETTINGS(test_etcd3_keys_are_read),
           .meaning = "authorities etcd is verified with"),
-    BUILT("etcd3.cert", KEY_TEXT, .env = "", BY_SETTINGS(test_etcd3_keys_are_read),
-          .meaning = "client certificate"),
+    BUILT("etcd3.cert", KEY_TEXT, .env = "", BY_SETTINGS(test_etcd3_keys_are_read), .meaning = "client certificate"),
     BUILT("etcd3.key", KEY_TEXT, .env = "", BY_SETTINGS(test_etcd3_keys_are_read),
           .meaning = "key of the client certificate; without it the key is in cert"),
     LATER("etcd3.proxy", KEY_URL, .env = "", .meaning = "a proxy before etcd"),
@@ -37,12 +41,16 @@ static const struct key rows[] = {
     LATER("etcd3.discovery_srv", KEY_TEXT, .moved_to = "etcd3.srv"),
     LATER("etcd3.srv_domain", KEY_TEXT, .moved_to = "etcd3.srv"),
     LATER("etcd3.srv_suffix", KEY_TEXT, .env = "", .meaning = "suffix in the name of the SRV records"),
-    { .path = "etcd3.use_proxies", .type = KEY_BOOL, .scope = KEY_LOCAL, .state = KEY_NO_EFFECT,
-      .harmless = "off", .fallback = "off", .env = "",
-      .meaning = "take hosts as they are; pgkeep always does" },
+    {.path = "etcd3.use_proxies",
+     .type = KEY_BOOL,
+     .scope = KEY_LOCAL,
+     .state = KEY_NO_EFFECT,
+     .harmless = "off",
+     .fallback = "off",
+     .env = "",
+     .meaning = "take hosts as they are; pgkeep always does"},
 
-    LATER("etcd", KEY_SECTION,
-          .meaning = "etcd, version 2 protocol; the same hosts under etcd3 speak version 3"),
+    LATER("etcd", KEY_SECTION, .meaning = "etcd, version 2 protocol; the same hosts under etcd3 speak version 3"),
     LATER("etcd.host", KEY_ADDRESS, .env = "", .meaning = "one endpoint"),
     LATER("etcd.hosts", KEY_HOST_LIST, .env = "", .meaning = "endpoints"),
     LATER("etcd.port", KEY_INT, .min = 1, .max = UINT16_MAX, .env = "", .meaning = "default port"),
@@ -129,4 +137,4 @@ static const struct key rows[] = {
     LATER("raft.leader_fallback_timeout", KEY_SCALAR, .meaning = "seconds after which a lone leader steps down"),
 };
 
-const struct key_table keys_store = { rows, ARRAY_LEN(rows) };
+const struct key_table keys_store = {rows, ARRAY_LEN(rows)};

@@ -96,7 +96,7 @@ static void children_add(struct conf_node *parent, struct conf_node *child)
     size_t count = parent->children.count;
 
     if ((count & (count - 1)) == 0) /* full at every power of two */
-        parent->children.at = mem_grow(parent->children.at, count ? 2 * count : 1, sizeof(child));
+        parent->children.at = mem_grow(parent->children.at, count ? 2 * count : 1, sizeof(struct conf_node *));
     parent->children.at[parent->children.count++] = child;
 }
 
@@ -318,8 +318,7 @@ json_t *conf_to_json(const struct conf_node *n)
     case CONF_MAP:
         json = json_object();
         for (size_t i = 0; i < n->children.count; i++)
-            CHECK(json_object_set_new(json, n->children.at[i]->key,
-                                      conf_to_json(n->children.at[i])) == 0);
+            CHECK(json_object_set_new(json, n->children.at[i]->key, conf_to_json(n->children.at[i])) == 0);
         return json;
     }
     UNREACHABLE();
@@ -363,7 +362,8 @@ static struct conf_node *node_from_json(const json_t *json, const char *file)
         json_t *value;
 
         n->type = CONF_MAP;
-        json_object_foreach((json_t *)(uintptr_t)json, key, value) {
+        json_object_foreach((json_t *)(uintptr_t)json, key, value)
+        {
             struct conf_node *child = node_from_json(value, file);
             child->key = str_dup(key);
             children_add(n, child);

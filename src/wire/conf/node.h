@@ -18,8 +18,8 @@ enum conf_type { CONF_NULL, CONF_BOOL, CONF_INT, CONF_FLOAT, CONF_STRING, CONF_L
 
 struct conf_node {
     enum conf_type type;
-    char *key;        /* in a mapping; NULL otherwise */
-    const char *file; /* path, "environment PATRONI_X" or "dynamic configuration"; counted, see conf_file_new() */
+    char *key;         /* in a mapping; NULL otherwise */
+    const char *file;  /* path, "environment PATRONI_X" or "dynamic configuration"; counted, see conf_file_new() */
     unsigned int line; /* 1-based; 0 where there are no lines */
     union {
         bool boolean;

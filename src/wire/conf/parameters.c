@@ -8,12 +8,14 @@
 #include "wire/conf/value.h"
 
 enum shared_kind {
-    SHARED_INT,       /* at least `min` */
+    SHARED_INT, /* at least `min` */
     SHARED_BOOL,
     SHARED_WAL_LEVEL,
-    SHARED_SIZE,      /* a size of at least `min` MB */
-    SHARED_FIXED,     /* nobody can change it */
-    SHARED_ADDRESS, SHARED_PORT, SHARED_SCOPE, /* from the local settings */
+    SHARED_SIZE,  /* a size of at least `min` MB */
+    SHARED_FIXED, /* nobody can change it */
+    SHARED_ADDRESS,
+    SHARED_PORT,
+    SHARED_SCOPE, /* from the local settings */
 };
 
 /* Patroni's list with Patroni's limits and defaults (patroni/postgresql/config.py, CMDLINE_OPTIONS). */
@@ -23,20 +25,14 @@ static const struct shared {
     const char *fallback;
     int64_t min;
 } shared[] = {
-    { "listen_addresses", SHARED_ADDRESS, NULL, 0 },
-    { "port", SHARED_PORT, NULL, 0 },
-    { "cluster_name", SHARED_SCOPE, NULL, 0 },
-    { "hot_standby", SHARED_FIXED, "on", 0 },
-    { "wal_log_hints", SHARED_FIXED, "on", 0 }, /* pg_rewind needs it */
-    { "wal_level", SHARED_WAL_LEVEL, "replica", 0 },
-    { "max_connections", SHARED_INT, "100", 25 },
-    { "max_wal_senders", SHARED_INT, "10", 3 },
-    { "max_replication_slots", SHARED_INT, "10", 4 },
-    { "max_prepared_transactions", SHARED_INT, "0", 0 },
-    { "max_locks_per_transaction", SHARED_INT, "64", 32 },
-    { "max_worker_processes", SHARED_INT, "8", 2 },
-    { "track_commit_timestamp", SHARED_BOOL, "off", 0 },
-    { "wal_keep_size", SHARED_SIZE, "128MB", 16 },
+    {"listen_addresses", SHARED_ADDRESS, NULL, 0},     {"port", SHARED_PORT, NULL, 0},
+    {"cluster_name", SHARED_SCOPE, NULL, 0},           {"hot_standby", SHARED_FIXED, "on", 0},
+    {"wal_log_hints", SHARED_FIXED, "on", 0}, /* pg_rewind needs it */
+    {"wal_level", SHARED_WAL_LEVEL, "replica", 0},     {"max_connections", SHARED_INT, "100", 25},
+    {"max_wal_senders", SHARED_INT, "10", 3},          {"max_replication_slots", SHARED_INT, "10", 4},
+    {"max_prepared_transactions", SHARED_INT, "0", 0}, {"max_locks_per_transaction", SHARED_INT, "64", 32},
+    {"max_worker_processes", SHARED_INT, "8", 2},      {"track_commit_timestamp", SHARED_BOOL, "off", 0},
+    {"wal_keep_size", SHARED_SIZE, "128MB", 16},
 };
 
 enum { WAL_SEGMENT_MB = 16 }; /* what wal_keep_segments counted in */
@@ -54,9 +50,7 @@ const char *parameters_spelling(const json_t *parameters, const char *name)
     const char *key;
     json_t *value;
 
-    json_object_foreach((json_t *)(uintptr_t)parameters, key, value)
-        if (strcasecmp(key, name) == 0)
-            return key;
+    json_object_foreach((json_t *)(uintptr_t)parameters, key, value) if (strcasecmp(key, name) == 0) return key;
     return NULL;
 }
 
@@ -132,8 +126,8 @@ static char *local_value(const struct shared *s, const struct settings *local)
 static char *size_of_segments(const json_t *asked)
 {
     const char *spelled = parameters_spelling(asked, "wal_keep_segments");
-    AUTO(conf_node) struct conf_node *n =
-        spelled ? conf_from_json(json_object_get(asked, spelled), "dynamic configuration") : NULL;
+    AUTO(conf_node)
+    struct conf_node *n = spelled ? conf_from_json(json_object_get(asked, spelled), "dynamic configuration") : NULL;
     int64_t segments;
 
     if (!value_int(n, UNIT_NONE, &segments) || segments < 1 || segments > INT32_MAX / WAL_SEGMENT_MB)
@@ -141,16 +135,14 @@ static char *size_of_segments(const json_t *asked)
     return str_fmt("%lldMB", (long long)segments * WAL_SEGMENT_MB);
 }
 
-static char *asked_value(const struct shared *s, const json_t *asked, const char *instead,
-                         struct findings *findings)
+static char *asked_value(const struct shared *s, const json_t *asked, const char *instead, struct findings *findings)
 {
     const char *spelled = parameters_spelling(asked, s->name);
 
     if (!spelled)
         return NULL;
     AUTO(cstr) char *path = str_fmt("postgresql.parameters.%s", spelled);
-    AUTO(conf_node) struct conf_node *n =
-        conf_from_json(json_object_get(asked, spelled), "dynamic configuration");
+    AUTO(conf_node) struct conf_node *n = conf_from_json(json_object_get(asked, spelled), "dynamic configuration");
     AUTO(cstr) char *value = shared_value(s, n);
     if (!value) {
         AUTO(cstr) char *shown = value_shown(n, false);

@@ -9,7 +9,7 @@
 
 struct sample sample_placeholders(void)
 {
-    static const char *const hosts[] = { "etcd-01:2379", "etcd-02:2379", "etcd-03:2379", NULL };
+    static const char *const hosts[] = {"etcd-01:2379", "etcd-02:2379", "etcd-03:2379", NULL};
 
     return (struct sample){
         .scope = "cluster-1",
@@ -37,8 +37,8 @@ static char *quoted(const char *text)
     size_t len = strlen(text);
     struct buf b = BUF_EMPTY;
 
-    if (strspn(text, bare) == len && scalar_resolve(text).type == CONF_STRING && text[0] != '-' &&
-        text[0] != ':' && text[len - 1] != ':')
+    if (strspn(text, bare) == len && scalar_resolve(text).type == CONF_STRING && text[0] != '-' && text[0] != ':' &&
+        text[len - 1] != ':')
         return str_dup(text);
 
     buf_add_char(&b, '"');
@@ -72,11 +72,10 @@ static void add_item(struct buf *b, const char *indent, const char *value)
 
 static void add_head(struct buf *b, const struct sample *s)
 {
-    buf_add_str(b,
-                "# One node of a pgkeep cluster. Patroni reads this file too. Every key, with its default:\n"
-                "# docs/patroni-keys.md. Holds passwords: mode 0600, owned by the user who runs it.\n"
-                "\n"
-                "# The cluster, the same on all its nodes; and this node, unique in it.\n");
+    buf_add_str(b, "# One node of a pgkeep cluster. Patroni reads this file too. Every key, with its default:\n"
+                   "# docs/patroni-keys.md. Holds passwords: mode 0600, owned by the user who runs it.\n"
+                   "\n"
+                   "# The cluster, the same on all its nodes; and this node, unique in it.\n");
     add_key(b, "scope", s->scope);
     add_key(b, "namespace", s->namespace_);
     add_key(b, "name", s->name);
@@ -92,25 +91,24 @@ static void add_head(struct buf *b, const struct sample *s)
 
 static void add_bootstrap(struct buf *b)
 {
-    buf_add_str(b,
-                "\n"
-                "# How the cluster is made, once. Later changes of `dcs`: pgkeep edit-config.\n"
-                "bootstrap:\n"
-                "  dcs:\n"
-                "    ttl: 30             # seconds a dead leader's key lives\n"
-                "    loop_wait: 10       # loop_wait + 2*retry_timeout must not exceed ttl\n"
-                "    retry_timeout: 10\n"
-                "    maximum_lag_on_failover: 1048576 # bytes a new leader may be behind\n"
-                "    postgresql:\n"
-                "      use_pg_rewind: true\n"
-                "      use_slots: true\n"
-                "      parameters: # what has to be equal on all nodes stands here\n"
-                "        max_connections: 100\n"
-                "        max_wal_senders: 10\n"
-                "        max_replication_slots: 10\n"
-                "  initdb:\n"
-                "    - encoding: UTF8\n"
-                "    - data-checksums\n");
+    buf_add_str(b, "\n"
+                   "# How the cluster is made, once. Later changes of `dcs`: pgkeep edit-config.\n"
+                   "bootstrap:\n"
+                   "  dcs:\n"
+                   "    ttl: 30             # seconds a dead leader's key lives\n"
+                   "    loop_wait: 10       # loop_wait + 2*retry_timeout must not exceed ttl\n"
+                   "    retry_timeout: 10\n"
+                   "    maximum_lag_on_failover: 1048576 # bytes a new leader may be behind\n"
+                   "    postgresql:\n"
+                   "      use_pg_rewind: true\n"
+                   "      use_slots: true\n"
+                   "      parameters: # what has to be equal on all nodes stands here\n"
+                   "        max_connections: 100\n"
+                   "        max_wal_senders: 10\n"
+                   "        max_replication_slots: 10\n"
+                   "  initdb:\n"
+                   "    - encoding: UTF8\n"
+                   "    - data-checksums\n");
 }
 
 static void add_user(struct buf *b, const char *kind, const char *name, const char *password)
@@ -153,7 +151,8 @@ static void add_postgresql(struct buf *b, const struct sample *s)
 
     AUTO(cstr) char *user = hba_name(s->replication);
     AUTO(cstr) char *replication = str_fmt("host replication %s samenet scram-sha-256", user);
-    buf_add_str(b, "  pg_hba: # samenet is the subnets of this host; widen it where nodes or clients stand elsewhere\n");
+    buf_add_str(b,
+                "  pg_hba: # samenet is the subnets of this host; widen it where nodes or clients stand elsewhere\n");
     add_item(b, "    ", "local all all scram-sha-256");
     add_item(b, "    ", replication);
     add_item(b, "    ", "host all all samenet scram-sha-256");

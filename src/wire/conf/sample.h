@@ -12,8 +12,8 @@ struct sample {
     const char *restapi_listen, *restapi_connect_address; /* host:port */
     const char *pg_listen, *pg_connect_address;           /* host:port */
     const char *data_dir;
-    const char *bin_dir;             /* NULL: a comment says how it is found */
-    const char *const *etcd_hosts;   /* host:port, NULL-terminated */
+    const char *bin_dir;           /* NULL: a comment says how it is found */
+    const char *const *etcd_hosts; /* host:port, NULL-terminated */
     const char *superuser, *superuser_password;
     const char *replication, *replication_password;
     const char *rewind, *rewind_password; /* NULL: the superuser rewinds */

@@ -140,10 +140,8 @@ static bool sixties_to_int(char *text, int64_t *ret_value)
 
     do {
         last = !strchr(text, ':');
-        if (!str_to_int(part_from_right(text), 0, INT64_MAX, &digit) ||
-            __builtin_mul_overflow(digit, base, &digit) ||
-            __builtin_add_overflow(value, digit, &value) ||
-            (!last && __builtin_mul_overflow(base, 60, &base)))
+        if (!str_to_int(part_from_right(text), 0, INT64_MAX, &digit) || __builtin_mul_overflow(digit, base, &digit) ||
+            __builtin_add_overflow(value, digit, &value) || (!last && __builtin_mul_overflow(base, 60, &base)))
             return false;
     } while (!last);
     *ret_value = value;
@@ -222,8 +220,8 @@ static bool word_of(const char *text, const char *const *words)
 
 static bool bool_value(const char *text, bool *ret_value)
 {
-    static const char *const yes[] = { "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON", NULL };
-    static const char *const no[] = { "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF", NULL };
+    static const char *const yes[] = {"yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON", NULL};
+    static const char *const no[] = {"no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF", NULL};
 
     if (word_of(text, yes))
         *ret_value = true;
@@ -236,14 +234,14 @@ static bool bool_value(const char *text, bool *ret_value)
 
 static bool null_pattern(const char *text)
 {
-    static const char *const null[] = { "", "~", "null", "Null", "NULL", NULL };
+    static const char *const null[] = {"", "~", "null", "Null", "NULL", NULL};
 
     return word_of(text, null);
 }
 
 bool scalar_resolve_as(const char *text, enum conf_type type, struct scalar *ret)
 {
-    struct scalar s = { .type = type };
+    struct scalar s = {.type = type};
 
     switch (type) {
     case CONF_NULL:
@@ -275,8 +273,8 @@ bool scalar_resolve_as(const char *text, enum conf_type type, struct scalar *ret
 
 struct scalar scalar_resolve(const char *text)
 {
-    static const enum conf_type order[] = { CONF_NULL, CONF_BOOL, CONF_FLOAT, CONF_INT, CONF_STRING };
-    struct scalar s = { .type = CONF_STRING };
+    static const enum conf_type order[] = {CONF_NULL, CONF_BOOL, CONF_FLOAT, CONF_INT, CONF_STRING};
+    struct scalar s = {.type = CONF_STRING};
 
     for (size_t i = 0; i < ARRAY_LEN(order); i++)
         if (scalar_resolve_as(text, order[i], &s))
@@ -289,9 +287,9 @@ static char *float_layout(const char *scientific)
 {
     struct buf b = BUF_EMPTY;
     const char *e = strchr(scientific, 'e');
-    int exponent = atoi(e + 1);
+    int exponent = (int)strtol(e + 1, NULL, 10);
     const char *first = scientific + (*scientific == '-');
-    char digits[32];
+    char digits[32] = "";
     int count = 0;
 
     for (const char *at = first; at < e; at++)

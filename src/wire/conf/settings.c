@@ -125,15 +125,14 @@ void settings_unref(struct settings *s)
 }
 
 /* All files, later ones over earlier ones. NULL with findings if one is no configuration. */
-static struct conf_node *sources_read(const struct conf_source *sources, size_t count,
-                                      struct findings *findings)
+static struct conf_node *sources_read(const struct conf_source *sources, size_t count, struct findings *findings)
 {
     AUTO(conf_node) struct conf_node *root = NULL;
     bool ok = true;
 
     for (size_t i = 0; i < count; i++) {
-        AUTO(conf_node) struct conf_node *one =
-            conf_yaml_read(sources[i].path, sources[i].text, sources[i].len, findings);
+        AUTO(conf_node)
+        struct conf_node *one = conf_yaml_read(sources[i].path, sources[i].text, sources[i].len, findings);
         if (one && one->type != CONF_MAP)
             findings_add(findings, FINDING_ERROR, "%s: is no configuration: expected a mapping, found %s",
                          sources[i].path, conf_type_name(one->type));
@@ -152,14 +151,14 @@ static struct conf_node *sources_read(const struct conf_source *sources, size_t 
  * Patroni's order: the file with single variables over it; without a file the one variable that holds
  * everything, alone; without that the single variables.
  */
-static struct conf_node *tree_read(const struct conf_source *sources, size_t count,
-                                   const char *const *environment, struct findings *findings)
+static struct conf_node *tree_read(const struct conf_source *sources, size_t count, const char *const *environment,
+                                   struct findings *findings)
 {
     static const char variable[] = "PATRONI_CONFIGURATION";
     const char *whole = environment_get(environment, variable);
 
     if (whole && count == 0) {
-        struct conf_source source = { "environment PATRONI_CONFIGURATION", whole, strlen(whole) };
+        struct conf_source source = {"environment PATRONI_CONFIGURATION", whole, strlen(whole)};
         return sources_read(&source, 1, findings);
     }
     if (whole)
@@ -200,8 +199,8 @@ static char *without_slashes(const char *text)
 static void read_identity(const struct typed *t, struct settings *s)
 {
     const struct conf_node *given = conf_get(t->root, "namespace");
-    AUTO(cstr) char *namespace_ =
-        given && given->type == CONF_STRING ? str_dup(given->string) : typed_text(t, "namespace");
+    AUTO(cstr)
+    char *namespace_ = given && given->type == CONF_STRING ? str_dup(given->string) : typed_text(t, "namespace");
 
     s->scope = typed_text(t, "scope");
     s->name = typed_text(t, "name");
@@ -226,7 +225,11 @@ static void check_identity(const struct typed *t, const struct settings *s, stru
 static void check_required(const struct typed *t, struct findings *findings)
 {
     static const char *const required[] = {
-        "scope", "name", "restapi.listen", "postgresql.listen", "postgresql.data_dir",
+        "scope",
+        "name",
+        "restapi.listen",
+        "postgresql.listen",
+        "postgresql.data_dir",
         "postgresql.authentication.replication.username",
     };
 
@@ -253,9 +256,8 @@ static void check_parameters(const struct typed *t, struct findings *findings)
     }
 }
 
-static struct settings *settings_read_for(enum purpose purpose, const struct conf_source *sources,
-                                          size_t source_count, const char *const *environment,
-                                          struct findings *findings)
+static struct settings *settings_read_for(enum purpose purpose, const struct conf_source *sources, size_t source_count,
+                                          const char *const *environment, struct findings *findings)
 {
     size_t errors_before = findings->error_count;
     AUTO(conf_node) struct conf_node *root = tree_read(sources, source_count, environment, findings);
@@ -264,7 +266,7 @@ static struct settings *settings_read_for(enum purpose purpose, const struct con
         return NULL;
 
     AUTO(settings) struct settings *s = mem_zero(1, sizeof(*s));
-    struct typed t = { .root = root, .scope = KEY_LOCAL };
+    struct typed t = {.root = root, .scope = KEY_LOCAL};
     s->refs = 1;
     s->path = path_of(sources, source_count);
     s->bootstrap.dcs = typed_node(&t, "bootstrap.dcs") ? conf_to_json(typed_node(&t, "bootstrap.dcs")) : NULL;
@@ -288,8 +290,8 @@ static struct settings *settings_read_for(enum purpose purpose, const struct con
     return findings->error_count == errors_before ? TAKE(s) : NULL;
 }
 
-struct settings *settings_read(const struct conf_source *sources, size_t source_count,
-                               const char *const *environment, struct findings *findings)
+struct settings *settings_read(const struct conf_source *sources, size_t source_count, const char *const *environment,
+                               struct findings *findings)
 {
     return settings_read_for(FOR_NODE, sources, source_count, environment, findings);
 }

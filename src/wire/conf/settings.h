@@ -36,8 +36,8 @@ enum { FINDINGS_MAX = 500 }; /* a file that is no configuration at all must not 
 /* Errors are counted, texts kept up to FINDINGS_MAX. */
 void findings_add(struct findings *f, enum finding_level level, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* The same, with "node.yml:12: restapi.listen: " in front: where *n stands, and which key it is. */
-void findings_at(struct findings *f, enum finding_level level, const struct conf_node *n,
-                 const char *key, const char *fmt, ...) PRINTF_LIKE(5, 6);
+void findings_at(struct findings *f, enum finding_level level, const struct conf_node *n, const char *key,
+                 const char *fmt, ...) PRINTF_LIKE(5, 6);
 void findings_deinit(struct findings *f);
 
 struct string_list {
@@ -58,7 +58,16 @@ struct pg_user {
     char *gssencmode, *channel_binding, *sslnegotiation;
 };
 
-enum store_kind { STORE_NONE, STORE_ETCD3, STORE_ETCD2, STORE_CONSUL, STORE_ZOOKEEPER, STORE_EXHIBITOR, STORE_KUBERNETES, STORE_RAFT };
+enum store_kind {
+    STORE_NONE,
+    STORE_ETCD3,
+    STORE_ETCD2,
+    STORE_CONSUL,
+    STORE_ZOOKEEPER,
+    STORE_EXHIBITOR,
+    STORE_KUBERNETES,
+    STORE_RAFT
+};
 enum verify_client { VERIFY_CLIENT_NONE, VERIFY_CLIENT_OPTIONAL, VERIFY_CLIENT_REQUIRED };
 enum server_tokens { SERVER_TOKENS_ORIGINAL, SERVER_TOKENS_MINIMAL, SERVER_TOKENS_PRODUCT_ONLY };
 enum watchdog_mode { WATCHDOG_OFF, WATCHDOG_AUTOMATIC, WATCHDOG_REQUIRED };
@@ -66,7 +75,7 @@ enum log_format { LOG_FORMAT_PLAIN, LOG_FORMAT_JSON };
 
 struct settings {
     unsigned int refs;
-    char *path; /* the file (or folder) it came from */
+    char *path;                      /* the file (or folder) it came from */
     char *scope, *namespace_, *name; /* namespace without slashes at the ends; default "service" */
     char *key_prefix;                /* "/<namespace>/<scope>/" */
 
@@ -76,7 +85,7 @@ struct settings {
         enum verify_client verify_client;
         struct string_list allowlist;
         bool allowlist_include_members;
-        char *username, *password; /* authentication; NULL: open */
+        char *username, *password;                        /* authentication; NULL: open */
         json_t *http_extra_headers, *https_extra_headers; /* objects of strings; NULL */
         int request_queue_size;
         enum server_tokens server_tokens;
@@ -112,7 +121,8 @@ struct settings {
          * bin_dir, bin_name, custom_conf, callbacks and the like may stand in the dynamic configuration
          * too, and the local value wins: whoever needs what is in force takes it from struct dynamic.
          */
-        json_t *section; /* the local postgresql section with its types, without authentication and pgpass; never NULL */
+        json_t
+            *section; /* the local postgresql section with its types, without authentication and pgpass; never NULL */
     } postgresql;
 
     struct {
@@ -155,8 +165,8 @@ struct conf_source {
     const char *text;
     size_t len;
 };
-struct settings *settings_read(const struct conf_source *sources, size_t source_count,
-                               const char *const *environment, struct findings *findings);
+struct settings *settings_read(const struct conf_source *sources, size_t source_count, const char *const *environment,
+                               struct findings *findings);
 /*
  * The same for the command line, whose configuration may hold no more than a store: nothing else is
  * required, and scope and key_prefix are NULL if no scope is given.

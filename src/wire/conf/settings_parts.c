@@ -111,7 +111,7 @@ enum { POSTGRESQL_PORT = 5432 }; /* where `listen` names none, as PostgreSQL and
 
 static json_t *postgresql_section(const struct typed *t)
 {
-    static const char *const left_out[] = { "authentication", "pgpass" };
+    static const char *const left_out[] = {"authentication", "pgpass"};
     json_t *section = typed_json(t, "postgresql");
 
     if (!section)
@@ -190,7 +190,8 @@ static void check_address(const struct typed *t, const char *section, const stru
 
     if (typed_endpoint(t, path, listen->host ? listen->port : 1, ret_connect)) {
         if (is_wildcard(ret_connect->host))
-            findings_at(findings, FINDING_ERROR, typed_node(t, path), path, "others cannot connect to \"%s\"", ret_connect->host);
+            findings_at(findings, FINDING_ERROR, typed_node(t, path), path, "others cannot connect to \"%s\"",
+                        ret_connect->host);
         return;
     }
     if (!listen->host || !conf_absent(conf_path(t->root, path)))
@@ -200,7 +201,7 @@ static void check_address(const struct typed *t, const char *section, const stru
                     "required, because %s is not one address that others can connect to", listen_path);
         return;
     }
-    *ret_connect = (struct endpoint){ .host = str_dup(listen->host), .port = listen->port };
+    *ret_connect = (struct endpoint){.host = str_dup(listen->host), .port = listen->port};
 }
 
 void settings_check_addresses(const struct typed *t, struct settings *s, struct findings *findings)
@@ -210,8 +211,7 @@ void settings_check_addresses(const struct typed *t, struct settings *s, struct 
 }
 
 /* The boolean wins over the priority, as in Patroni; saying both is worth a word if they disagree. */
-static void check_tag_pair(const struct typed *t, const char *no, const char *priority,
-                           struct findings *findings)
+static void check_tag_pair(const struct typed *t, const char *no, const char *priority, struct findings *findings)
 {
     const struct conf_node *n = typed_node(t, priority);
 

@@ -12,10 +12,9 @@ static const struct {
     const char *section;
     enum store_kind kind;
 } stores[] = {
-    { "etcd3", STORE_ETCD3 },           { "etcd", STORE_ETCD2 },
-    { "consul", STORE_CONSUL },         { "zookeeper", STORE_ZOOKEEPER },
-    { "exhibitor", STORE_EXHIBITOR },   { "kubernetes", STORE_KUBERNETES },
-    { "raft", STORE_RAFT },
+    {"etcd3", STORE_ETCD3},         {"etcd", STORE_ETCD2},          {"consul", STORE_CONSUL},
+    {"zookeeper", STORE_ZOOKEEPER}, {"exhibitor", STORE_EXHIBITOR}, {"kubernetes", STORE_KUBERNETES},
+    {"raft", STORE_RAFT},
 };
 
 /* "host:port", IPv6 in brackets. */
@@ -43,7 +42,7 @@ static void read_url(const char *text, struct settings *s)
 
 static void read_hosts(const struct typed *t, const char *path, int default_port, struct settings *s)
 {
-    struct string_list hosts = { 0 };
+    struct string_list hosts = {0};
 
     typed_text_list(t, path, &hosts);
     for (size_t i = 0; i < hosts.count; i++) {
@@ -76,16 +75,15 @@ static void read_etcd3(const struct typed *t, struct settings *s, struct finding
     else
         read_hosts(t, "etcd3.host", port, s);
 
-    bool given = conf_path(t->root, "etcd3.url") || conf_path(t->root, "etcd3.hosts") ||
-                 conf_path(t->root, "etcd3.host");
+    bool given =
+        conf_path(t->root, "etcd3.url") || conf_path(t->root, "etcd3.hosts") || conf_path(t->root, "etcd3.host");
     if (!given) /* given, but not right: the audit has complained */
         findings_at(findings, FINDING_ERROR, conf_get(t->root, "etcd3"), "etcd3",
                     "names no endpoint: hosts, host or url is required (srv and proxy are not built yet)");
 }
 
 /* A section that is given, but not what is used. */
-static void tell_unbuilt(const struct typed *t, const char *section, bool have_etcd3,
-                         struct findings *findings)
+static void tell_unbuilt(const struct typed *t, const char *section, bool have_etcd3, struct findings *findings)
 {
     const struct conf_node *n = conf_get(t->root, section);
 

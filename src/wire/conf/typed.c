@@ -121,8 +121,7 @@ static json_t *list_to_json(const struct conf_node *n)
 }
 
 /* The row that counts for a child: a section of the operator's own is one only with a command. */
-static const struct key *child_key_of(const struct key *key, const struct conf_node *child,
-                                      enum key_scope scope)
+static const struct key *child_key_of(const struct key *key, const struct conf_node *child, enum key_scope scope)
 {
     const struct key *child_key = key_child(key->path, child->key, scope);
     bool own_section = child_key && str_ends(child_key->path, ".*") && child_key->type == KEY_SECTION;
@@ -152,8 +151,7 @@ static json_t *items_to_json(const struct key *key, const struct conf_node *n, e
     json_t *list = json_array();
 
     for (size_t i = 0; i < n->children.count; i++) {
-        json_t *item = item_key ? typed_json_of(item_key, n->children.at[i], scope)
-                                : conf_to_json(n->children.at[i]);
+        json_t *item = item_key ? typed_json_of(item_key, n->children.at[i], scope) : conf_to_json(n->children.at[i]);
         if (item)
             CHECK(json_array_append_new(list, item) == 0);
     }
@@ -215,8 +213,7 @@ json_t *typed_json_of(const struct key *key, const struct conf_node *n, enum key
     case KEY_LIST:
         return items_to_json(key, n, scope);
     case KEY_ANY:
-        return n->type == CONF_MAP && key_has_children(key) ? section_to_json(key, n, scope)
-                                                            : conf_to_json(n);
+        return n->type == CONF_MAP && key_has_children(key) ? section_to_json(key, n, scope) : conf_to_json(n);
     case KEY_HOST_PORT:
     case KEY_ADDRESS:
     case KEY_LISTEN:

@@ -24,8 +24,8 @@ static bool text_to_bool(const char *text, bool *ret_value)
         const char *word;
         bool value;
     } words[] = {
-        { "on", true },   { "true", true },   { "yes", true }, { "1", true },
-        { "off", false }, { "false", false }, { "no", false }, { "0", false },
+        {"on", true},   {"true", true},   {"yes", true}, {"1", true},
+        {"off", false}, {"false", false}, {"no", false}, {"0", false},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
@@ -59,13 +59,13 @@ struct factor {
 };
 
 static const struct factor seconds[] = {
-    { "us", 1e-6 }, { "ms", 1e-3 }, { "s", 1 }, { "min", 60 }, { "h", 3600 }, { "d", 86400 }, { NULL, 0 },
+    {"us", 1e-6}, {"ms", 1e-3}, {"s", 1}, {"min", 60}, {"h", 3600}, {"d", 86400}, {NULL, 0},
 };
 static const struct factor bytes[] = {
-    { "B", 1 }, { "kB", 0x1p10 }, { "MB", 0x1p20 }, { "GB", 0x1p30 }, { "TB", 0x1p40 }, { NULL, 0 },
+    {"B", 1}, {"kB", 0x1p10}, {"MB", 0x1p20}, {"GB", 0x1p30}, {"TB", 0x1p40}, {NULL, 0},
 };
 static const struct factor megabytes[] = {
-    { "B", 0x1p-20 }, { "kB", 0x1p-10 }, { "MB", 1 }, { "GB", 0x1p10 }, { "TB", 0x1p20 }, { NULL, 0 },
+    {"B", 0x1p-20}, {"kB", 0x1p-10}, {"MB", 1}, {"GB", 0x1p10}, {"TB", 0x1p20}, {NULL, 0},
 };
 
 static const struct factor *unit_factors(enum value_unit unit)
@@ -247,14 +247,14 @@ bool value_endpoint(const char *text, int default_port, struct endpoint *ret)
     char *cleaned = hosts_cleaned(hosts);
     if (!cleaned)
         return false;
-    *ret = (struct endpoint){ .host = cleaned, .port = (int)port };
+    *ret = (struct endpoint){.host = cleaned, .port = (int)port};
     return true;
 }
 
 void endpoint_deinit(struct endpoint *e)
 {
     free(e->host);
-    *e = (struct endpoint){ 0 };
+    *e = (struct endpoint){0};
 }
 
 static int hex_digit(char c)
@@ -293,7 +293,7 @@ void value_url_deinit(struct value_url *url)
     free(url->username);
     free(url->password);
     free(url->host);
-    *url = (struct value_url){ 0 };
+    *url = (struct value_url){0};
 }
 
 /* "user:password" in front of the @. */
@@ -309,8 +309,8 @@ static bool url_user(const char *at, size_t len, struct value_url *url)
 
 bool value_url(const char *text, int default_port, struct value_url *ret)
 {
-    struct value_url url = { 0 };
-    struct endpoint e = { 0 };
+    struct value_url url = {0};
+    struct endpoint e = {0};
     bool https = text && strncasecmp(text, "https://", 8) == 0;
 
     if (!text || (!https && strncasecmp(text, "http://", 7) != 0))
@@ -348,7 +348,7 @@ void string_list_deinit(struct string_list *l)
     for (size_t i = 0; i < l->count; i++)
         free(l->at[i]);
     free(l->at);
-    *l = (struct string_list){ 0 };
+    *l = (struct string_list){0};
 }
 
 static void list_from_commas(const char *text, struct string_list *ret)
@@ -368,7 +368,7 @@ static void list_from_commas(const char *text, struct string_list *ret)
 
 bool value_text_list(const struct conf_node *n, struct string_list *ret)
 {
-    struct string_list l = { 0 };
+    struct string_list l = {0};
 
     if (n && n->type == CONF_STRING) {
         list_from_commas(n->string, &l);
@@ -415,8 +415,7 @@ json_t *value_options(const struct conf_node *n)
         else if (item->type == CONF_STRING)
             ok = json_array_append_new(list, json_string(item->string)) == 0;
         else
-            ok = item->type == CONF_MAP && item->children.count == 1 &&
-                 option_add_pair(list, item->children.at[0]);
+            ok = item->type == CONF_MAP && item->children.count == 1 && option_add_pair(list, item->children.at[0]);
     }
     if (ok)
         return list;

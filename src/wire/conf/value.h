@@ -33,7 +33,7 @@ void endpoint_deinit(struct endpoint *e);
 
 /* http(s)://[user[:password]@]host[:port][/…] */
 struct value_url {
-    char *protocol; /* "http" or "https" */
+    char *protocol;            /* "http" or "https" */
     char *username, *password; /* decoded; NULL: none */
     char *host;
     int port;

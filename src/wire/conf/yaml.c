@@ -53,9 +53,8 @@ static void bad_syntax(struct reader *r)
         for (size_t i = 0; i < p->problem_offset && i < r->len; i++)
             line += r->text[i] == '\n';
     }
-    findings_add(r->findings, FINDING_ERROR, "%s:%u: %s%s%s", r->file, line,
-                 p->problem ? p->problem : "not YAML", p->context ? " " : "",
-                 p->context ? p->context : "");
+    findings_add(r->findings, FINDING_ERROR, "%s:%u: %s%s%s", r->file, line, p->problem ? p->problem : "not YAML",
+                 p->context ? " " : "", p->context ? p->context : "");
 }
 
 static bool next_event(struct reader *r)
@@ -86,7 +85,7 @@ static bool anchor_add(struct reader *r, const char *name, const struct conf_nod
         return false;
 
     r->anchors = mem_grow(r->anchors, r->anchor_count + 1, sizeof(*r->anchors));
-    r->anchors[r->anchor_count++] = (struct anchor){ .name = str_dup(name), .node = conf_node_copy(n) };
+    r->anchors[r->anchor_count++] = (struct anchor){.name = str_dup(name), .node = conf_node_copy(n)};
     return true;
 }
 
@@ -131,9 +130,8 @@ struct tag {
 };
 
 static const struct tag tags[] = {
-    { YAML_NULL_TAG, CONF_NULL },   { YAML_BOOL_TAG, CONF_BOOL }, { YAML_INT_TAG, CONF_INT },
-    { YAML_FLOAT_TAG, CONF_FLOAT }, { YAML_STR_TAG, CONF_STRING }, { YAML_SEQ_TAG, CONF_LIST },
-    { YAML_MAP_TAG, CONF_MAP },
+    {YAML_NULL_TAG, CONF_NULL},  {YAML_BOOL_TAG, CONF_BOOL}, {YAML_INT_TAG, CONF_INT}, {YAML_FLOAT_TAG, CONF_FLOAT},
+    {YAML_STR_TAG, CONF_STRING}, {YAML_SEQ_TAG, CONF_LIST},  {YAML_MAP_TAG, CONF_MAP},
 };
 
 /* What an explicit tag asks for; a finding if it is none of ours. */
@@ -319,9 +317,8 @@ static bool read_entry(struct reader *r, struct mapping *m)
 
     const struct conf_node *old = conf_get(m->own, key);
     if (old)
-        findings_add(r->findings, FINDING_WARNING,
-                     "%s:%u: %s: given again (first in line %u); this one counts", r->file, line, key,
-                     old->line);
+        findings_add(r->findings, FINDING_WARNING, "%s:%u: %s: given again (first in line %u); this one counts",
+                     r->file, line, key, old->line);
     if (m->own->children.count == YAML_KEYS_MAX) {
         bad(r, line, "more keys than a mapping can have");
         return false;
@@ -336,7 +333,7 @@ static struct conf_node *read_map(struct reader *r)
     unsigned int line = event_line(r);
     AUTO(conf_node) struct conf_node *own = conf_node_new(CONF_MAP, r->file, line);
     AUTO(conf_node) struct conf_node *merged = conf_node_new(CONF_MAP, r->file, line);
-    struct mapping m = { .own = own, .merged = merged };
+    struct mapping m = {.own = own, .merged = merged};
 
     if (!collection_tag_fits(r, r->event.data.mapping_start.tag, CONF_MAP))
         return NULL;
@@ -402,9 +399,15 @@ static struct conf_node *read_node(struct reader *r)
     return TAKE(n);
 }
 
+/* Move on over the end of something to what follows. */
+static bool skip_event(struct reader *r)
+{
+    return next_event(r) && next_event(r);
+}
+
 static struct conf_node *read_document(struct reader *r)
 {
-    if (!next_event(r) || !next_event(r)) /* stream start, then a document or the end */
+    if (!skip_event(r)) /* the stream's start, then a document's or the end */
         return NULL;
     if (r->event.type == YAML_STREAM_END_EVENT)
         return conf_node_new(CONF_NULL, r->file, 1);
@@ -412,23 +415,21 @@ static struct conf_node *read_document(struct reader *r)
         return NULL;
 
     AUTO(conf_node) struct conf_node *root = read_node(r);
-    if (!root || !next_event(r) || !next_event(r)) /* document end, then the stream's */
+    if (!root || !skip_event(r)) /* the document's end, then the stream's */
         return NULL;
     if (r->event.type != YAML_STREAM_END_EVENT)
         return bad(r, event_line(r), "a second document begins here; one is expected");
     return TAKE(root);
 }
 
-struct conf_node *conf_yaml_read(const char *file, const char *text, size_t len,
-                                 struct findings *findings)
+struct conf_node *conf_yaml_read(const char *file, const char *text, size_t len, struct findings *findings)
 {
     if (len > YAML_TEXT_MAX) {
-        findings_add(findings, FINDING_ERROR, "%s: larger than a configuration can be (%d bytes)", file,
-                     YAML_TEXT_MAX);
+        findings_add(findings, FINDING_ERROR, "%s: larger than a configuration can be (%d bytes)", file, YAML_TEXT_MAX);
         return NULL;
     }
 
-    struct reader r = { .file = conf_file_new(file), .text = text, .len = len, .findings = findings };
+    struct reader r = {.file = conf_file_new(file), .text = text, .len = len, .findings = findings};
     CHECK(yaml_parser_initialize(&r.parser));
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, len);
     struct conf_node *root = read_document(&r);

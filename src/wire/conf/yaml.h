@@ -22,5 +22,4 @@ enum {
  * NULL: an error finding says what is wrong and in which line. A key given twice is a warning; the
  * last one counts.
  */
-struct conf_node *conf_yaml_read(const char *file, const char *text, size_t len,
-                                 struct findings *findings);
+struct conf_node *conf_yaml_read(const char *file, const char *text, size_t len, struct findings *findings);

@@ -39,8 +39,8 @@ static inline UNUSED struct settings *settings_of_env(const char *yaml, const ch
                                                       struct findings *f)
 {
     struct conf_source sources[] = {
-        { "base.yml", base_yaml, strlen(base_yaml) },
-        { "node.yml", yaml, strlen(yaml) },
+        {"base.yml", base_yaml, strlen(base_yaml)},
+        {"node.yml", yaml, strlen(yaml)},
     };
 
     return settings_read(sources, 2, environment, f);
@@ -94,7 +94,7 @@ static inline UNUSED void assert_no_finding(const struct findings *f)
 /* What the configuration `yaml` (over the base) is answered with, and nothing else. */
 static inline UNUSED void assert_answer(const char *yaml, enum finding_level level, const char *text)
 {
-    AUTO(findings) struct findings f = { 0 };
+    AUTO(findings) struct findings f = {0};
     AUTO(settings) struct settings *s = settings_of(yaml, &f);
 
     assert_finding(&f, level, text);

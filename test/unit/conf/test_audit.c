@@ -22,8 +22,9 @@ static void test_an_unknown_key_is_a_warning_with_file_line_and_nearest_name(voi
 
 static void test_a_key_in_the_wrong_half_says_where_it_belongs(void **state)
 {
-    assert_answer("ttl: 30\n", W,
-                  "node.yml:1: ttl: ignored here: it belongs in the dynamic configuration (bootstrap.dcs, edit-config)");
+    assert_answer(
+        "ttl: 30\n", W,
+        "node.yml:1: ttl: ignored here: it belongs in the dynamic configuration (bootstrap.dcs, edit-config)");
     assert_answer("postgresql: {use_slots: off}\n", W,
                   "node.yml:1: postgresql.use_slots: ignored here: it belongs in the dynamic configuration "
                   "(bootstrap.dcs, edit-config)");
@@ -76,8 +77,9 @@ static void test_a_number_where_a_text_belongs_is_taken_as_patroni_prints_it(voi
 {
     assert_answer("tags: {replicatefrom: 0x10}\n", W,
                   "node.yml:1: tags.replicatefrom: is read as the number 16; quote it if a text is meant");
-    AUTO(findings) struct findings f = { 0 };
-    AUTO(settings) struct settings *s = settings_of("postgresql: {authentication: {superuser: {password: 1234}}}\n", &f);
+    AUTO(findings) struct findings f = {0};
+    AUTO(settings)
+    struct settings *s = settings_of("postgresql: {authentication: {superuser: {password: 1234}}}\n", &f);
     assert_no_finding(&f);
     assert_string_equal(s->postgresql.superuser.password, "1234");
 }
@@ -102,14 +104,15 @@ static void test_what_is_not_built_is_warned_about_once(void **state)
 
 static void test_a_value_that_asks_for_nothing_is_not_warned_about(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
-    AUTO(settings) struct settings *s =
-        settings_of("watchdog: {mode: off, device: /dev/watchdog, safety_margin: 5}\n"
-                    "log: {format: '%(asctime)s %(levelname)s: %(message)s', dateformat: '', static_fields: {}}\n"
-                    "bootstrap: {dcs: {synchronous_mode: off, synchronous_mode_strict: false, synchronous_node_count: 1,\n"
-                    "                  maximum_lag_on_syncnode: -1, standby_cluster: {}, slots: {a: {type: physical}}}}\n"
-                    "citus: {}\ntags:\nctl: ~\n",
-                    &f);
+    AUTO(findings) struct findings f = {0};
+    AUTO(settings)
+    struct settings *s = settings_of(
+        "watchdog: {mode: off, device: /dev/watchdog, safety_margin: 5}\n"
+        "log: {format: '%(asctime)s %(levelname)s: %(message)s', dateformat: '', static_fields: {}}\n"
+        "bootstrap: {dcs: {synchronous_mode: off, synchronous_mode_strict: false, synchronous_node_count: 1,\n"
+        "                  maximum_lag_on_syncnode: -1, standby_cluster: {}, slots: {a: {type: physical}}}}\n"
+        "citus: {}\ntags:\nctl: ~\n",
+        &f);
 
     assert_no_finding(&f);
     assert_non_null(s);
@@ -117,9 +120,10 @@ static void test_a_value_that_asks_for_nothing_is_not_warned_about(void **state)
 
 static void test_promises_of_safety_are_refused_by_name(void **state)
 {
-    assert_answer("bootstrap:\n  dcs:\n    synchronous_mode: on\n", E,
-                  "node.yml:3: bootstrap.dcs.synchronous_mode: refused (the boolean on): this promise is not built yet: "
-                  "acknowledge commits only when standbys have them, and elect only such standbys");
+    assert_answer(
+        "bootstrap:\n  dcs:\n    synchronous_mode: on\n", E,
+        "node.yml:3: bootstrap.dcs.synchronous_mode: refused (the boolean on): this promise is not built yet: "
+        "acknowledge commits only when standbys have them, and elect only such standbys");
     assert_answer("bootstrap: {dcs: {synchronous_mode: quorum}}\n", E,
                   "node.yml:1: bootstrap.dcs.synchronous_mode: refused (\"quorum\"): this promise is not built yet: "
                   "acknowledge commits only when standbys have them, and elect only such standbys");
@@ -139,12 +143,13 @@ static void test_promises_of_safety_are_refused_by_name(void **state)
 
 static void test_sections_of_methods_are_known_by_their_command(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
-    AUTO(settings) struct settings *s =
-        settings_of("postgresql:\n  create_replica_methods: [pgbackrest, basebackup]\n"
-                    "  pgbackrest: {command: /x --delta restore, keep_data: on, no_params: 1, any_thing: 5}\n"
-                    "bootstrap:\n  method: restore\n  restore: {command: /y, keep_existing_recovery_conf: true, a: b}\n",
-                    &f);
+    AUTO(findings) struct findings f = {0};
+    AUTO(settings)
+    struct settings *s = settings_of(
+        "postgresql:\n  create_replica_methods: [pgbackrest, basebackup]\n"
+        "  pgbackrest: {command: /x --delta restore, keep_data: on, no_params: 1, any_thing: 5}\n"
+        "bootstrap:\n  method: restore\n  restore: {command: /y, keep_existing_recovery_conf: true, a: b}\n",
+        &f);
 
     assert_no_finding(&f);
     assert_non_null(s);
@@ -158,11 +163,11 @@ static void test_sections_of_methods_are_known_by_their_command(void **state)
 
 static void test_old_names_lead_to_todays_keys(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
-    AUTO(settings) struct settings *s =
-        settings_of("bootstrap:\n  post_init: /seed\n  pg_hba: [local all all peer]\n"
-                    "postgresql: {superuser: {username: boss}, create_replica_method: [basebackup]}\n",
-                    &f);
+    AUTO(findings) struct findings f = {0};
+    AUTO(settings)
+    struct settings *s = settings_of("bootstrap:\n  post_init: /seed\n  pg_hba: [local all all peer]\n"
+                                     "postgresql: {superuser: {username: boss}, create_replica_method: [basebackup]}\n",
+                                     &f);
 
     assert_no_finding(&f);
     assert_string_equal(s->bootstrap.post_bootstrap, "/seed");
@@ -179,8 +184,9 @@ static void test_old_names_lead_to_todays_keys(void **state)
 
 static void test_the_dynamic_side_says_what_is_used_instead(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
-    AUTO(json) json_t *config =
+    AUTO(findings) struct findings f = {0};
+    AUTO(json)
+    json_t *config =
         json_loads("{\"ttl\":\"soon\",\"slots\":5,\"postgresql\":{\"parameters\":{\"work_mem\":[]}}}", 0, NULL);
     AUTO(conf_node) struct conf_node *n = conf_from_json(config, "dynamic configuration");
 
@@ -195,8 +201,9 @@ static void test_the_dynamic_side_says_what_is_used_instead(void **state)
 
 static void test_every_finding_comes_at_once(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
-    AUTO(settings) struct settings *s = settings_of("restapi: {listen: x, bogus: 1}\nctl: {insecure: 7}\nsite: a\n", &f);
+    AUTO(findings) struct findings f = {0};
+    AUTO(settings)
+    struct settings *s = settings_of("restapi: {listen: x, bogus: 1}\nctl: {insecure: 7}\nsite: a\n", &f);
 
     assert_null(s);
     assert_int_equal(f.count, 4);
@@ -205,7 +212,7 @@ static void test_every_finding_comes_at_once(void **state)
 
 static void test_findings_have_a_bound(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
+    AUTO(findings) struct findings f = {0};
 
     for (int i = 0; i < FINDINGS_MAX + 10; i++)
         findings_add(&f, FINDING_ERROR, "number %d", i);

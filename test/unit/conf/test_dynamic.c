@@ -5,7 +5,7 @@
 /* Without local settings; anything to complain about fails the test. */
 static struct dynamic *good(const char *json)
 {
-    struct findings f = { 0 };
+    struct findings f = {0};
     struct dynamic *d = dynamic_of(json, NULL, &f);
 
     assert_no_finding(&f);
@@ -14,7 +14,7 @@ static struct dynamic *good(const char *json)
 
 static struct settings *local_of(const char *yaml)
 {
-    struct findings f = { 0 };
+    struct findings f = {0};
     struct settings *s = settings_of(yaml, &f);
 
     findings_deinit(&f);
@@ -24,7 +24,7 @@ static struct settings *local_of(const char *yaml)
 
 static void test_nothing_means_patronis_defaults(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
+    AUTO(findings) struct findings f = {0};
     AUTO(dynamic) struct dynamic *d = dynamic_read(NULL, NULL, &f);
 
     assert_no_finding(&f);
@@ -59,12 +59,14 @@ static void test_nothing_means_patronis_defaults(void **state)
 
 static void test_dynamic_keys_are_read(void **state)
 {
-    AUTO(dynamic) struct dynamic *d =
+    AUTO(dynamic)
+    struct dynamic *d =
         good("{\"ttl\":60,\"loop_wait\":5,\"retry_timeout\":\"20\",\"maximum_lag_on_failover\":\"0x400\","
              "\"primary_race_backoff\":3,\"check_timeline\":\"on\",\"max_timelines_history\":50,"
              "\"primary_start_timeout\":0,\"primary_stop_timeout\":8,\"pause\":true,\"failsafe_mode\":1,"
              "\"member_slots_ttl\":\"2h\",\"postgresql\":{\"use_slots\":false},"
-             "\"ignore_slots\":[{\"name\":\"a\",\"type\":\"LOGICAL\",\"database\":\"d\",\"plugin\":\"p\"},{\"name\":\"b\"}]}");
+             "\"ignore_slots\":[{\"name\":\"a\",\"type\":\"LOGICAL\",\"database\":\"d\",\"plugin\":\"p\"},{\"name\":"
+             "\"b\"}]}");
 
     assert_int_equal(d->ttl_ms, 60000);
     assert_int_equal(d->loop_wait_ms, 5000);
@@ -85,9 +87,10 @@ static void test_dynamic_keys_are_read(void **state)
 
 static void test_old_names_of_timeouts_count_unless_the_new_ones_are_there(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
+    AUTO(findings) struct findings f = {0};
     AUTO(dynamic) struct dynamic *old = good("{\"master_start_timeout\":7,\"master_stop_timeout\":8}");
-    AUTO(dynamic) struct dynamic *both = dynamic_of("{\"master_start_timeout\":7,\"primary_start_timeout\":9}", NULL, &f);
+    AUTO(dynamic)
+    struct dynamic *both = dynamic_of("{\"master_start_timeout\":7,\"primary_start_timeout\":9}", NULL, &f);
 
     assert_int_equal(old->primary_start_timeout_ms, 7000);
     assert_int_equal(old->primary_stop_timeout_ms, 8000);
@@ -98,7 +101,7 @@ static void test_old_names_of_timeouts_count_unless_the_new_ones_are_there(void 
 
 static void test_timings_below_the_floor_are_raised_with_a_warning(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
+    AUTO(findings) struct findings f = {0};
     AUTO(dynamic) struct dynamic *d = dynamic_of("{\"ttl\":5,\"loop_wait\":0,\"retry_timeout\":1}", NULL, &f);
 
     assert_int_equal(d->ttl_ms, 20000);
@@ -111,7 +114,7 @@ static void test_timings_below_the_floor_are_raised_with_a_warning(void **state)
 
 static void assert_timings(const char *json, int loop_wait_s, int retry_timeout_s, const char *warning)
 {
-    AUTO(findings) struct findings f = { 0 };
+    AUTO(findings) struct findings f = {0};
     AUTO(dynamic) struct dynamic *d = dynamic_of(json, NULL, &f);
 
     assert_int_equal(d->loop_wait_ms, loop_wait_s * 1000);
@@ -143,8 +146,9 @@ static void test_timings_that_break_the_rule_are_cut_as_patroni_does(void **stat
 
 static void test_a_wrong_value_falls_back_to_its_default(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
-    AUTO(dynamic) struct dynamic *d =
+    AUTO(findings) struct findings f = {0};
+    AUTO(dynamic)
+    struct dynamic *d =
         dynamic_of("{\"maximum_lag_on_failover\":-5,\"pause\":\"perhaps\",\"ttl\":\"long\",\"slots\":[],"
                    "\"ignore_slots\":{},\"postgresql\":{\"use_pg_rewind\":7,\"pg_hba\":\"x\"}}",
                    NULL, &f);
@@ -161,7 +165,7 @@ static void test_a_wrong_value_falls_back_to_its_default(void **state)
 
 static void test_a_configuration_that_is_no_object_is_all_defaults(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
+    AUTO(findings) struct findings f = {0};
     AUTO(dynamic) struct dynamic *d = dynamic_of("[1]", NULL, &f);
 
     assert_finding(&f, FINDING_ERROR,
@@ -172,10 +176,11 @@ static void test_a_configuration_that_is_no_object_is_all_defaults(void **state)
 
 static void test_what_promises_safety_is_an_error_and_typed_as_it_was_asked_for(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
-    AUTO(dynamic) struct dynamic *d = dynamic_of(
-        "{\"synchronous_mode\":\"quorum\",\"synchronous_mode_strict\":true,\"standby_cluster\":{\"host\":\"h\",\"port\":1}}",
-        NULL, &f);
+    AUTO(findings) struct findings f = {0};
+    AUTO(dynamic)
+    struct dynamic *d = dynamic_of("{\"synchronous_mode\":\"quorum\",\"synchronous_mode_strict\":true,\"standby_"
+                                   "cluster\":{\"host\":\"h\",\"port\":1}}",
+                                   NULL, &f);
 
     assert_int_equal(f.error_count, 3);
     assert_int_equal(findings_with(&f, FINDING_ERROR, "refused"), 3);
@@ -186,7 +191,8 @@ static void test_what_promises_safety_is_an_error_and_typed_as_it_was_asked_for(
 
 static void test_slots_that_are_not_mappings_are_physical(void **state)
 {
-    AUTO(dynamic) struct dynamic *d = good("{\"slots\":{\"a\":0,\"b\":null,\"c\":{},\"d\":{\"type\":\"physical\"},\"e\":\"x\"}}");
+    AUTO(dynamic)
+    struct dynamic *d = good("{\"slots\":{\"a\":0,\"b\":null,\"c\":{},\"d\":{\"type\":\"physical\"},\"e\":\"x\"}}");
 
     assert_json(d->slots, "{\"a\":{\"type\":\"physical\"},\"b\":{\"type\":\"physical\"},\"c\":{\"type\":\"physical\"},"
                           "\"d\":{\"type\":\"physical\"},\"e\":{\"type\":\"physical\"}}");
@@ -194,11 +200,11 @@ static void test_slots_that_are_not_mappings_are_physical(void **state)
 
 static void test_logical_slots_are_kept_in_sight_with_a_warning(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
-    AUTO(dynamic) struct dynamic *d =
-        dynamic_of("{\"slots\":{\"a\":{\"type\":\"logical\",\"database\":\"d\",\"plugin\":\"p\"},"
-                   "\"b\":{\"database\":\"d\",\"plugin\":\"p\"}}}",
-                   NULL, &f);
+    AUTO(findings) struct findings f = {0};
+    AUTO(dynamic)
+    struct dynamic *d = dynamic_of("{\"slots\":{\"a\":{\"type\":\"logical\",\"database\":\"d\",\"plugin\":\"p\"},"
+                                   "\"b\":{\"database\":\"d\",\"plugin\":\"p\"}}}",
+                                   NULL, &f);
 
     assert_json(d->slots, "{\"a\":{\"type\":\"logical\",\"database\":\"d\",\"plugin\":\"p\"},"
                           "\"b\":{\"type\":\"logical\",\"database\":\"d\",\"plugin\":\"p\"}}");
@@ -209,19 +215,19 @@ static void test_logical_slots_are_kept_in_sight_with_a_warning(void **state)
 
 static void test_slots_of_standby_clusters_are_left_out(void **state)
 {
-    AUTO(dynamic) struct dynamic *d =
-        good("{\"slots\":{\"a\":{\"cluster_type\":\"standby\"},\"b\":{\"cluster_type\":\"primary\"}}}");
+    AUTO(dynamic)
+    struct dynamic *d = good("{\"slots\":{\"a\":{\"cluster_type\":\"standby\"},\"b\":{\"cluster_type\":\"primary\"}}}");
 
     assert_json(d->slots, "{\"b\":{\"cluster_type\":\"primary\",\"type\":\"physical\"}}");
 }
 
 static void test_a_slot_name_that_postgresql_refuses_is_an_error(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
-    AUTO(dynamic) struct dynamic *d = dynamic_of(
-        "{\"slots\":{\"Node-1\":0,\"\":0,\"ok\":0,"
-        "\"a234567890123456789012345678901234567890123456789012345678901234\":0}}",
-        NULL, &f);
+    AUTO(findings) struct findings f = {0};
+    AUTO(dynamic)
+    struct dynamic *d = dynamic_of("{\"slots\":{\"Node-1\":0,\"\":0,\"ok\":0,"
+                                   "\"a234567890123456789012345678901234567890123456789012345678901234\":0}}",
+                                   NULL, &f);
 
     assert_int_equal(f.error_count, 3);
     assert_json(d->slots, "{\"ok\":{\"type\":\"physical\"}}");
@@ -229,26 +235,30 @@ static void test_a_slot_name_that_postgresql_refuses_is_an_error(void **state)
 
 static void test_local_and_dynamic_sections_merge(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
-    AUTO(settings) struct settings *local = local_of("postgresql:\n"
-                                                     "  bin_dir: /local/bin\n"
-                                                     "  pg_ctl_timeout: 90\n"
-                                                     "  pg_hba: [local all all peer]\n"
-                                                     "  recovery_conf: {restore_command: local}\n"
-                                                     "  use_pg_rewind: 'off'\n"
-                                                     "  callbacks: {on_start: /local}\n"
-                                                     "  before_stop: /local\n"
-                                                     "  basebackup: [{max-rate: 100M}]\n"
-                                                     "  use_unix_socket_repl: on\n");
-    AUTO(dynamic) struct dynamic *d = dynamic_of(
-        "{\"postgresql\":{\"bin_dir\":\"/dynamic/bin\",\"bin_name\":{\"pg_ctl\":\"a\",\"initdb\":\"b\",\"pg_controldata\":\"c\","
+    AUTO(findings) struct findings f = {0};
+    AUTO(settings)
+    struct settings *local = local_of("postgresql:\n"
+                                      "  bin_dir: /local/bin\n"
+                                      "  pg_ctl_timeout: 90\n"
+                                      "  pg_hba: [local all all peer]\n"
+                                      "  recovery_conf: {restore_command: local}\n"
+                                      "  use_pg_rewind: 'off'\n"
+                                      "  callbacks: {on_start: /local}\n"
+                                      "  before_stop: /local\n"
+                                      "  basebackup: [{max-rate: 100M}]\n"
+                                      "  use_unix_socket_repl: on\n");
+    AUTO(dynamic)
+    struct dynamic *d = dynamic_of(
+        "{\"postgresql\":{\"bin_dir\":\"/dynamic/"
+        "bin\",\"bin_name\":{\"pg_ctl\":\"a\",\"initdb\":\"b\",\"pg_controldata\":\"c\","
         "\"pg_basebackup\":\"d\",\"postgres\":\"e\",\"pg_isready\":\"f\",\"pg_rewind\":\"g\"},\"pg_ctl_timeout\":30,"
         "\"use_unix_socket\":\"on\",\"custom_conf\":\"/c\",\"pg_hba\":[\"x\"],\"pg_ident\":[\"map a b\"],"
         "\"recovery_conf\":{\"recovery_min_apply_delay\":1},\"use_pg_rewind\":true,\"rewind\":[\"progress\"],"
         "\"remove_data_directory_on_rewind_failure\":true,\"remove_data_directory_on_diverged_timelines\":1,"
         "\"callbacks\":{\"on_stop\":\"/s\",\"on_restart\":\"/r\",\"on_reload\":\"/l\",\"on_role_change\":\"/c\"},"
         "\"pre_promote\":\"/fence\",\"create_replica_methods\":\"mine,basebackup\","
-        "\"mine\":{\"command\":\"/x\",\"keep_data\":\"on\",\"no_params\":0,\"no_leader\":\"1\",\"no_master\":\"1\",\"own\":\"v\"}}}",
+        "\"mine\":{\"command\":\"/"
+        "x\",\"keep_data\":\"on\",\"no_params\":0,\"no_leader\":\"1\",\"no_master\":\"1\",\"own\":\"v\"}}}",
         local, &f);
 
     assert_no_finding(&f);
@@ -275,15 +285,17 @@ static void test_local_and_dynamic_sections_merge(void **state)
                 "\"own\":\"v\"}");
     assert_json(json_object_get(d->postgresql, "basebackup"), "[{\"max-rate\":\"100M\"}]");
 
-    AUTO(dynamic) struct dynamic *all = good("{\"postgresql\":{\"callbacks\":{\"on_start\":\"/a\",\"on_stop\":\"/s\","
-                                             "\"on_restart\":\"/r\",\"on_reload\":\"/l\",\"on_role_change\":\"/c\"}}}");
+    AUTO(dynamic)
+    struct dynamic *all = good("{\"postgresql\":{\"callbacks\":{\"on_start\":\"/a\",\"on_stop\":\"/s\","
+                               "\"on_restart\":\"/r\",\"on_reload\":\"/l\",\"on_role_change\":\"/c\"}}}");
     assert_json(all->callbacks, "{\"on_start\":\"/a\",\"on_stop\":\"/s\",\"on_restart\":\"/r\",\"on_reload\":\"/l\","
                                 "\"on_role_change\":\"/c\"}");
 }
 
 static void test_a_list_without_a_line_counts_as_not_given(void **state)
 {
-    AUTO(dynamic) struct dynamic *d =
+    AUTO(dynamic)
+    struct dynamic *d =
         good("{\"ignore_slots\":[],\"postgresql\":{\"pg_hba\":[],\"create_replica_methods\":[],\"callbacks\":{}}}");
 
     assert_null(d->pg_hba);
@@ -294,10 +306,11 @@ static void test_a_list_without_a_line_counts_as_not_given(void **state)
 
 static void test_a_method_without_a_section_is_passed_over_with_a_warning(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
+    AUTO(findings) struct findings f = {0};
     AUTO(settings) struct settings *local = local_of("postgresql: {theirs: {command: /x}}\n");
-    AUTO(dynamic) struct dynamic *d = dynamic_of(
-        "{\"postgresql\":{\"create_replica_methods\":[\"mine\",\"theirs\",\"basebackup\"]}}", local, &f);
+    AUTO(dynamic)
+    struct dynamic *d =
+        dynamic_of("{\"postgresql\":{\"create_replica_methods\":[\"mine\",\"theirs\",\"basebackup\"]}}", local, &f);
 
     assert_finding(&f, FINDING_WARNING,
                    "dynamic configuration: postgresql.create_replica_methods: \"mine\" is passed over: there is no "
@@ -307,12 +320,14 @@ static void test_a_method_without_a_section_is_passed_over_with_a_warning(void *
 
 static void test_parameters_merge_without_regard_to_case(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
-    AUTO(settings) struct settings *local =
+    AUTO(findings) struct findings f = {0};
+    AUTO(settings)
+    struct settings *local =
         local_of("postgresql: {parameters: {WORK_MEM: 8MB, log_connections: on, max_connections: 7}}\n");
-    AUTO(dynamic) struct dynamic *d = dynamic_of(
-        "{\"postgresql\":{\"parameters\":{\"work_mem\":\"4MB\",\"shared_buffers\":\"1GB\",\"Max_Connections\":\"200\"}}}",
-        local, &f);
+    AUTO(dynamic)
+    struct dynamic *d = dynamic_of("{\"postgresql\":{\"parameters\":{\"work_mem\":\"4MB\",\"shared_buffers\":\"1GB\","
+                                   "\"Max_Connections\":\"200\"}}}",
+                                   local, &f);
 
     assert_no_finding(&f);
     assert_null(json_object_get(d->parameters, "work_mem"));
@@ -330,13 +345,22 @@ static void test_shared_parameters_have_patronis_defaults(void **state)
     static const struct {
         const char *name, *value;
     } wants[] = {
-        { "listen_addresses", "127.0.0.1" }, { "port", "5432" }, { "cluster_name", "demo" }, { "hot_standby", "on" },
-        { "wal_log_hints", "on" }, { "wal_level", "replica" }, { "max_connections", "100" },
-        { "max_wal_senders", "10" }, { "max_replication_slots", "10" }, { "max_prepared_transactions", "0" },
-        { "max_locks_per_transaction", "64" }, { "max_worker_processes", "8" }, { "track_commit_timestamp", "off" },
-        { "wal_keep_size", "128MB" },
+        {"listen_addresses", "127.0.0.1"},
+        {"port", "5432"},
+        {"cluster_name", "demo"},
+        {"hot_standby", "on"},
+        {"wal_log_hints", "on"},
+        {"wal_level", "replica"},
+        {"max_connections", "100"},
+        {"max_wal_senders", "10"},
+        {"max_replication_slots", "10"},
+        {"max_prepared_transactions", "0"},
+        {"max_locks_per_transaction", "64"},
+        {"max_worker_processes", "8"},
+        {"track_commit_timestamp", "off"},
+        {"wal_keep_size", "128MB"},
     };
-    AUTO(findings) struct findings f = { 0 };
+    AUTO(findings) struct findings f = {0};
     AUTO(settings) struct settings *local = local_of("{}");
     AUTO(dynamic) struct dynamic *d = dynamic_of("{}", local, &f);
 
@@ -350,7 +374,7 @@ static void test_shared_parameters_have_patronis_defaults(void **state)
 
 static void assert_shared(const char *name, const char *json, const char *value, const char *warning)
 {
-    AUTO(findings) struct findings f = { 0 };
+    AUTO(findings) struct findings f = {0};
     AUTO(settings) struct settings *local = local_of("{}");
     AUTO(cstr) char *config = str_fmt("{\"postgresql\":{\"parameters\":{\"%s\":%s}}}", name, json);
     AUTO(dynamic) struct dynamic *d = dynamic_of(config, local, &f);
@@ -395,7 +419,8 @@ static void test_shared_parameters_that_are_not_allowed_fall_back_with_a_warning
 static void test_segments_to_keep_become_a_size(void **state)
 {
     AUTO(dynamic) struct dynamic *d = good("{\"postgresql\":{\"parameters\":{\"wal_keep_segments\":10}}}");
-    AUTO(dynamic) struct dynamic *both =
+    AUTO(dynamic)
+    struct dynamic *both =
         good("{\"postgresql\":{\"parameters\":{\"wal_keep_segments\":10,\"wal_keep_size\":\"2GB\"}}}");
 
     assert_string_equal(dynamic_shared_parameter(d, "wal_keep_size"), "160MB");
@@ -405,7 +430,8 @@ static void test_segments_to_keep_become_a_size(void **state)
 
 static void test_the_seed_is_bootstrap_dcs_as_it_was_written(void **state)
 {
-    AUTO(settings) struct settings *s = local_of("bootstrap: {dcs: {ttl: 30, pause: off, postgresql: {use_slots: on}}}\n");
+    AUTO(settings)
+    struct settings *s = local_of("bootstrap: {dcs: {ttl: 30, pause: off, postgresql: {use_slots: on}}}\n");
     AUTO(settings) struct settings *none = local_of("{}");
     AUTO(json) json_t *seed = dynamic_seed(s);
     AUTO(json) json_t *empty = dynamic_seed(none);

@@ -3,78 +3,71 @@
 #include "conf_test.h"
 #include "wire/conf/audit.h"
 
-/* Patroni's keys, up to 4.1 and the changes after it. A line of names below each section. */
-static const char *const patroni_keys[] = {
-    "", "scope", "namespace", "name", "thread_pool_size", "thread_stack_size", "site", NULL,
-    "log", "type", "level", "traceback_level", "format", "dateformat", "static_fields", "max_queue_size", "dir",
-    "mode", "file_num", "file_size", "loggers", "deduplicate_heartbeat_logs", NULL,
-    "restapi", "listen", "connect_address", "authentication", "certfile", "keyfile", "keyfile_password", "cafile",
-    "ciphers", "verify_client", "allowlist", "allowlist_include_members", "http_extra_headers",
-    "https_extra_headers", "request_queue_size", "server_tokens", "thread_pool_size", NULL,
-    "restapi.authentication", "username", "password", NULL,
-    "ctl", "authentication", "insecure", "cacert", "certfile", "keyfile", "keyfile_password", NULL,
-    "tags", "nofailover", "failover_priority", "noloadbalance", "clonefrom", "nosync", "sync_priority", "nostream",
-    "replicatefrom", "*", NULL,
-    "watchdog", "mode", "device", "safety_margin", "driver", NULL,
-    "bootstrap", "dcs", "initdb", "method", "post_bootstrap", "post_init", "users", "*", NULL,
-    "bootstrap.*", "command", "keep_existing_recovery_conf", "no_params", "recovery_conf", "*", NULL,
-    "postgresql", "listen", "connect_address", "proxy_address", "data_dir", "config_dir", "bin_dir", "bin_name",
-    "pgpass", "use_unix_socket", "use_unix_socket_repl", "pg_ctl_timeout", "custom_conf", "authentication",
-    "callbacks", "pre_promote", "before_stop", "parameters", "parameters_primary", "parameters_replica",
-    "parameters_standby_leader", "pg_hba", "pg_hba_primary", "pg_hba_replica", "pg_hba_standby_leader", "pg_ident",
-    "pg_ident_primary", "pg_ident_replica", "pg_ident_standby_leader", "pg_hosts", "recovery_conf", "use_slots",
-    "use_pg_rewind", "rewind", "remove_data_directory_on_rewind_failure",
-    "remove_data_directory_on_diverged_timelines", "create_replica_methods", "basebackup", "*", NULL,
-    "postgresql.*", "command", "keep_data", "no_params", "no_leader", "*", NULL,
-    "postgresql.bin_name", "pg_ctl", "initdb", "pg_controldata", "pg_basebackup", "postgres", "pg_isready",
-    "pg_rewind", NULL,
-    "postgresql.callbacks", "on_start", "on_stop", "on_restart", "on_reload", "on_role_change", NULL,
-    "postgresql.authentication", "superuser", "replication", "rewind", NULL,
-    "postgresql.authentication.superuser", "username", "password", "sslmode", "sslcert", "sslkey", "sslpassword",
-    "sslrootcert", "sslcrl", "sslcrldir", "gssencmode", "channel_binding", "sslnegotiation", NULL,
-    "postgresql.authentication.replication", "username", "password", "sslmode", "sslcert", "sslkey", "sslpassword",
-    "sslrootcert", "sslcrl", "sslcrldir", "gssencmode", "channel_binding", "sslnegotiation", NULL,
-    "postgresql.authentication.rewind", "username", "password", "sslmode", "sslcert", "sslkey", "sslpassword",
-    "sslrootcert", "sslcrl", "sslcrldir", "gssencmode", "channel_binding", "sslnegotiation", NULL,
-    "", "ttl", "loop_wait", "retry_timeout", "primary_race_backoff", "maximum_lag_on_failover",
-    "maximum_lag_on_syncnode", "check_timeline", "max_timelines_history", "primary_start_timeout",
-    "primary_stop_timeout", "master_start_timeout", "master_stop_timeout", "pause", "failsafe_mode",
-    "synchronous_mode", "synchronous_mode_strict", "synchronous_node_count", "member_slots_ttl", "slots",
-    "ignore_slots", "standby_cluster", "postgresql", NULL,
-    "slots.*", "type", "database", "plugin", "cluster_type", NULL,
-    "ignore_slots[]", "name", "type", "database", "plugin", NULL,
-    "standby_cluster", "host", "port", "primary_slot_name", "create_replica_methods", "restore_command",
-    "archive_cleanup_command", "recovery_min_apply_delay", NULL,
-    "etcd", "host", "hosts", "url", "proxy", "srv", "srv_suffix", "use_proxies", "protocol", "username", "password",
-    "cacert", "cert", "key", NULL,
-    "etcd3", "host", "hosts", "url", "proxy", "srv", "srv_suffix", "use_proxies", "protocol", "username", "password",
-    "cacert", "cert", "key", NULL,
-    "consul", "host", "url", "port", "scheme", "token", "verify", "cacert", "cert", "key", "dc", "consistency",
-    "checks", "register_service", "service_tags", "service_check_interval", "service_check_tls_server_name", NULL,
-    "zookeeper", "hosts", "use_ssl", "cacert", "cert", "key", "key_password", "verify", "set_acls", "auth_data", NULL,
-    "exhibitor", "hosts", "port", "poll_interval", NULL,
-    "kubernetes", "labels", "namespace", "scope_label", "role_label", "leader_label_value", "follower_label_value",
-    "standby_leader_label_value", "tmp_role_label", "use_endpoints", "bypass_api_service", "pod_ip", "ports",
-    "cacert", "retriable_http_codes", "bootstrap_labels", NULL,
-    "raft", "self_addr", "bind_addr", "partner_addrs", "data_dir", "password", "min_timeout", "max_timeout",
-    "connection_timeout", "append_entries_period", "connection_retry_time", "leader_fallback_timeout", NULL,
-    "citus", "group", "database", NULL,
-};
+/* Patroni's keys, up to 4.1 and the changes after it: a section ("-": none), then the names in it. */
+static const char patroni_keys[] =
+    "- scope namespace name thread_pool_size thread_stack_size site\n"
+    "log type level traceback_level format dateformat static_fields max_queue_size dir mode file_num file_size "
+    "loggers deduplicate_heartbeat_logs\n"
+    "restapi listen connect_address authentication certfile keyfile keyfile_password cafile ciphers "
+    "verify_client allowlist allowlist_include_members http_extra_headers https_extra_headers "
+    "request_queue_size server_tokens thread_pool_size\n"
+    "restapi.authentication username password\n"
+    "ctl authentication insecure cacert certfile keyfile keyfile_password\n"
+    "tags nofailover failover_priority noloadbalance clonefrom nosync sync_priority nostream replicatefrom *\n"
+    "watchdog mode device safety_margin driver\n"
+    "bootstrap dcs initdb method post_bootstrap post_init users *\n"
+    "bootstrap.* command keep_existing_recovery_conf no_params recovery_conf *\n"
+    "postgresql listen connect_address proxy_address data_dir config_dir bin_dir bin_name pgpass "
+    "use_unix_socket use_unix_socket_repl pg_ctl_timeout custom_conf authentication callbacks pre_promote "
+    "before_stop parameters parameters_primary parameters_replica parameters_standby_leader pg_hba "
+    "pg_hba_primary pg_hba_replica pg_hba_standby_leader pg_ident pg_ident_primary pg_ident_replica "
+    "pg_ident_standby_leader pg_hosts recovery_conf use_slots use_pg_rewind rewind "
+    "remove_data_directory_on_rewind_failure remove_data_directory_on_diverged_timelines "
+    "create_replica_methods basebackup *\n"
+    "postgresql.* command keep_data no_params no_leader *\n"
+    "postgresql.bin_name pg_ctl initdb pg_controldata pg_basebackup postgres pg_isready pg_rewind\n"
+    "postgresql.callbacks on_start on_stop on_restart on_reload on_role_change\n"
+    "postgresql.authentication superuser replication rewind\n"
+    "postgresql.authentication.superuser username password sslmode sslcert sslkey sslpassword sslrootcert "
+    "sslcrl sslcrldir gssencmode channel_binding sslnegotiation\n"
+    "postgresql.authentication.replication username password sslmode sslcert sslkey sslpassword sslrootcert "
+    "sslcrl sslcrldir gssencmode channel_binding sslnegotiation\n"
+    "postgresql.authentication.rewind username password sslmode sslcert sslkey sslpassword sslrootcert sslcrl "
+    "sslcrldir gssencmode channel_binding sslnegotiation\n"
+    "- ttl loop_wait retry_timeout primary_race_backoff maximum_lag_on_failover maximum_lag_on_syncnode "
+    "check_timeline max_timelines_history primary_start_timeout primary_stop_timeout master_start_timeout "
+    "master_stop_timeout pause failsafe_mode synchronous_mode synchronous_mode_strict synchronous_node_count "
+    "member_slots_ttl slots ignore_slots standby_cluster postgresql\n"
+    "slots.* type database plugin cluster_type\n"
+    "ignore_slots[] name type database plugin\n"
+    "standby_cluster host port primary_slot_name create_replica_methods restore_command "
+    "archive_cleanup_command recovery_min_apply_delay\n"
+    "etcd host hosts url proxy srv srv_suffix use_proxies protocol username password cacert cert key\n"
+    "etcd3 host hosts url proxy srv srv_suffix use_proxies protocol username password cacert cert key\n"
+    "consul host url port scheme token verify cacert cert key dc consistency checks register_service "
+    "service_tags service_check_interval service_check_tls_server_name\n"
+    "zookeeper hosts use_ssl cacert cert key key_password verify set_acls auth_data\n"
+    "exhibitor hosts port poll_interval\n"
+    "kubernetes labels namespace scope_label role_label leader_label_value follower_label_value "
+    "standby_leader_label_value tmp_role_label use_endpoints bypass_api_service pod_ip ports cacert "
+    "retriable_http_codes bootstrap_labels\n"
+    "raft self_addr bind_addr partner_addrs data_dir password min_timeout max_timeout connection_timeout "
+    "append_entries_period connection_retry_time leader_fallback_timeout\n"
+    "citus group database\n";
 
 static void test_every_key_of_patroni_has_a_row(void **state)
 {
-    const char *section = NULL;
+    AUTO(cstr) char *text = str_dup(patroni_keys);
+    char *lines = text;
     int count = 0;
 
-    for (size_t i = 0; i < ARRAY_LEN(patroni_keys); i++) {
-        if (!patroni_keys[i] || !section) {
-            section = patroni_keys[i];
-            continue;
+    for (char *line; (line = strsep(&lines, "\n"));) {
+        const char *section = strsep(&line, " ");
+        for (char *name; (name = strsep(&line, " ")); count++) {
+            AUTO(cstr) char *path = str_eq(section, "-") ? str_dup(name) : str_fmt("%s.%s", section, name);
+            if (!key_find(path, KEY_BOTH))
+                fail_msg("%s has no row", path);
         }
-        AUTO(cstr) char *path = *section ? str_fmt("%s.%s", section, patroni_keys[i]) : str_dup(patroni_keys[i]);
-        if (!key_find(path, KEY_BOTH))
-            fail_msg("%s has no row", path);
-        count++;
     }
     assert_true(count > 200);
 }
@@ -311,9 +304,7 @@ static char *path_in_tree(const struct key *key)
     char text[200] = "";
 
     for (const char *at = key->path; *at; at++)
-        strcat(text, *at == '*'                        ? "own"
-                     : *at == ']'                      ? "0]"
-                                                       : (char[]){ *at, '\0' });
+        strcat(text, *at == '*' ? "own" : *at == ']' ? "0]" : (char[]){*at, '\0'});
     return str_dup(text);
 }
 
@@ -323,7 +314,7 @@ static void test_a_value_of_the_wrong_type_is_an_error_that_names_key_and_expect
     const struct key *key;
 
     for (size_t i = 0; (key = key_at(i)); i++) {
-        AUTO(findings) struct findings f = { 0 };
+        AUTO(findings) struct findings f = {0};
         AUTO(cstr) char *path = path_in_tree(key);
         AUTO(cstr) char *expected = key_expected(key);
         AUTO(cstr) char *want = str_fmt("node.yml:1: %s: expected %s, found ", path, expected);
@@ -378,7 +369,7 @@ static void test_each_key_that_is_not_built_says_so_once(void **state)
     int told = 0;
 
     for (size_t i = 0; (key = key_at(i)); i++) {
-        AUTO(findings) struct findings f = { 0 };
+        AUTO(findings) struct findings f = {0};
         AUTO(cstr) char *path = path_in_tree(key);
         const char *saying = saying_of(key->state);
 
@@ -425,8 +416,8 @@ static void test_alternatives_have_synonyms_and_any_case(void **state)
 {
     const struct key *mode = key_find("synchronous_mode", KEY_DYNAMIC);
     const char *file = conf_file_new("x");
-    static const char *const pairs[][2] = { { "OFF", "off" }, { "no", "off" }, { "0", "off" }, { "yes", "on" },
-                                            { "Quorum", "quorum" }, { "maybe", NULL }, { "of", NULL }, { "", NULL } };
+    static const char *const pairs[][2] = {{"OFF", "off"},       {"no", "off"},   {"0", "off"}, {"yes", "on"},
+                                           {"Quorum", "quorum"}, {"maybe", NULL}, {"of", NULL}, {"", NULL}};
 
     for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
         AUTO(conf_node) struct conf_node *n = conf_node_text(pairs[i][0], file, 0);

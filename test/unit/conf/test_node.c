@@ -5,7 +5,7 @@
 
 static struct conf_node *tree(const char *text)
 {
-    struct findings f = { 0 };
+    struct findings f = {0};
     struct conf_node *n = conf_yaml_read("a.yml", text, strlen(text), &f);
 
     assert_no_finding(&f);

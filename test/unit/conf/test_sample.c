@@ -5,14 +5,14 @@
 static struct settings *read_sample(const struct sample *sample, struct findings *f)
 {
     AUTO(cstr) char *yaml = sample_render(sample);
-    struct conf_source source = { "sample.yml", yaml, strlen(yaml) };
+    struct conf_source source = {"sample.yml", yaml, strlen(yaml)};
 
     return settings_read(&source, 1, NULL, f);
 }
 
 static void test_the_sample_is_accepted_without_a_word(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
+    AUTO(findings) struct findings f = {0};
     struct sample sample = sample_placeholders();
     AUTO(settings) struct settings *s = read_sample(&sample, &f);
 
@@ -26,7 +26,7 @@ static void test_the_sample_is_accepted_without_a_word(void **state)
 
 static void test_what_goes_into_a_sample_comes_out_of_it(void **state)
 {
-    static const char *const hosts[] = { "e1:2379", "[::1]:2379", NULL };
+    static const char *const hosts[] = {"e1:2379", "[::1]:2379", NULL};
     struct sample sample = {
         .scope = "yes", /* a boolean, if it were not quoted */
         .namespace_ = "/db/",
@@ -43,7 +43,7 @@ static void test_what_goes_into_a_sample_comes_out_of_it(void **state)
         .replication = "Re-pl",
         .replication_password = "~",
     };
-    AUTO(findings) struct findings f = { 0 };
+    AUTO(findings) struct findings f = {0};
     AUTO(settings) struct settings *s = read_sample(&sample, &f);
 
     assert_no_finding(&f);

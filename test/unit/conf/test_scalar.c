@@ -54,7 +54,7 @@ static void test_nothing_is_null(void **state)
 
 static void test_an_explicit_type_refuses_what_is_not_of_it(void **state)
 {
-    struct scalar s = { .type = CONF_LIST };
+    struct scalar s = {.type = CONF_LIST};
 
     assert_false(scalar_resolve_as("x", CONF_INT, &s));
     assert_false(scalar_resolve_as("maybe", CONF_BOOL, &s));

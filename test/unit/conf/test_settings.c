@@ -6,7 +6,7 @@
 /* Settings of base and yaml; anything to complain about fails the test. */
 static struct settings *good(const char *yaml)
 {
-    struct findings f = { 0 };
+    struct findings f = {0};
     struct settings *s = settings_of(yaml, &f);
 
     assert_no_finding(&f);
@@ -30,8 +30,8 @@ static void test_identity_keys_are_read(void **state)
 
 static void test_log_keys_are_read(void **state)
 {
-    AUTO(settings) struct settings *s =
-        good("log: {type: json, level: debug, dir: /var/log/x, file_size: 1000, file_num: 7}\n");
+    AUTO(settings)
+    struct settings *s = good("log: {type: json, level: debug, dir: /var/log/x, file_size: 1000, file_num: 7}\n");
     AUTO(settings) struct settings *plain = good("{}");
     AUTO(settings) struct settings *numbered = good("log: {level: 30}\n");
 
@@ -50,22 +50,23 @@ static void test_log_keys_are_read(void **state)
 
 static void test_restapi_keys_are_read(void **state)
 {
-    AUTO(settings) struct settings *s = good("restapi:\n"
-                                             "  listen: 0.0.0.0:8009\n"
-                                             "  connect_address: 10.0.0.1:8010\n"
-                                             "  authentication: {username: api, password: secret}\n"
-                                             "  certfile: /c\n"
-                                             "  keyfile: /k\n"
-                                             "  keyfile_password: kp\n"
-                                             "  cafile: /ca\n"
-                                             "  ciphers: HIGH\n"
-                                             "  verify_client: optional\n"
-                                             "  allowlist: [10.0.0.0/8, host]\n"
-                                             "  allowlist_include_members: on\n"
-                                             "  http_extra_headers: {X-A: b}\n"
-                                             "  https_extra_headers: {X-C: d}\n"
-                                             "  request_queue_size: 16\n"
-                                             "  server_tokens: ProductOnly\n");
+    AUTO(settings)
+    struct settings *s = good("restapi:\n"
+                              "  listen: 0.0.0.0:8009\n"
+                              "  connect_address: 10.0.0.1:8010\n"
+                              "  authentication: {username: api, password: secret}\n"
+                              "  certfile: /c\n"
+                              "  keyfile: /k\n"
+                              "  keyfile_password: kp\n"
+                              "  cafile: /ca\n"
+                              "  ciphers: HIGH\n"
+                              "  verify_client: optional\n"
+                              "  allowlist: [10.0.0.0/8, host]\n"
+                              "  allowlist_include_members: on\n"
+                              "  http_extra_headers: {X-A: b}\n"
+                              "  https_extra_headers: {X-C: d}\n"
+                              "  request_queue_size: 16\n"
+                              "  server_tokens: ProductOnly\n");
     AUTO(settings) struct settings *plain = good("{}");
 
     assert_string_equal(s->restapi.listen.host, "0.0.0.0");
@@ -98,13 +99,14 @@ static void test_restapi_keys_are_read(void **state)
 
 static void test_ctl_keys_are_read(void **state)
 {
-    AUTO(settings) struct settings *s = good("ctl:\n"
-                                             "  authentication: {username: u, password: p}\n"
-                                             "  insecure: on\n"
-                                             "  cacert: /ca\n"
-                                             "  certfile: /c\n"
-                                             "  keyfile: /k\n"
-                                             "  keyfile_password: kp\n");
+    AUTO(settings)
+    struct settings *s = good("ctl:\n"
+                              "  authentication: {username: u, password: p}\n"
+                              "  insecure: on\n"
+                              "  cacert: /ca\n"
+                              "  certfile: /c\n"
+                              "  keyfile: /k\n"
+                              "  keyfile_password: kp\n");
 
     assert_string_equal(s->ctl.username, "u");
     assert_string_equal(s->ctl.password, "p");
@@ -117,11 +119,12 @@ static void test_ctl_keys_are_read(void **state)
 
 static void test_the_command_line_takes_from_restapi_what_it_has_not(void **state)
 {
-    AUTO(settings) struct settings *s =
-        good("restapi: {cafile: /ca, certfile: /c, keyfile: /k, keyfile_password: kp,\n"
-             "          authentication: {username: u, password: p}}\n");
-    AUTO(settings) struct settings *own = good("restapi: {authentication: {username: u, password: p}}\n"
-                                               "ctl: {authentication: {username: other}}\n");
+    AUTO(settings)
+    struct settings *s = good("restapi: {cafile: /ca, certfile: /c, keyfile: /k, keyfile_password: kp,\n"
+                              "          authentication: {username: u, password: p}}\n");
+    AUTO(settings)
+    struct settings *own = good("restapi: {authentication: {username: u, password: p}}\n"
+                                "ctl: {authentication: {username: other}}\n");
 
     assert_string_equal(s->ctl.username, "u");
     assert_string_equal(s->ctl.password, "p");
@@ -136,26 +139,28 @@ static void test_the_command_line_takes_from_restapi_what_it_has_not(void **stat
 
 static void test_bootstrap_keys_are_read(void **state)
 {
-    AUTO(settings) struct settings *s = good("bootstrap:\n"
-                                             "  dcs: {ttl: 40, master_start_timeout: 5, slots: {a: 0}}\n"
-                                             "  initdb: [data-checksums, {encoding: UTF8}, {jobs: 2}]\n"
-                                             "  method: restore\n"
-                                             "  post_bootstrap: /seed --now\n"
-                                             "  restore:\n"
-                                             "    command: /restore it\n"
-                                             "    keep_existing_recovery_conf: 'on'\n"
-                                             "    no_params: 0\n"
-                                             "    recovery_conf: {restore_command: cp, recovery_target_timeline: latest}\n"
-                                             "    own_key: 5\n");
+    AUTO(settings)
+    struct settings *s = good("bootstrap:\n"
+                              "  dcs: {ttl: 40, master_start_timeout: 5, slots: {a: 0}}\n"
+                              "  initdb: [data-checksums, {encoding: UTF8}, {jobs: 2}]\n"
+                              "  method: restore\n"
+                              "  post_bootstrap: /seed --now\n"
+                              "  restore:\n"
+                              "    command: /restore it\n"
+                              "    keep_existing_recovery_conf: 'on'\n"
+                              "    no_params: 0\n"
+                              "    recovery_conf: {restore_command: cp, recovery_target_timeline: latest}\n"
+                              "    own_key: 5\n");
     AUTO(settings) struct settings *plain = good("bootstrap: {method: initdb}\n");
 
     assert_json(s->bootstrap.dcs, "{\"ttl\":40,\"master_start_timeout\":5,\"slots\":{\"a\":0}}"); /* as written */
     assert_json(s->bootstrap.initdb, "[\"data-checksums\",{\"encoding\":\"UTF8\"},{\"jobs\":\"2\"}]");
     assert_string_equal(s->bootstrap.method, "restore");
     assert_string_equal(s->bootstrap.post_bootstrap, "/seed --now");
-    assert_json(s->bootstrap.methods,
-                "{\"restore\":{\"command\":\"/restore it\",\"keep_existing_recovery_conf\":true,\"no_params\":false,"
-                "\"recovery_conf\":{\"restore_command\":\"cp\",\"recovery_target_timeline\":\"latest\"},\"own_key\":5}}");
+    assert_json(
+        s->bootstrap.methods,
+        "{\"restore\":{\"command\":\"/restore it\",\"keep_existing_recovery_conf\":true,\"no_params\":false,"
+        "\"recovery_conf\":{\"restore_command\":\"cp\",\"recovery_target_timeline\":\"latest\"},\"own_key\":5}}");
     assert_null(plain->bootstrap.method);
     assert_null(plain->bootstrap.dcs);
     assert_null(plain->bootstrap.initdb);
@@ -170,22 +175,23 @@ static void test_a_method_without_its_section_is_an_error(void **state)
 
 static void test_postgresql_keys_are_read(void **state)
 {
-    AUTO(settings) struct settings *s = good("postgresql:\n"
-                                             "  listen: 10.0.0.1,127.0.0.1:5433\n"
-                                             "  connect_address: 10.0.0.1\n"
-                                             "  proxy_address: 10.0.0.1:6432\n"
-                                             "  data_dir: /data/\n"
-                                             "  config_dir: /etc/pg\n"
-                                             "  pgpass: /run/pass\n"
-                                             "  bin_dir: /usr/pg/bin\n"
-                                             "  bin_name: {postgres: pg}\n"
-                                             "  custom_conf: /etc/custom.conf\n"
-                                             "  use_unix_socket: on\n"
-                                             "  use_unix_socket_repl: 'yes'\n"
-                                             "  pg_ctl_timeout: 90\n"
-                                             "  callbacks: {on_start: /cb}\n"
-                                             "  pre_promote: /fence\n"
-                                             "  before_stop: /warn\n");
+    AUTO(settings)
+    struct settings *s = good("postgresql:\n"
+                              "  listen: 10.0.0.1,127.0.0.1:5433\n"
+                              "  connect_address: 10.0.0.1\n"
+                              "  proxy_address: 10.0.0.1:6432\n"
+                              "  data_dir: /data/\n"
+                              "  config_dir: /etc/pg\n"
+                              "  pgpass: /run/pass\n"
+                              "  bin_dir: /usr/pg/bin\n"
+                              "  bin_name: {postgres: pg}\n"
+                              "  custom_conf: /etc/custom.conf\n"
+                              "  use_unix_socket: on\n"
+                              "  use_unix_socket_repl: 'yes'\n"
+                              "  pg_ctl_timeout: 90\n"
+                              "  callbacks: {on_start: /cb}\n"
+                              "  pre_promote: /fence\n"
+                              "  before_stop: /warn\n");
     AUTO(settings) struct settings *plain = good("{}");
 
     assert_string_equal(s->postgresql.listen.host, "10.0.0.1,127.0.0.1");
@@ -214,21 +220,22 @@ static void test_postgresql_keys_are_read(void **state)
 
 static void test_every_connection_key_of_every_user_is_read(void **state)
 {
-    static const char *const users[] = { "superuser", "replication", "rewind" };
+    static const char *const users[] = {"superuser", "replication", "rewind"};
 
     for (size_t i = 0; i < ARRAY_LEN(users); i++) {
-        AUTO(cstr) char *yaml = str_fmt("postgresql: {authentication: {%s: {username: a, password: b, sslmode: c,\n"
-                                        "  sslcert: d, sslkey: e, sslpassword: f, sslrootcert: g, sslcrl: h,\n"
-                                        "  sslcrldir: i, gssencmode: j, channel_binding: k, sslnegotiation: l}}}\n",
-                                        users[i]);
+        AUTO(cstr)
+        char *yaml = str_fmt("postgresql: {authentication: {%s: {username: a, password: b, sslmode: c,\n"
+                             "  sslcert: d, sslkey: e, sslpassword: f, sslrootcert: g, sslcrl: h,\n"
+                             "  sslcrldir: i, gssencmode: j, channel_binding: k, sslnegotiation: l}}}\n",
+                             users[i]);
         AUTO(settings) struct settings *s = good(yaml);
-        const struct pg_user *all[] = { &s->postgresql.superuser, &s->postgresql.replication, &s->postgresql.rewind };
+        const struct pg_user *all[] = {&s->postgresql.superuser, &s->postgresql.replication, &s->postgresql.rewind};
         const struct pg_user *u = all[i];
-        const char *const values[] = { u->username, u->password, u->sslmode, u->sslcert, u->sslkey, u->sslpassword,
-                                       u->sslrootcert, u->sslcrl, u->sslcrldir, u->gssencmode, u->channel_binding,
-                                       u->sslnegotiation };
+        const char *const values[] = {u->username,  u->password,    u->sslmode,         u->sslcert,
+                                      u->sslkey,    u->sslpassword, u->sslrootcert,     u->sslcrl,
+                                      u->sslcrldir, u->gssencmode,  u->channel_binding, u->sslnegotiation};
         for (size_t j = 0; j < ARRAY_LEN(values); j++)
-            assert_string_equal(values[j], ((char[]){ (char)('a' + j), '\0' }));
+            assert_string_equal(values[j], ((char[]){(char)('a' + j), '\0'}));
         assert_null(json_object_get(s->postgresql.section, "authentication"));
     }
     AUTO(settings) struct settings *plain = good("{}");
@@ -238,17 +245,18 @@ static void test_every_connection_key_of_every_user_is_read(void **state)
 
 static void test_tags_are_read_with_their_types(void **state)
 {
-    AUTO(settings) struct settings *s = good("tags:\n"
-                                             "  nofailover: 'off'\n"
-                                             "  failover_priority: '3'\n"
-                                             "  noloadbalance: on\n"
-                                             "  clonefrom: 1\n"
-                                             "  nosync: no\n"
-                                             "  sync_priority: 2\n"
-                                             "  nostream: false\n"
-                                             "  replicatefrom: n2\n"
-                                             "  own: x\n"
-                                             "  size: 5\n");
+    AUTO(settings)
+    struct settings *s = good("tags:\n"
+                              "  nofailover: 'off'\n"
+                              "  failover_priority: '3'\n"
+                              "  noloadbalance: on\n"
+                              "  clonefrom: 1\n"
+                              "  nosync: no\n"
+                              "  sync_priority: 2\n"
+                              "  nostream: false\n"
+                              "  replicatefrom: n2\n"
+                              "  own: x\n"
+                              "  size: 5\n");
     AUTO(settings) struct settings *plain = good("{}");
 
     assert_json(s->tags.all, "{\"nofailover\":false,\"failover_priority\":3,\"noloadbalance\":true,\"clonefrom\":true,"
@@ -291,8 +299,9 @@ static void test_pgkeep_keys_are_read(void **state)
 
 static void test_etcd3_keys_are_read(void **state)
 {
-    AUTO(settings) struct settings *s = good("etcd3: {hosts: [a:1], protocol: HTTPS, username: u, password: p,\n"
-                                             "        cacert: /ca, cert: /c, key: /k}\n");
+    AUTO(settings)
+    struct settings *s = good("etcd3: {hosts: [a:1], protocol: HTTPS, username: u, password: p,\n"
+                              "        cacert: /ca, cert: /c, key: /k}\n");
     AUTO(settings) struct settings *plain = good("{}");
 
     assert_int_equal(s->store.kind, STORE_ETCD3);
@@ -331,7 +340,8 @@ static void test_etcd3_hosts_come_in_every_form(void **state)
     assert_int_equal(list->store.hosts.count, 3);
     assert_string_equal(list->store.hosts.at[1], "b:5");
     assert_string_equal(list->store.hosts.at[2], "[::1]:3");
-    AUTO(settings) struct settings *url = good("etcd3: {hosts: ~, url: 'https://u:p%40@a:1', username: x, password: y}\n");
+    AUTO(settings)
+    struct settings *url = good("etcd3: {hosts: ~, url: 'https://u:p%40@a:1', username: x, password: y}\n");
     assert_string_equal(url->store.protocol, "https");
     assert_string_equal(url->store.username, "u");
     assert_string_equal(url->store.password, "p@");
@@ -339,15 +349,16 @@ static void test_etcd3_hosts_come_in_every_form(void **state)
 
 static void test_an_etcd3_without_an_endpoint_is_an_error(void **state)
 {
-    assert_answer("etcd3:\n  hosts: ~\n  username: x\n", FINDING_ERROR,
-                  "base.yml:4: etcd3: names no endpoint: hosts, host or url is required (srv and proxy are not built yet)");
+    assert_answer(
+        "etcd3:\n  hosts: ~\n  username: x\n", FINDING_ERROR,
+        "base.yml:4: etcd3: names no endpoint: hosts, host or url is required (srv and proxy are not built yet)");
 }
 
 static void test_stores_that_are_not_built_are_named(void **state)
 {
-    static const char *const sections[] = { "consul: {host: 'a:1'}", "zookeeper: {hosts: ['a:1']}",
-                                            "exhibitor: {hosts: [a], port: 1}", "kubernetes: {labels: {a: b}}",
-                                            "raft: {self_addr: 'a:1'}" };
+    static const char *const sections[] = {"consul: {host: 'a:1'}", "zookeeper: {hosts: ['a:1']}",
+                                           "exhibitor: {hosts: [a], port: 1}", "kubernetes: {labels: {a: b}}",
+                                           "raft: {self_addr: 'a:1'}"};
 
     for (size_t i = 0; i < ARRAY_LEN(sections); i++) {
         AUTO(cstr) char *alone = str_fmt("etcd3: ~\n%s\n", sections[i]);
@@ -370,13 +381,13 @@ static void test_what_is_required_is_asked_for_by_name(void **state)
     static const struct {
         const char *yaml, *text;
     } cases[] = {
-        { "scope: ~\n", "base.yml: scope: required, but missing" },
-        { "name: ''\n", "node.yml:1: name: required, but missing" },
-        { "restapi: ~\n", "base.yml: restapi.listen: required, but missing" },
-        { "postgresql: {listen: ~}\n", "base.yml: postgresql.listen: required, but missing" },
-        { "postgresql: {data_dir: ~}\n", "base.yml: postgresql.data_dir: required, but missing" },
-        { "postgresql: {authentication: {replication: ~}}\n",
-          "base.yml: postgresql.authentication.replication.username: required, but missing" },
+        {"scope: ~\n", "base.yml: scope: required, but missing"},
+        {"name: ''\n", "node.yml:1: name: required, but missing"},
+        {"restapi: ~\n", "base.yml: restapi.listen: required, but missing"},
+        {"postgresql: {listen: ~}\n", "base.yml: postgresql.listen: required, but missing"},
+        {"postgresql: {data_dir: ~}\n", "base.yml: postgresql.data_dir: required, but missing"},
+        {"postgresql: {authentication: {replication: ~}}\n",
+         "base.yml: postgresql.authentication.replication.username: required, but missing"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
@@ -413,9 +424,9 @@ static void test_a_connect_address_follows_from_a_single_listen_address(void **s
 
 static void test_what_must_be_equal_on_all_nodes_is_ignored_in_a_local_file(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
-    AUTO(settings) struct settings *s =
-        settings_of("postgresql:\n  parameters:\n    Max_Connections: 500\n    work_mem: 4MB\n", &f);
+    AUTO(findings) struct findings f = {0};
+    AUTO(settings)
+    struct settings *s = settings_of("postgresql:\n  parameters:\n    Max_Connections: 500\n    work_mem: 4MB\n", &f);
 
     assert_finding(&f, FINDING_WARNING,
                    "node.yml:3: postgresql.parameters.Max_Connections: ignored here: has to be equal on all nodes, so "
@@ -425,13 +436,13 @@ static void test_what_must_be_equal_on_all_nodes_is_ignored_in_a_local_file(void
 
 static void test_files_of_a_folder_merge_in_order(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
+    AUTO(findings) struct findings f = {0};
     const char *first = "restapi: {listen: '127.0.0.1:1', certfile: /a}\nscope: one\n";
     const char *second = "restapi: {listen: '127.0.0.1:2', certfile: ~}\n";
     struct conf_source sources[] = {
-        { "/etc/pgkeep/0.yml", base_yaml, strlen(base_yaml) },
-        { "/etc/pgkeep/1.yml", first, strlen(first) },
-        { "/etc/pgkeep/2.yml", second, strlen(second) },
+        {"/etc/pgkeep/0.yml", base_yaml, strlen(base_yaml)},
+        {"/etc/pgkeep/1.yml", first, strlen(first)},
+        {"/etc/pgkeep/2.yml", second, strlen(second)},
     };
     AUTO(settings) struct settings *s = settings_read(sources, 3, NULL, &f);
 
@@ -451,8 +462,8 @@ static void test_a_file_that_is_no_mapping_is_an_error(void **state)
 
 static void test_every_file_with_an_error_is_named(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
-    struct conf_source sources[] = { { "a.yml", "a: [", 4 }, { "b.yml", "b", 1 } };
+    AUTO(findings) struct findings f = {0};
+    struct conf_source sources[] = {{"a.yml", "a: [", 4}, {"b.yml", "b", 1}};
 
     assert_null(settings_read(sources, 2, NULL, &f));
     assert_int_equal(findings_with(&f, FINDING_ERROR, "a.yml:"), 1);
@@ -461,9 +472,9 @@ static void test_every_file_with_an_error_is_named(void **state)
 
 static void test_the_command_line_needs_a_store_and_no_more(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
-    struct conf_source source = { "ctl.yml", "etcd3: {host: 'a:1'}", 20 };
-    struct conf_source none = { "ctl.yml", "scope: x", 8 };
+    AUTO(findings) struct findings f = {0};
+    struct conf_source source = {"ctl.yml", "etcd3: {host: 'a:1'}", 20};
+    struct conf_source none = {"ctl.yml", "scope: x", 8};
     AUTO(settings) struct settings *s = settings_read_ctl(&source, 1, NULL, &f);
 
     assert_no_finding(&f);
@@ -482,8 +493,8 @@ static void test_the_articles_configuration_is_accepted_as_it_stands(void **stat
     assert_non_null(file);
     size_t len = fread(text, 1, sizeof(text), file);
     assert_int_equal(fclose(file), 0);
-    struct conf_source source = { "node.yml", text, len };
-    AUTO(findings) struct findings f = { 0 };
+    struct conf_source source = {"node.yml", text, len};
+    AUTO(findings) struct findings f = {0};
     AUTO(settings) struct settings *s = settings_read(&source, 1, NULL, &f);
 
     assert_no_finding(&f);

@@ -5,7 +5,7 @@
 
 static struct conf_node *node(const char *text)
 {
-    struct findings f = { 0 };
+    struct findings f = {0};
     struct conf_node *n = conf_yaml_read("a.yml", text, strlen(text), &f);
 
     assert_no_finding(&f);
@@ -22,9 +22,9 @@ static int bool_of(const char *text)
 
 static void test_booleans_come_as_booleans_words_and_digits(void **state)
 {
-    const char *yes[] = { "on", "true", "Yes", "'on'", "'TRUE'", "'yes'", "'1'", "1" };
-    const char *no[] = { "off", "false", "No", "'off'", "'FALSE'", "'no'", "'0'", "0" };
-    const char *neither[] = { "2", "1.0", "'maybe'", "''", "~", "[]", "{}", "'o'", "-1" };
+    const char *yes[] = {"on", "true", "Yes", "'on'", "'TRUE'", "'yes'", "'1'", "1"};
+    const char *no[] = {"off", "false", "No", "'off'", "'FALSE'", "'no'", "'0'", "0"};
+    const char *neither[] = {"2", "1.0", "'maybe'", "''", "~", "[]", "{}", "'o'", "-1"};
 
     for (size_t i = 0; i < ARRAY_LEN(yes); i++)
         assert_int_equal(bool_of(yes[i]), 1);
@@ -70,8 +70,24 @@ static void test_whole_numbers_come_in_quotes_and_with_units(void **state)
 
 static void test_what_is_no_whole_number_is_refused(void **state)
 {
-    const char *texts[] = { "30.5", "'30.5'", "'30x'", "abc", "''", "' '", "~", "[]", "{}", "on", "'min'", "30min",
-                            "'1e3'", "99999999999999999999", "'99999999999999999999'", ".inf", ".nan", "1.0e+300" };
+    const char *texts[] = {"30.5",
+                           "'30.5'",
+                           "'30x'",
+                           "abc",
+                           "''",
+                           "' '",
+                           "~",
+                           "[]",
+                           "{}",
+                           "on",
+                           "'min'",
+                           "30min",
+                           "'1e3'",
+                           "99999999999999999999",
+                           "'99999999999999999999'",
+                           ".inf",
+                           ".nan",
+                           "1.0e+300"};
 
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         assert_int_equal(int_of(texts[i], UNIT_NONE), NOT_A_NUMBER);
@@ -105,7 +121,7 @@ static void test_texts_may_be_numbers_as_python_prints_them(void **state)
 
 static void assert_endpoint(const char *text, int default_port, const char *host, int port)
 {
-    struct endpoint e = { 0 };
+    struct endpoint e = {0};
 
     assert_true(value_endpoint(text, default_port, &e));
     assert_string_equal(e.host, host);
@@ -129,17 +145,18 @@ static void test_endpoints_have_a_host_and_a_port(void **state)
 
 static void test_what_is_no_endpoint_is_refused(void **state)
 {
-    const char *texts[] = { "", ":", "host", "host:", ":5432", "host:0", "host:65536", "host:x", "host:-1", "host: 1",
-                            "a b:1", "a,,b:1", ",a:1", "http://host:1", "host/x:1", "::1:0", "a:b:1", "host:1 ",
-                            "*,a:1", "user@host:1", "'a':1", "[]:1" };
+    const char *texts[] = {"",         ":",       "host",    "host:",   ":5432",  "host:0",      "host:65536",
+                           "host:x",   "host:-1", "host: 1", "a b:1",   "a,,b:1", ",a:1",        "http://host:1",
+                           "host/x:1", "::1:0",   "a:b:1",   "host:1 ", "*,a:1",  "user@host:1", "'a':1",
+                           "[]:1"};
 
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-        struct endpoint e = { .port = 7 };
+        struct endpoint e = {.port = 7};
         if (value_endpoint(texts[i], 0, &e))
             fail_msg("\"%s\" is taken for an endpoint", texts[i]);
         assert_int_equal(e.port, 7);
     }
-    assert_false(value_endpoint(NULL, 1, &(struct endpoint){ 0 }));
+    assert_false(value_endpoint(NULL, 1, &(struct endpoint){0}));
 }
 
 static void test_urls_are_taken_apart(void **state)
@@ -163,21 +180,30 @@ static void test_urls_are_taken_apart(void **state)
 
 static void test_what_is_no_url_is_refused(void **state)
 {
-    const char *texts[] = { "", "host:2379", "ftp://h:1", "http://", "http://:1", "http://a,b:1", "http://u:p%4@h:1",
-                            "http://u:p%00@h:1", "http://u:p%zz@h:1", "https:/h", "http://h:0" };
+    const char *texts[] = {"",
+                           "host:2379",
+                           "ftp://h:1",
+                           "http://",
+                           "http://:1",
+                           "http://a,b:1",
+                           "http://u:p%4@h:1",
+                           "http://u:p%00@h:1",
+                           "http://u:p%zz@h:1",
+                           "https:/h",
+                           "http://h:0"};
 
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         struct value_url u;
         if (value_url(texts[i], 2379, &u))
             fail_msg("\"%s\" is taken for a URL", texts[i]);
     }
-    assert_false(value_url(NULL, 1, &(struct value_url){ 0 }));
+    assert_false(value_url(NULL, 1, &(struct value_url){0}));
 }
 
 static void assert_list(const char *yaml, const char *want)
 {
     AUTO(conf_node) struct conf_node *n = node(yaml);
-    struct string_list l = { 0 };
+    struct string_list l = {0};
     char joined[200] = "";
 
     assert_int_equal(value_text_list(n, &l), want != NULL);

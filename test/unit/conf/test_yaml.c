@@ -20,7 +20,7 @@ static struct conf_node *read_text(const char *text, struct findings *f)
 
 /* Where libyaml is more generous than PyYAML's own parser; harmless in a configuration. */
 static const struct pyyaml_document generous[] = {
-    { "a:\t1\n", "{\"a\":1}" }, /* a tab after the colon */
+    {"a:\t1\n", "{\"a\":1}"}, /* a tab after the colon */
 };
 
 static const char *wanted_json(const struct pyyaml_document *d)
@@ -37,7 +37,7 @@ static void test_every_document_reads_as_pyyaml_reads_it(void **state)
     for (size_t i = 0; i < ARRAY_LEN(pyyaml_documents); i++) {
         const char *text = pyyaml_documents[i].text;
         const char *want = wanted_json(&pyyaml_documents[i]);
-        AUTO(findings) struct findings f = { 0 };
+        AUTO(findings) struct findings f = {0};
         AUTO(conf_node) struct conf_node *n = read_text(text, &f);
         AUTO(json) json_t *json = n ? conf_to_json(n) : NULL;
         AUTO(json) json_t *wanted = want ? json_loads(want, JSON_DECODE_ANY, NULL) : NULL;
@@ -54,7 +54,7 @@ static void test_every_document_reads_as_pyyaml_reads_it(void **state)
 /* A node knows where it stood. */
 static void test_values_know_their_line(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
+    AUTO(findings) struct findings f = {0};
     AUTO(conf_node) struct conf_node *n = read_text("# first\na: 1\nb:\n  c:\n    - x\n    - y\n  d: |\n    t\n", &f);
 
     assert_int_equal(conf_path(n, "a")->line, 2);
@@ -67,7 +67,7 @@ static void test_values_know_their_line(void **state)
 
 static void test_a_scalar_remembers_how_it_was_written(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
+    AUTO(findings) struct findings f = {0};
     AUTO(conf_node) struct conf_node *n = read_text("a: 010\nb: off\nc: '010'\n", &f);
 
     assert_int_equal(conf_get(n, "a")->integer, 8);
@@ -79,7 +79,7 @@ static void test_a_scalar_remembers_how_it_was_written(void **state)
 
 static void assert_refused(const char *text, const char *finding)
 {
-    AUTO(findings) struct findings f = { 0 };
+    AUTO(findings) struct findings f = {0};
     AUTO(conf_node) struct conf_node *n = read_text(text, &f);
 
     assert_null(n);
@@ -105,7 +105,7 @@ static void test_errors_name_file_and_line(void **state)
 
 static void test_a_key_given_twice_is_a_warning_and_the_last_counts(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
+    AUTO(findings) struct findings f = {0};
     AUTO(conf_node) struct conf_node *n = read_text("a: 1\nb: 2\na: 3\n", &f);
 
     assert_int_equal(conf_get(n, "a")->integer, 3);
@@ -114,7 +114,7 @@ static void test_a_key_given_twice_is_a_warning_and_the_last_counts(void **state
 
 static void test_what_a_merge_brings_is_no_second_value(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
+    AUTO(findings) struct findings f = {0};
     AUTO(conf_node) struct conf_node *n = read_text("x: &a {p: 1, q: 2}\ny:\n  q: 3\n  <<: *a\n", &f);
 
     assert_no_finding(&f);
@@ -125,13 +125,14 @@ static void test_what_a_merge_brings_is_no_second_value(void **state)
 /* Nine aliases of nine aliases …: 9^9 values out of ten lines. */
 static void test_aliases_cannot_grow_beyond_a_bound(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
-    AUTO(conf_node) struct conf_node *n = read_text("a: &a [x, x, x, x, x, x, x, x, x]\n"
-                                                    "b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]\n"
-                                                    "c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b]\n"
-                                                    "d: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c]\n"
-                                                    "e: &e [*d, *d, *d, *d, *d, *d, *d, *d, *d]\n",
-                                                    &f);
+    AUTO(findings) struct findings f = {0};
+    AUTO(conf_node)
+    struct conf_node *n = read_text("a: &a [x, x, x, x, x, x, x, x, x]\n"
+                                    "b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]\n"
+                                    "c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b]\n"
+                                    "d: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c]\n"
+                                    "e: &e [*d, *d, *d, *d, *d, *d, *d, *d, *d]\n",
+                                    &f);
 
     assert_null(n);
     assert_int_equal(findings_with(&f, FINDING_ERROR, "node.yml:5: more values than a configuration can have"), 1);
@@ -150,7 +151,7 @@ static char *repeated(const char *piece, size_t count, const char *end)
 
 static void test_nesting_has_a_bound_and_up_to_it_works(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
+    AUTO(findings) struct findings f = {0};
     AUTO(cstr) char *open = repeated("[", YAML_DEPTH_MAX, "");
     AUTO(cstr) char *most = repeated("]", YAML_DEPTH_MAX, "");
     AUTO(cstr) char *fits = str_fmt("%s%s", open, most);
@@ -166,7 +167,7 @@ static void test_nesting_has_a_bound_and_up_to_it_works(void **state)
 /* Copies count where they end up: ten levels in an alias below sixty are seventy. */
 static void test_an_alias_cannot_get_around_the_bound_of_nesting(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
+    AUTO(findings) struct findings f = {0};
     AUTO(cstr) char *open = repeated("[", 60, "");
     AUTO(cstr) char *close = repeated("]", 60, "");
     AUTO(cstr) char *text = str_fmt("a: &a [[[[[[[[[[1]]]]]]]]]]\nb: %s*a%s\n", open, close);
@@ -177,7 +178,7 @@ static void test_an_alias_cannot_get_around_the_bound_of_nesting(void **state)
 
 static void test_a_mapping_has_a_bound(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
+    AUTO(findings) struct findings f = {0};
     char *text = mem_zero(YAML_KEYS_MAX + 2, 16);
     size_t len = 0;
 
@@ -190,7 +191,7 @@ static void test_a_mapping_has_a_bound(void **state)
 
 static void test_a_text_too_large_is_refused_unread(void **state)
 {
-    AUTO(findings) struct findings f = { 0 };
+    AUTO(findings) struct findings f = {0};
     AUTO(cstr) char *text = repeated("#", YAML_TEXT_MAX + 1, "");
 
     assert_null(read_text(text, &f));
@@ -203,7 +204,7 @@ static void test_any_prefix_of_a_document_is_read_or_refused(void **state)
     for (size_t i = 0; i < ARRAY_LEN(pyyaml_documents); i++) {
         const char *text = pyyaml_documents[i].text;
         for (size_t len = 0; len <= strlen(text); len++) {
-            AUTO(findings) struct findings f = { 0 };
+            AUTO(findings) struct findings f = {0};
             AUTO(conf_node) struct conf_node *n = conf_yaml_read("node.yml", text, len, &f);
             assert_int_equal(n == NULL, f.error_count > 0);
         }
