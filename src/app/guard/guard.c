@@ -203,11 +203,12 @@ static void start_duty(struct guard *g)
     pg->start = INSTANCE_NOT_STARTING;
 }
 
-static void agent_duty(struct guard *g, msec now_ms)
+/* Silence is judged by the time at which the turn began: a suspension in the middle of it is not the agent's. */
+static void agent_duty(struct guard *g, msec began_ms, msec now_ms)
 {
     int fd;
 
-    if (agent_hung(&g->agent, now_ms))
+    if (agent_hung(&g->agent, began_ms))
         agent_kill(&g->agent, g->agent.greeted ? "is silent" : "did not say hello in time");
     if (g->agent.state != AGENT_NONE || g->ending.agent_done || g->exit_code >= 0 || now_ms < g->agent.start_at_ms)
         return;
@@ -268,22 +269,22 @@ static void wait_for_something(struct guard *g)
 
 static void guard_turn(struct guard *g)
 {
-    msec now_ms = clock_now_ms();
+    const msec began_ms = clock_now_ms();
 
-    (void)guard_fence_first(g, now_ms);
-    if (g->planned_ms && now_ms > g->planned_ms + SUSPENDED_MS)
-        agent_heard(&g->agent, now_ms); /* its silence may be ours */
+    (void)guard_fence_first(g, began_ms);
+    if (g->planned_ms && began_ms > g->planned_ms + SUSPENDED_MS)
+        agent_heard(&g->agent, began_ms); /* its silence may be ours */
 
-    instance_collect(&g->pg, now_ms);
+    instance_collect(&g->pg, began_ms);
     read_packets(g);
-    read_signals(g, now_ms);
-    reap(g, now_ms);
+    read_signals(g, began_ms);
+    reap(g, began_ms);
 
-    now_ms = clock_now_ms();
+    const msec now_ms = clock_now_ms();
     pg_duty(g, now_ms);
     start_duty(g);
     ending_duty(g, now_ms);
-    agent_duty(g, now_ms);
+    agent_duty(g, began_ms, now_ms);
     watchdog_duty(g, now_ms);
     flush(g);
 }

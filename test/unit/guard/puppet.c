@@ -85,6 +85,8 @@ int main(int argc, char **argv)
     struct pollfd fds[] = { { .fd = guard, .events = POLLIN }, { .fd = test, .events = POLLIN } };
     for (;;) {
         int ready = poll(fds, 2, PING_MS);
+        if (ready < 0)
+            continue; /* what is in revents is old */
         if (pinging && ready == 0) {
             ping.seq = (ping.seq + 1) | PUPPET_PING;
             (void)send(guard, &ping, sizeof(ping), MSG_NOSIGNAL | MSG_DONTWAIT);

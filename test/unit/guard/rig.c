@@ -200,6 +200,32 @@ void rig_until_dead(pid_t pid, msec wait_ms)
     }
 }
 
+static bool link_of(const char *pid, const char *name, char *target, size_t cap)
+{
+    char path[300];
+
+    (void)snprintf(path, sizeof(path), "/proc/%s/%s", pid, name);
+    ssize_t len = readlink(path, target, cap - 1);
+    target[len > 0 ? len : 0] = '\0';
+    return len > 0;
+}
+
+void rig_until_runs(pid_t pid, const char *name)
+{
+    msec deadline_ms = rig_now_ms() + RIG_WAIT_MS;
+    char number[16];
+    char exe[4096];
+
+    (void)snprintf(number, sizeof(number), "%d", (int)pid);
+    for (;;) {
+        const char *slash = link_of(number, "exe", exe, sizeof(exe)) ? strrchr(exe, '/') : NULL;
+        if (slash && strcmp(slash + 1, name) == 0)
+            return;
+        assert_true(rig_now_ms() < deadline_ms);
+        nap();
+    }
+}
+
 int rig_wait(pid_t pid, msec wait_ms)
 {
     msec deadline_ms = rig_now_ms() + wait_ms;
@@ -385,16 +411,6 @@ bool rig_file_says(const char *path, const char *text, msec wait_ms)
         nap();
     }
     return true;
-}
-
-static bool link_of(const char *pid, const char *name, char *target, size_t cap)
-{
-    char path[300];
-
-    (void)snprintf(path, sizeof(path), "/proc/%s/%s", pid, name);
-    ssize_t len = readlink(path, target, cap - 1);
-    target[len > 0 ? len : 0] = '\0';
-    return len > 0;
 }
 
 int rig_instance(const struct rig *r, pid_t *ret_pids, int max)

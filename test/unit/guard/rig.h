@@ -53,6 +53,8 @@ pid_t rig_spawn(const struct rig *r, const char *const *argv, const char *out_pa
 /* A zombie does not live. */
 bool rig_alive(pid_t pid);
 void rig_until_dead(pid_t pid, msec wait_ms);
+/* Until exec has made it this program. */
+void rig_until_runs(pid_t pid, const char *name);
 /* The exit status within the deadline. */
 int rig_wait(pid_t pid, msec wait_ms);
 int rig_run(const struct rig *r, const char *const *argv, const char *out_path);

@@ -834,5 +834,6 @@ int main(void)
 
     if (!pgrig_find())
         return 77; /* skipped: no PostgreSQL on this host */
+    cmocka_set_test_filter(getenv("GUARD_TEST_FILTER")); /* a pattern, for those who look into one */
     return cmocka_run_group_tests_name("guard postgres", tests, group_setup, group_teardown);
 }

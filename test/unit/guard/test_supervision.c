@@ -428,26 +428,17 @@ static void test_systemd_watchdog_is_fed_only_while_the_agent_lives(void **state
 /* --- every process of an instance --- */
 
 /* A program called postgres that works in the data directory, and ignores what can be ignored. */
-static pid_t fake_backend(const char *name, const char *dir)
+static pid_t fake_backend(const char *dir)
 {
     char path[128];
-    char script[1024];
 
-    (void)snprintf(path, sizeof(path), "%s/%s", rig.dir, name);
-    (void)snprintf(script, sizeof(script), "cp /bin/sleep %s 2>/dev/null; cd %s && exec %s 600", path, dir, path);
-    const char *const argv[] = { "/bin/sh", "-c", script, NULL };
-    return rig_spawn(&rig, argv, NULL);
-}
-
-static void until_instance_has(int count)
-{
-    msec deadline_ms = rig_now_ms() + RIG_WAIT_MS;
-    pid_t pids[16];
-
-    while (rig_instance(&rig, pids, 16) != count) {
-        assert_true(rig_now_ms() < deadline_ms);
-        rig_nap(5);
-    }
+    (void)snprintf(path, sizeof(path), "%s/postgres", rig.dir);
+    const char *const copy[] = { "/bin/cp", "-n", "/bin/sleep", path, NULL };
+    const char *const argv[] = { "/bin/sh", "-c", "cd \"$0\" && exec \"$1\" 600", dir, path, NULL };
+    assert_int_equal(exit_code(rig_run(&rig, copy, NULL)), 0);
+    pid_t pid = rig_spawn(&rig, argv, NULL);
+    rig_until_runs(pid, "postgres");
+    return pid;
 }
 
 static void test_clear_kills_every_process_of_the_instance_and_no_other(void **state)
@@ -457,10 +448,11 @@ static void test_clear_kills_every_process_of_the_instance_and_no_other(void **s
     pid_t backends[3];
 
     for (int i = 0; i < 3; i++)
-        backends[i] = fake_backend("postgres", rig.data_dir);
-    pid_t elsewhere = fake_backend("postgres", rig.state_dir);
+        backends[i] = fake_backend(rig.data_dir);
+    pid_t elsewhere = fake_backend(rig.state_dir);
     pid_t bystander = rig_spawn(&rig, shell, NULL);
-    until_instance_has(3);
+    rig_until_runs(bystander, "sleep");
+    assert_int_equal(rig_instance(&rig, NULL, 0), 3);
     assert_int_equal(kill(backends[0], SIGSTOP), 0);
     char path[256];
     (void)snprintf(path, sizeof(path), "%s/postgres", rig.dir);
@@ -482,9 +474,8 @@ static void test_processes_nobody_told_us_of_bar_a_start_and_are_left_alone(void
 {
     struct guard_msg start = rig_message(GUARD_START);
     struct guard_msg stop = rig_message(GUARD_STOP);
-    pid_t backend = fake_backend("postgres", rig.data_dir);
+    pid_t backend = fake_backend(rig.data_dir);
 
-    until_instance_has(1);
     rig_begin(&rig);
     assert_int_equal(rig.last.pg_state, GUARD_PG_ORPHANS);
     assert_int_equal(rig.last.orphan_count, 1);
@@ -547,5 +538,6 @@ int main(void)
         RIGGED(test_processes_nobody_told_us_of_bar_a_start_and_are_left_alone),
         RIGGED(test_command_line_is_checked),
     };
+    cmocka_set_test_filter(getenv("GUARD_TEST_FILTER")); /* a pattern, for those who look into one */
     return cmocka_run_group_tests_name("guard supervision", tests, NULL, NULL);
 }
