@@ -103,7 +103,7 @@ def test_query_runs_on_the_role_that_is_asked_for(two_nodes):
     _, leader = two_nodes
     environment = {'PGPASSWORD': 'superuser-secret'}
     for role, recovery in (('primary', 'f'), ('replica', 't')):
-        done = leader.bench.run(['pgkeep', 'query', '-c', leader.yml, CLUSTER, '-r', role, '--command',
+        done = leader.bench.run(['pgkeep', '-c', leader.yml, 'query', CLUSTER, '-r', role, '--command',
                                  'select pg_is_in_recovery()', '-U', 'postgres', '-d', 'postgres'], leader.folder,
                                 environment=environment)
         assert recovery in ok(done).lower().split() or {'f': 'false', 't': 'true'}[recovery] in done.stdout.lower()

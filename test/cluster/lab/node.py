@@ -207,10 +207,8 @@ class Node:
 
     def ctl(self, *arguments, deadline_s=90, stdin=None):
         """The control program with this node's YAML. The CompletedProcess."""
-        program = FLAVOURS[self.flavour][1]
-        command = [*program, arguments[0], '-c', self.yml, *arguments[1:]] if self.flavour == 'pgkeep' else \
-            [*program, '-c', self.yml, *arguments]
-        return self.bench.run(command, self.folder, deadline_s, self.netns, stdin=stdin)
+        return self.bench.run([*FLAVOURS[self.flavour][1], '-c', self.yml, *arguments], self.folder, deadline_s, self.netns,
+                              stdin=stdin)
 
     def list(self):
         """What `list -f json` says, one dict a member."""
