@@ -1,7 +1,5 @@
 #include "store/store.h"
 
-#include <stdlib.h>
-
 #include "base/check.h"
 #include "store/backend.h"
 #include "store/etcd.h"
@@ -78,13 +76,4 @@ bool store_reconfigure(struct store *s, const struct settings *settings, struct 
 const char *store_describe(const struct store *s)
 {
     return s->backend->describe(s);
-}
-
-void store_kvs_free(struct store_kv *kvs, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        free(kvs[i].key);
-        free(kvs[i].value);
-    }
-    free(kvs);
 }

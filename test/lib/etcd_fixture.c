@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -198,21 +199,54 @@ void etcd_fixture_settings_deinit(struct settings *s)
     *s = (struct settings){0};
 }
 
-bool etcd_fixture_post(const struct etcd_fixture *f, const char *path, const char *body)
+static struct peer_answer post(const struct etcd_fixture *f, size_t i, const char *path, const char *body)
 {
-    struct peer_answer a = peer_ask_once(&(struct peer_request){
+    return peer_ask_once(&(struct peer_request){
         .method = "POST",
-        .port = f->members[0].client_port,
+        .port = f->members[i].client_port,
         .path = path,
         .body = body,
         .ca = f->tls ? f->tls->ca : NULL,
         .cert = f->tls ? f->tls->client_cert : NULL,
         .key = f->tls ? f->tls->client_key : NULL,
     });
+}
+
+bool etcd_fixture_post(const struct etcd_fixture *f, const char *path, const char *body)
+{
+    struct peer_answer a = post(f, 0, path, body);
     bool done = a.status == 200;
 
     if (!done)
         (void)fprintf(stderr, "etcd answered %d to %s: %s\n", a.status, path, a.body ? a.body : "");
     peer_answer_deinit(&a);
     return done;
+}
+
+static bool is_leader(const struct etcd_fixture *f, size_t i)
+{
+    struct peer_answer a = post(f, i, "/v3/maintenance/status", "{}");
+    json_t *status = a.body ? json_loads(a.body, 0, NULL) : NULL;
+    const char *leader = json_string_value(json_object_get(status, "leader"));
+    const char *self = json_string_value(json_object_get(json_object_get(status, "header"), "member_id"));
+    bool is = leader && str_eq(leader, self);
+
+    json_decref(status);
+    peer_answer_deinit(&a);
+    return is;
+}
+
+size_t etcd_fixture_leader(const struct etcd_fixture *f)
+{
+    enum { TRIES = 200, PAUSE_US = 100 * 1000 };
+
+    for (int try = 0; try < TRIES; try++) {
+        for (size_t i = 0; i < f->count; i++) {
+            if (f->members[i].pid && is_leader(f, i))
+                return i;
+        }
+        (void)usleep(PAUSE_US);
+    }
+    CHECK(!"a leader within 20 s");
+    return 0;
 }

@@ -43,3 +43,6 @@ void etcd_fixture_settings_deinit(struct settings *s);
 
 /* An administrator's request to the first member, as JSON; true if it was answered with 200. */
 bool etcd_fixture_post(const struct etcd_fixture *f, const char *path, const char *body);
+
+/* The member that leads now; waits for an election at most 20 s. */
+size_t etcd_fixture_leader(const struct etcd_fixture *f);
