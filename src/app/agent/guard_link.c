@@ -171,16 +171,18 @@ bool guard_link_upgrade(struct guard_link *g, struct err *err)
 /* 1: a packet is in g->in; 0: none; -1: the end. *ret_fd: a descriptor that came along, or -1. */
 static int receive(struct guard_link *g, int *ret_fd)
 {
-    struct iovec iov = { .iov_base = &g->in, .iov_len = sizeof(g->in) };
+    struct iovec iov = {.iov_base = &g->in, .iov_len = sizeof(g->in)};
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(sizeof(int))];
     } control;
-    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
-                          .msg_controllen = sizeof(control.bytes) };
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
 
     *ret_fd = -1;
     ssize_t len = recvmsg(g->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (len < 0 && errno == ECONNRESET) /* the guard died with requests unread: said once, before its last words */
+        len = recvmsg(g->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (len < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
     if (len <= 0)
@@ -358,7 +360,7 @@ bool guard_link_open(struct loop *l, const char *data_dir, const struct guard_li
     (void)fcntl((int)fd, F_SETFD, FD_CLOEXEC);
     if (str_to_int(getenv(GUARD_ENV_LOCK_FD), 3, INT_MAX, &lock_fd))
         (void)fcntl((int)lock_fd, F_SETFD, FD_CLOEXEC); /* held for as long as we live: that is its purpose */
-    (void)unsetenv(GUARD_ENV_FD); /* our children have no guard */
+    (void)unsetenv(GUARD_ENV_FD);                       /* our children have no guard */
     (void)unsetenv(GUARD_ENV_LOCK_FD);
     return guard_link_open_fd(l, (int)fd, peer.pid, data_dir, events, arg, ret_link, err);
 }

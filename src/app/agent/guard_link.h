@@ -29,10 +29,10 @@ struct loop;
 struct guard_link_events {
     void (*state)(const struct guard_msg *m, void *arg);   /* every STATE, also the echo of a ping */
     void (*refused)(const struct guard_msg *m, void *arg); /* m->seq, m->text */
-    void (*term)(void *arg);   /* end in good order, then exit 0 */
+    void (*term)(void *arg);                               /* end in good order, then exit 0 */
     void (*reload)(void *arg);
-    void (*reopen)(void *arg); /* log files */
-    void (*silent)(void *arg); /* no echo for GUARD_ECHO_MS; called again only after there was one */
+    void (*reopen)(void *arg);                  /* log files */
+    void (*silent)(void *arg);                  /* no echo for GUARD_ECHO_MS; called again only after there was one */
     void (*closed)(const char *why, void *arg); /* the guard is dead or not to be understood */
 };
 
@@ -54,9 +54,11 @@ AUTO_DEFINE(guard_link, struct guard_link, guard_link_free)
 MUST_USE bool guard_link_start(struct guard_link *g, const char *const *argv, const char *const *env,
                                const char *log_path, struct err *err);
 /* quit_at_ms, kill_at_ms: MSEC_NEVER for no such step. */
-MUST_USE bool guard_link_stop(struct guard_link *g, enum guard_stop_mode mode, msec quit_at_ms, msec kill_at_ms, struct err *err);
+MUST_USE bool guard_link_stop(struct guard_link *g, enum guard_stop_mode mode, msec quit_at_ms, msec kill_at_ms,
+                              struct err *err);
 MUST_USE bool guard_link_adopt(struct guard_link *g, pid_t postmaster, struct err *err);
-MUST_USE bool guard_link_arm(struct guard_link *g, term t, msec stop_at_ms, msec quit_at_ms, msec kill_at_ms, struct err *err);
+MUST_USE bool guard_link_arm(struct guard_link *g, term t, msec stop_at_ms, msec quit_at_ms, msec kill_at_ms,
+                             struct err *err);
 MUST_USE bool guard_link_disarm(struct guard_link *g, struct err *err);
 /* The agent is to exit after the echo. */
 MUST_USE bool guard_link_leave(struct guard_link *g, struct err *err);

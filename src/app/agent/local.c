@@ -14,6 +14,7 @@ enum {
     PROBE_HURRY_MS = 10,    /* while a start or a promotion is awaited: clients are waiting for it */
     PROBE_BUDGET_MS = 3000, /* a server that needs longer is silent, which is a fact of its own */
     CONTROL_BUDGET_MS = 5000,
+    RELOAD_MS = 2000,       /* a reload needs its time until sessions show it; earlier answers say nothing about it */
 };
 
 struct local {
@@ -48,6 +49,7 @@ struct local {
     char system_id[24];
 
     char *attached, *attached_conninfo;
+    msec attached_ms;
 };
 
 static bool runs(const struct local *p)
@@ -298,7 +300,8 @@ void local_view(const struct local *p, struct ha_pg *ret_pg)
     ret_pg->replay_paused = f->replay_paused;
     ret_pg->checkpointed = f->in_recovery || f->checkpoint_tli == f->timeline;
     ret_pg->pending_restart = f->pending_count > 0;
-    if (p->attached && !str_eq(p->attached_conninfo ? p->attached_conninfo : "", f->primary_conninfo ? f->primary_conninfo : ""))
+    if (p->attached && f->asked_ms >= p->attached_ms + RELOAD_MS &&
+        !str_eq(p->attached_conninfo ? p->attached_conninfo : "", f->primary_conninfo ? f->primary_conninfo : ""))
         ret_pg->upstream_conninfo_state = "primary_conninfo in force is another";
 }
 
@@ -318,6 +321,8 @@ void local_instance(struct local *p, struct pg_instance *i)
 
 void local_attached(struct local *p, const char *upstream, const char *conninfo)
 {
+    if (!str_eq(p->attached, upstream) || !str_eq(p->attached_conninfo, conninfo))
+        p->attached_ms = loop_clock_ms();
     str_set(&p->attached, upstream);
     str_set(&p->attached_conninfo, conninfo);
 }
