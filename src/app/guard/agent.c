@@ -18,14 +18,14 @@
 #include "wire/guard.h"
 
 enum {
-    AGENT_QUICK_MS = 5000,    /* one that lived longer was not broken from the start: no back-off */
-    AGENT_BACKOFF_MS = 50,    /* after the second quick death, doubled from there */
+    AGENT_QUICK_MS = 5000,       /* one that lived longer was not broken from the start: no back-off */
+    AGENT_BACKOFF_MS = 50,       /* after the second quick death, doubled from there */
     AGENT_BACKOFF_MAX_MS = 1000, /* "replaced within a second" holds even then */
-    AGENT_DISK_MS = 5000,     /* how long state D (waiting for a disk) excuses silence: fsync on a busy one */
-    AGENT_DISK_STEP_MS = 100, /* how often that is looked at */
-    AGENT_FD = 3,             /* what is in its environment */
+    AGENT_DISK_MS = 5000,        /* how long state D (waiting for a disk) excuses silence: fsync on a busy one */
+    AGENT_DISK_STEP_MS = 100,    /* how often that is looked at */
+    AGENT_FD = 3,                /* what is in its environment */
     AGENT_LOCK_FD = 4,
-    AGENT_FD_SAFE = 10,       /* while the two are moved into place */
+    AGENT_FD_SAFE = 10, /* while the two are moved into place */
 };
 
 _Noreturn static void child_run(const struct agent *a, const struct envblock *env, int fd)
@@ -36,6 +36,7 @@ _Noreturn static void child_run(const struct agent *a, const struct envblock *en
 
     (void)setpgid(0, 0); /* Ctrl-C reaches the guard alone, which then ends us in good order */
     spawn_reset_signals();
+    (void)signal(SIGTTOU, SIG_IGN); /* outside the terminal's foreground group, and yet it may log there */
     spawn_oom_score(a->oom_score);
 
     if (link_fd >= 0 && lock_fd >= 0 && dup2(link_fd, AGENT_FD) == AGENT_FD &&
@@ -76,7 +77,8 @@ bool agent_start(struct agent *a, msec now_ms, int *ret_fd)
     int pair[2];
 
     _Static_assert(AGENT_FD == 3 && AGENT_LOCK_FD == 4, "as in the texts above");
-    if (!envblock_init(&env, a->env, ENVBLOCK_AGENT) || !envblock_set(&env, fd_text) || !envblock_set(&env, lock_text)) {
+    if (!envblock_init(&env, a->env, ENVBLOCK_AGENT) || !envblock_set(&env, fd_text) ||
+        !envblock_set(&env, lock_text)) {
         errno = E2BIG;
         start_failed(a, "making the environment", now_ms);
         return false;

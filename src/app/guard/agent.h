@@ -24,10 +24,10 @@ struct agent {
 
     enum agent_state state;
     pid_t pid;
-    bool greeted; /* HELLO was accepted */
+    bool greeted;    /* HELLO was accepted */
     msec started_ms; /* 0: there was none yet */
     msec heard_ms;
-    msec excused_ms; /* silence is not judged before this */
+    msec excused_ms;  /* silence is not judged before this */
     msec start_at_ms; /* AGENT_NONE: when the successor is due */
     unsigned int quick_deaths;
     uint32_t restarts;

@@ -22,7 +22,7 @@ struct failure {
 
 _Noreturn static void child_fail(int status_fd, const char *step)
 {
-    struct failure f = { .sys_errno = errno };
+    struct failure f = {.sys_errno = errno};
 
     str_copy(f.step, sizeof(f.step), step);
     ssize_t written = write(status_fd, &f, sizeof(f));
@@ -57,13 +57,13 @@ _Noreturn static void child_run(const struct anchor_spec *spec, pid_t anchor, in
 
 static void report(int fd, enum anchor_kind kind, int32_t value, const struct failure *why, int pidfd)
 {
-    struct anchor_report r = { .kind = kind, .value = value };
-    struct iovec iov = { .iov_base = &r, .iov_len = sizeof(r) };
+    struct anchor_report r = {.kind = kind, .value = value};
+    struct iovec iov = {.iov_base = &r, .iov_len = sizeof(r)};
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(sizeof(int))];
-    } control = { 0 };
-    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+    } control = {0};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 
     if (why) {
         r.sys_errno = why->sys_errno;
@@ -85,7 +85,7 @@ static void report(int fd, enum anchor_kind kind, int32_t value, const struct fa
 /* Waits for the child's end; a word from the guard makes us independent of it. */
 static int wait_for_child(pid_t child, int child_pidfd, int link_fd)
 {
-    struct pollfd fds[] = { { .fd = child_pidfd, .events = POLLIN }, { .fd = link_fd, .events = POLLIN } };
+    struct pollfd fds[] = {{.fd = child_pidfd, .events = POLLIN}, {.fd = link_fd, .events = POLLIN}};
     char word;
     int status = 0;
 
@@ -137,7 +137,7 @@ _Noreturn static void anchor_run(const struct anchor_spec *spec, pid_t guard, in
     pid_t self = getpid();
     pid_t child = pipe2(status_pipe, O_CLOEXEC) == 0 ? fork() : -1;
     if (child < 0) {
-        struct failure f = { .sys_errno = errno, .step = "forking" };
+        struct failure f = {.sys_errno = errno, .step = "forking"};
         report(link_fd, ANCHOR_FAILED, 0, &f, -1);
         _exit(1);
     }
@@ -148,7 +148,7 @@ _Noreturn static void anchor_run(const struct anchor_spec *spec, pid_t guard, in
     /* Our child and not reaped: the number cannot have become somebody else's. */
     int child_pidfd = (int)syscall(SYS_pidfd_open, child, 0);
     if (child_pidfd < 0) {
-        struct failure f = { .sys_errno = errno, .step = "opening its pidfd" };
+        struct failure f = {.sys_errno = errno, .step = "opening its pidfd"};
         (void)kill(child, SIGKILL);
         report(link_fd, ANCHOR_FAILED, 0, &f, -1);
         _exit(1);
@@ -194,13 +194,13 @@ pid_t anchor_spawn(const struct anchor_spec *spec, int *ret_fd)
 
 int anchor_receive(int fd, struct anchor_report *ret_report, int *ret_pidfd)
 {
-    struct iovec iov = { .iov_base = ret_report, .iov_len = sizeof(*ret_report) };
+    struct iovec iov = {.iov_base = ret_report, .iov_len = sizeof(*ret_report)};
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(sizeof(int))];
     } control;
-    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
-                          .msg_controllen = sizeof(control.bytes) };
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
 
     *ret_pidfd = -1;
     ssize_t len = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);

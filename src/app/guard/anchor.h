@@ -34,8 +34,8 @@ struct anchor_report {
 struct anchor_spec {
     char *const *argv; /* argv[0]: absolute path */
     char *const *envp;
-    const char *cwd;      /* the data directory: what identifies an instance process holds from the start */
-    const char *log_path; /* "": our stderr */
+    const char *cwd;       /* the data directory: what identifies an instance process holds from the start */
+    const char *log_path;  /* "": our stderr */
     const char *oom_score; /* written to oom_score_adj; "": left as it is */
 };
 

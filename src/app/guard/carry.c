@@ -70,14 +70,17 @@ enum { CARRY_SIZE_MIN = offsetof(struct carry, stop_mode) + sizeof(uint32_t) };
 
 static struct carry_halt halt_out(const struct halt *h)
 {
-    return (struct carry_halt){ .set = h->set, .first = h->first, .at_ms = h->at_ms, .quit_at_ms = h->quit_at_ms,
-                                .kill_at_ms = h->kill_at_ms };
+    return (struct carry_halt){
+        .set = h->set, .first = h->first, .at_ms = h->at_ms, .quit_at_ms = h->quit_at_ms, .kill_at_ms = h->kill_at_ms};
 }
 
 static struct halt halt_in(const struct carry_halt *c)
 {
-    return (struct halt){ .set = c->set, .first = (enum halt_level)c->first, .at_ms = c->at_ms,
-                          .quit_at_ms = c->quit_at_ms, .kill_at_ms = c->kill_at_ms };
+    return (struct halt){.set = c->set,
+                         .first = (enum halt_level)c->first,
+                         .at_ms = c->at_ms,
+                         .quit_at_ms = c->quit_at_ms,
+                         .kill_at_ms = c->kill_at_ms};
 }
 
 static void fill(struct carry *c, const struct guard *g)
@@ -85,16 +88,35 @@ static void fill(struct carry *c, const struct guard *g)
     const struct instance *i = &g->pg;
 
     *c = (struct carry){
-        .magic = CARRY_MAGIC, .size = sizeof(*c),
-        .lock_fd = g->lock_fd, .pidfd = i->pidfd, .anchor_fd = i->anchor_fd,
-        .agent_pid = g->agent.pid, .agent_restarts = g->agent.restarts,
-        .pg_pid = i->pid, .anchor_pid = i->anchor_pid, .pg_state = i->state, .claimed = i->claimed,
-        .adopted = i->adopted, .executed = i->executed, .signalled = i->signalled, .orphan_count = i->orphan_count,
-        .match = i->match, .exit_known = i->exit_known, .exit_status = i->exit_status, .exited = i->exited,
-        .look_at_ms = i->look_at_ms, .clear_at_ms = i->clear_at_ms, .kill_began_ms = i->kill_began_ms,
-        .fence = halt_out(&g->fence.halt), .fence_term = g->fence.term, .fence_is_fired = g->fence.fired,
-        .fence_is_spent = g->fence.spent, .fence_fired = g->fence_fired,
-        .stop = halt_out(&g->stop), .stop_mode = g->stop_mode,
+        .magic = CARRY_MAGIC,
+        .size = sizeof(*c),
+        .lock_fd = g->lock_fd,
+        .pidfd = i->pidfd,
+        .anchor_fd = i->anchor_fd,
+        .agent_pid = g->agent.pid,
+        .agent_restarts = g->agent.restarts,
+        .pg_pid = i->pid,
+        .anchor_pid = i->anchor_pid,
+        .pg_state = i->state,
+        .claimed = i->claimed,
+        .adopted = i->adopted,
+        .executed = i->executed,
+        .signalled = i->signalled,
+        .orphan_count = i->orphan_count,
+        .match = i->match,
+        .exit_known = i->exit_known,
+        .exit_status = i->exit_status,
+        .exited = i->exited,
+        .look_at_ms = i->look_at_ms,
+        .clear_at_ms = i->clear_at_ms,
+        .kill_began_ms = i->kill_began_ms,
+        .fence = halt_out(&g->fence.halt),
+        .fence_term = g->fence.term,
+        .fence_is_fired = g->fence.fired,
+        .fence_is_spent = g->fence.spent,
+        .fence_fired = g->fence_fired,
+        .stop = halt_out(&g->stop),
+        .stop_mode = g->stop_mode,
     };
     str_copy(c->version, sizeof(c->version), PGKEEP_VERSION);
     str_copy(c->oom_score, sizeof(c->oom_score), g->oom_score);
@@ -121,7 +143,7 @@ static int write_out(const struct guard *g)
 
 static bool read_in(int fd, const char *data_dir, struct carry *ret_carry, struct err *err)
 {
-    struct carry c = { 0 };
+    struct carry c = {0};
 
     ssize_t len = pread(fd, &c, sizeof(c), 0);
     if (len < (ssize_t)CARRY_SIZE_MIN)
@@ -159,7 +181,7 @@ bool carry_probe(struct guard *g, msec now_ms, struct err *err)
 {
     static struct envblock env;
     static char option[] = "--check-carry";
-    char *const argv[] = { (char *)g->self_path, option, g->pg.dir, NULL };
+    char *const argv[] = {(char *)g->self_path, option, g->pg.dir, NULL};
 
     AUTO(fd) int fd = write_out(g);
     if (fd < 0)
@@ -175,14 +197,14 @@ bool carry_probe(struct guard *g, msec now_ms, struct err *err)
         execve(g->self_path, argv, env.at);
         _exit(127);
     }
-    g->upgrade = (struct upgrade){ .probe = pid, .deadline_ms = now_ms + PROBE_WAIT_MS };
+    g->upgrade = (struct upgrade){.probe = pid, .deadline_ms = now_ms + PROBE_WAIT_MS};
     return true;
 }
 
 void carry_exec(struct guard *g, struct err *err)
 {
     static struct envblock env;
-    const int kept[] = { g->lock_fd, g->pg.pidfd, g->pg.anchor_fd };
+    const int kept[] = {g->lock_fd, g->pg.pidfd, g->pg.anchor_fd};
 
     AUTO(fd) int fd = write_out(g);
     if (fd < 0) {
@@ -246,8 +268,8 @@ bool carry_take(struct guard *g, int fd, struct err *err)
     i->clear_at_ms = c.clear_at_ms;
     i->kill_began_ms = c.kill_began_ms;
 
-    g->fence = (struct fence){ .halt = halt_in(&c.fence), .term = c.fence_term, .fired = c.fence_is_fired,
-                               .spent = c.fence_is_spent };
+    g->fence = (struct fence){
+        .halt = halt_in(&c.fence), .term = c.fence_term, .fired = c.fence_is_fired, .spent = c.fence_is_spent};
     g->fence_fired = c.fence_fired;
     g->stop = halt_in(&c.stop);
     g->stop_mode = c.stop_mode;

@@ -45,6 +45,8 @@ enum channel_result channel_receive(struct channel *c)
         return CHANNEL_NONE;
 
     ssize_t len = recv(c->fd, &c->in, sizeof(c->in), MSG_DONTWAIT | MSG_TRUNC);
+    if (len < 0 && errno == ECONNRESET) /* it ended without having read everything: said once, before its last words */
+        len = recv(c->fd, &c->in, sizeof(c->in), MSG_DONTWAIT | MSG_TRUNC);
     if (len < 0)
         return errno == EAGAIN || errno == EINTR ? CHANNEL_NONE : CHANNEL_CLOSED;
     if (len == 0)
@@ -83,12 +85,12 @@ void channel_refuse(struct channel *c, uint64_t seq, const char *why)
 
 static bool send_packet(struct channel *c, const struct guard_msg *m, int pidfd)
 {
-    struct iovec iov = { .iov_base = (void *)m, .iov_len = sizeof(*m) };
+    struct iovec iov = {.iov_base = (void *)m, .iov_len = sizeof(*m)};
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(sizeof(int))];
-    } control = { 0 };
-    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+    } control = {0};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
     bool pass = pidfd >= 0 && m->postmaster_pid && m->postmaster_pid != c->passed_pid;
 
     if (pass) {
@@ -113,8 +115,10 @@ void channel_flush(struct channel *c, void (*fill)(struct guard_msg *m, void *ar
     const struct {
         bool *due;
         enum guard_kind kind;
-    } events[] = { { &c->state_due, GUARD_STATE }, { &c->term_due, GUARD_TERM }, { &c->reload_due, GUARD_RELOAD },
-                   { &c->reopen_due, GUARD_REOPEN } };
+    } events[] = {{&c->state_due, GUARD_STATE},
+                  {&c->term_due, GUARD_TERM},
+                  {&c->reload_due, GUARD_RELOAD},
+                  {&c->reopen_due, GUARD_REOPEN}};
 
     if (c->fd < 0)
         return;

@@ -11,7 +11,7 @@
 #include "wire/guard.h"
 
 struct channel {
-    int fd; /* -1: no agent */
+    int fd;         /* -1: no agent */
     int passed_pid; /* the postmaster whose pidfd this agent has */
 
     struct guard_msg in; /* the request in hand */

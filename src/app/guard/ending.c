@@ -12,10 +12,10 @@
 #include "app/guard/say.h"
 
 enum {
-    AGENT_END_MS = 60000,  /* from TERM to the agent's exit: a stop with its checkpoint, the lease handed over */
-    OWN_QUIT_MS = 60000,   /* our own fast stop, which may write a checkpoint; doubled, systemd's patience ends first */
+    AGENT_END_MS = 60000, /* from TERM to the agent's exit: a stop with its checkpoint, the lease handed over */
+    OWN_QUIT_MS = 60000,  /* our own fast stop, which may write a checkpoint; doubled, systemd's patience ends first */
     KILL_AFTER_QUIT_MS = 6000, /* PostgreSQL gives its children 5 s after SIGQUIT */
-    HURRY_QUIT_MS = 10000, /* after a second signal */
+    HURRY_QUIT_MS = 10000,     /* after a second signal */
 };
 
 static bool going_down(const struct guard *g)
@@ -25,8 +25,11 @@ static bool going_down(const struct guard *g)
 
 static void own_stop(struct guard *g, enum halt_level first, msec quit_ms, msec now_ms)
 {
-    g->own = (struct halt){ .set = true, .first = first, .at_ms = now_ms, .quit_at_ms = now_ms + quit_ms,
-                            .kill_at_ms = now_ms + quit_ms + KILL_AFTER_QUIT_MS };
+    g->own = (struct halt){.set = true,
+                           .first = first,
+                           .at_ms = now_ms,
+                           .quit_at_ms = now_ms + quit_ms,
+                           .kill_at_ms = now_ms + quit_ms + KILL_AFTER_QUIT_MS};
 }
 
 void ending_signal(struct guard *g, msec now_ms)
@@ -60,7 +63,8 @@ void ending_agent_gone(struct guard *g, int status)
     if (config && !g->pg.claimed)
         g->exit_code = GUARD_EXIT_CONFIG;
     else if (config)
-        say_error("guard.agent_config", "the agent's configuration is wrong; PostgreSQL runs on, trying again until it is right");
+        say_error("guard.agent_config",
+                  "the agent's configuration is wrong; PostgreSQL runs on, trying again until it is right");
 }
 
 void ending_probe_gone(struct guard *g, int status)

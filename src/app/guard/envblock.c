@@ -6,9 +6,9 @@
 #include "base/check.h"
 #include "base/str.h"
 
-static const char *const hidden_always[] = { "WATCHDOG_USEC=", "WATCHDOG_PID=", "LISTEN_FDS=", "LISTEN_PID=",
-                                             "LISTEN_FDNAMES=", "PGKEEP_GUARD_" };
-static const char *const hidden_from_postgres[] = { "NOTIFY_SOCKET=", "PGKEEP_", "PATRONI_", "KUBERNETES_" };
+static const char *const hidden_always[] = {
+    "WATCHDOG_USEC=", "WATCHDOG_PID=", "LISTEN_FDS=", "LISTEN_PID=", "LISTEN_FDNAMES=", "PGKEEP_GUARD_"};
+static const char *const hidden_from_postgres[] = {"NOTIFY_SOCKET=", "PGKEEP_", "PATRONI_", "KUBERNETES_"};
 
 static bool starts_with_any(const char *variable, const char *const *prefixes, size_t count)
 {

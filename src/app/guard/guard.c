@@ -43,7 +43,8 @@ static void fence_apply(struct guard *g, enum halt_level level, msec now_ms)
         g->fence.fired = true;
         g->fence_fired++;
         g->channel.state_due = true;
-        say_warning("guard.fence", "the fence of term %llu was not renewed in time (%lld ms ago), stopping PostgreSQL: %s",
+        say_warning("guard.fence",
+                    "the fence of term %llu was not renewed in time (%lld ms ago), stopping PostgreSQL: %s",
                     (unsigned long long)g->fence.term, (long long)(now_ms - g->fence.halt.at_ms), halt_name(level));
     }
     if (!guard_present(g)) {
@@ -248,17 +249,17 @@ static void wait_for_something(struct guard *g)
 {
     const struct channel *c = &g->channel;
     struct pollfd fds[] = {
-        { .fd = g->timer_fd, .events = POLLIN },
-        { .fd = g->signal_fd, .events = POLLIN },
-        { .fd = c->fd, .events = (short)((c->answer.due ? 0 : POLLIN) | (channel_blocked(c) ? POLLOUT : 0)) },
-        { .fd = g->pg.anchor_fd, .events = POLLIN },
-        { .fd = instance_poll_fd(&g->pg), .events = POLLIN },
+        {.fd = g->timer_fd, .events = POLLIN},
+        {.fd = g->signal_fd, .events = POLLIN},
+        {.fd = c->fd, .events = (short)((c->answer.due ? 0 : POLLIN) | (channel_blocked(c) ? POLLOUT : 0))},
+        {.fd = g->pg.anchor_fd, .events = POLLIN},
+        {.fd = instance_poll_fd(&g->pg), .events = POLLIN},
     };
     uint64_t ticks;
 
     g->planned_ms = next_ms(g, clock_now_ms());
-    const struct itimerspec at = { .it_value = { .tv_sec = g->planned_ms / 1000,
-                                                 .tv_nsec = g->planned_ms % 1000 * 1000000 } };
+    const struct itimerspec at = {
+        .it_value = {.tv_sec = g->planned_ms / 1000, .tv_nsec = g->planned_ms % 1000 * 1000000}};
     CHECK(timerfd_settime(g->timer_fd, TFD_TIMER_ABSTIME, &at, NULL) == 0);
 
     if (poll(fds, ARRAY_LEN(fds), -1) < 0) /* the timer is its deadline */

@@ -24,13 +24,13 @@ struct fence {
 
 /* The way down: from the first SIGTERM, or an agent that asks for it, to exit. */
 struct ending {
-    unsigned int signals;   /* SIGTERM and SIGINT so far; each further one hurries */
-    msec begun_ms;          /* of the first, or of LEAVE */
-    msec hurried_ms;        /* of the second */
-    bool leave;             /* LEAVE: PostgreSQL stays */
-    bool leave_asked;       /* the anchor was told to stay */
-    bool agent_done;        /* it has ended and gets no successor */
-    bool agent_failed;      /* it did not end in good order */
+    unsigned int signals; /* SIGTERM and SIGINT so far; each further one hurries */
+    msec begun_ms;        /* of the first, or of LEAVE */
+    msec hurried_ms;      /* of the second */
+    bool leave;           /* LEAVE: PostgreSQL stays */
+    bool leave_asked;     /* the anchor was told to stay */
+    bool agent_done;      /* it has ended and gets no successor */
+    bool agent_failed;    /* it did not end in good order */
 };
 
 struct upgrade {
@@ -52,8 +52,8 @@ struct guard {
     int lock_fd;
     int timer_fd;
     int signal_fd;
-    msec planned_ms;   /* when the timer was to wake us: waking much later means we were suspended */
-    msec watchdog_ms;  /* the next word to systemd */
+    msec planned_ms;  /* when the timer was to wake us: waking much later means we were suspended */
+    msec watchdog_ms; /* the next word to systemd */
 
     struct agent agent;
     struct channel channel;
@@ -62,7 +62,7 @@ struct guard {
     uint32_t fence_fired;
     struct halt stop; /* the agent's STOP */
     uint32_t stop_mode;
-    struct halt own;  /* our own, at the end */
+    struct halt own;    /* our own, at the end */
     uint64_t start_seq; /* the START to answer; 0: none */
     struct ending ending;
     struct upgrade upgrade;

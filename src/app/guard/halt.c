@@ -19,7 +19,7 @@ enum halt_level halt_level(const struct halt *h, msec now_ms)
 
 msec halt_next_ms(const struct halt *h, msec now_ms)
 {
-    const msec moments[] = { h->at_ms, h->quit_at_ms, h->kill_at_ms };
+    const msec moments[] = {h->at_ms, h->quit_at_ms, h->kill_at_ms};
     msec next = MSEC_NEVER;
 
     if (!h->set)

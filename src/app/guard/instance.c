@@ -27,8 +27,12 @@ enum {
 
 void instance_init(struct instance *i, const char *dir)
 {
-    *i = (struct instance){ .pidfd = -1, .anchor_fd = -1, .death_seen_ms = MSEC_NEVER, .look_at_ms = MSEC_NEVER,
-                            .clear_at_ms = MSEC_NEVER, .kill_began_ms = MSEC_NEVER };
+    *i = (struct instance){.pidfd = -1,
+                           .anchor_fd = -1,
+                           .death_seen_ms = MSEC_NEVER,
+                           .look_at_ms = MSEC_NEVER,
+                           .clear_at_ms = MSEC_NEVER,
+                           .kill_began_ms = MSEC_NEVER};
     str_copy(i->dir, sizeof(i->dir), dir);
 }
 
@@ -94,7 +98,7 @@ static void settle_none(struct instance *i, msec now_ms)
     set_state(i, GUARD_PG_NONE, 0);
     i->claimed = false;
     i->adopted = false;
-    i->match = (struct procs_match){ 0 };
+    i->match = (struct procs_match){0};
     i->look_at_ms = MSEC_NEVER;
     i->clear_at_ms = MSEC_NEVER;
     i->kill_began_ms = MSEC_NEVER;
@@ -123,7 +127,9 @@ static void settle(struct instance *i, msec now_ms)
         say_error("guard.proc", "/proc cannot be read (%s), so that nothing is known about the processes of %s",
                   strerror(errno), i->dir);
     set_state(i, GUARD_PG_ORPHANS, count > 0 ? count : 0);
-    i->look_at_ms = now_ms + (i->kill_began_ms != MSEC_NEVER ? KILL_LOOK_MS : i->claimed ? ORPHANS_LOOK_MS : FOREIGN_LOOK_MS);
+    i->look_at_ms = now_ms + (i->kill_began_ms != MSEC_NEVER ? KILL_LOOK_MS
+                              : i->claimed                   ? ORPHANS_LOOK_MS
+                                                             : FOREIGN_LOOK_MS);
 }
 
 void instance_look(struct instance *i, msec now_ms)
@@ -258,7 +264,7 @@ static void on_death(struct instance *i, const int *status, msec now_ms)
 
 static bool pidfd_dead(const struct instance *i)
 {
-    struct pollfd p = { .fd = i->pidfd, .events = POLLIN };
+    struct pollfd p = {.fd = i->pidfd, .events = POLLIN};
 
     return i->pidfd >= 0 && poll(&p, 1, 0) == 1;
 }

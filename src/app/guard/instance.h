@@ -30,7 +30,7 @@ struct instance {
     pid_t pid; /* of the postmaster; 0: none known */
     int pidfd; /* -1: none */
     bool adopted;
-    bool executed; /* exec has succeeded: before that it is no postmaster yet */
+    bool executed;             /* exec has succeeded: before that it is no postmaster yet */
     enum halt_level signalled; /* the hardest signal this postmaster has got */
     int orphan_count;
 

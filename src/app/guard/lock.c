@@ -48,7 +48,7 @@ static bool note_read(int fd, struct lock_note *ret_note)
 
 static bool try_until(int fd, msec deadline_ms)
 {
-    const struct timespec step = { .tv_nsec = LOCK_STEP_MS * 1000000L };
+    const struct timespec step = {.tv_nsec = LOCK_STEP_MS * 1000000L};
 
     for (;;) {
         if (flock(fd, LOCK_EX | LOCK_NB) == 0)
@@ -82,7 +82,7 @@ static bool wait_for_agent(int fd, const struct lock_note *note)
 bool lock_take(const char *state_dir, int *ret_fd, struct err *err)
 {
     char path[1200];
-    struct lock_note note = { 0 };
+    struct lock_note note = {0};
 
     (void)snprintf(path, sizeof(path), "%s/guard.lock", state_dir);
     AUTO(fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -106,8 +106,8 @@ bool lock_take(const char *state_dir, int *ret_fd, struct err *err)
 
 void lock_note(int fd, pid_t agent)
 {
-    struct proc_stat guard_stat = { 0 };
-    struct proc_stat agent_stat = { 0 };
+    struct proc_stat guard_stat = {0};
+    struct proc_stat agent_stat = {0};
     char text[128];
 
     (void)proc_stat_read(getpid(), &guard_stat);

@@ -85,12 +85,17 @@ static struct options parse(int argc, char **argv)
 {
     enum { DATA_DIR = 1, STATE_DIR, SILENCE, HELLO, CLEAR, CHECK, VERSION, HELP };
     static const struct option longs[] = {
-        { "data-dir", required_argument, NULL, DATA_DIR }, { "state-dir", required_argument, NULL, STATE_DIR },
-        { "agent-silence-ms", required_argument, NULL, SILENCE }, { "agent-hello-ms", required_argument, NULL, HELLO },
-        { "clear", required_argument, NULL, CLEAR }, { "check-carry", required_argument, NULL, CHECK },
-        { "version", no_argument, NULL, VERSION }, { "help", no_argument, NULL, HELP }, { 0 },
+        {"data-dir", required_argument, NULL, DATA_DIR},
+        {"state-dir", required_argument, NULL, STATE_DIR},
+        {"agent-silence-ms", required_argument, NULL, SILENCE},
+        {"agent-hello-ms", required_argument, NULL, HELLO},
+        {"clear", required_argument, NULL, CLEAR},
+        {"check-carry", required_argument, NULL, CHECK},
+        {"version", no_argument, NULL, VERSION},
+        {"help", no_argument, NULL, HELP},
+        {0},
     };
-    struct options o = { .silence_ms = GUARD_SILENCE_MS, .hello_ms = HELLO_MS };
+    struct options o = {.silence_ms = GUARD_SILENCE_MS, .hello_ms = HELLO_MS};
     bool good = true;
     int option;
 
@@ -138,7 +143,7 @@ static int check_carry(const char *data_dir)
 static int clear_instance(const char *data_dir)
 {
     static struct instance pg;
-    const struct timespec step = { .tv_nsec = CLEAR_STEP_MS * 1000000L };
+    const struct timespec step = {.tv_nsec = CLEAR_STEP_MS * 1000000L};
     msec deadline_ms = clock_now_ms() + CLEAR_WAIT_MS;
 
     instance_init(&pg, data_dir);
@@ -180,13 +185,14 @@ static void protect(struct guard *g, bool upgraded)
         str_copy(g->oom_score, sizeof(g->oom_score), score);
     }
     if (mlockall(MCL_CURRENT | MCL_FUTURE) < 0)
-        say_info("guard.memory", "memory is not locked (%s): under memory pressure a fence may fire late", strerror(errno));
+        say_info("guard.memory", "memory is not locked (%s): under memory pressure a fence may fire late",
+                 strerror(errno));
 }
 
 static void take_signals(struct guard *g)
 {
-    static const int ours[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD };
-    static const int ignored[] = { SIGPIPE, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR2, SIGALRM };
+    static const int ours[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD};
+    static const int ignored[] = {SIGPIPE, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR2, SIGALRM};
     sigset_t set;
 
     (void)sigemptyset(&set);
@@ -242,8 +248,11 @@ static bool prepare(struct guard *g, const struct options *o, char **argv, struc
     g->exit_code = -1;
     channel_init(&g->channel);
     instance_init(&g->pg, o->data_dir);
-    g->agent = (struct agent){ .argv = o->agent_argv, .env = environ, .silence_ms = o->silence_ms,
-                               .hello_ms = o->hello_ms, .oom_score = g->oom_score };
+    g->agent = (struct agent){.argv = o->agent_argv,
+                              .env = environ,
+                              .silence_ms = o->silence_ms,
+                              .hello_ms = o->hello_ms,
+                              .oom_score = g->oom_score};
 
     take_signals(g);
     g->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);

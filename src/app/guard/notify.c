@@ -14,7 +14,7 @@ static struct {
     struct sockaddr_un to;
     socklen_t to_len;
     msec watchdog_ms;
-} notify = { .fd = -1, .watchdog_ms = MSEC_NEVER };
+} notify = {.fd = -1, .watchdog_ms = MSEC_NEVER};
 
 void notify_init(void)
 {

@@ -21,7 +21,7 @@ static bool file_id_read(const char *path, int flags, struct file_id *ret_id)
     if (statx(AT_FDCWD, path, flags, STATX_INO, &sx) < 0)
         return false;
 
-    *ret_id = (struct file_id){ .dev = makedev(sx.stx_dev_major, sx.stx_dev_minor), .ino = sx.stx_ino };
+    *ret_id = (struct file_id){.dev = makedev(sx.stx_dev_major, sx.stx_dev_minor), .ino = sx.stx_ino};
     return true;
 }
 
@@ -55,7 +55,7 @@ bool proc_stat_read(pid_t pid, struct proc_stat *ret_stat)
     if (!at || at[1] != ' ' || !at[2])
         return false;
 
-    struct proc_stat stat = { .state = at[2] };
+    struct proc_stat stat = {.state = at[2]};
     at += 3;
     for (int field = 4; field <= 22; field++) {
         char *end;
@@ -76,8 +76,8 @@ bool proc_alive(pid_t pid, uint64_t start_ticks)
 {
     struct proc_stat stat;
 
-    return pid > 0 && proc_stat_read(pid, &stat) && stat.start_ticks == start_ticks &&
-           stat.state != 'Z' && stat.state != 'X';
+    return pid > 0 && proc_stat_read(pid, &stat) && stat.start_ticks == start_ticks && stat.state != 'Z' &&
+           stat.state != 'X';
 }
 
 bool procs_cwd_matches(const struct procs_match *m, pid_t pid)

@@ -111,8 +111,8 @@ static void on_start(struct guard *g, msec now_ms)
         return;
     }
 
-    const struct anchor_spec spec = { .argv = argv, .envp = env.at, .cwd = g->pg.dir, .log_path = m->log_path,
-                                      .oom_score = g->agent.oom_score };
+    const struct anchor_spec spec = {
+        .argv = argv, .envp = env.at, .cwd = g->pg.dir, .log_path = m->log_path, .oom_score = g->agent.oom_score};
     g->stop.set = false;
     if (!instance_start(&g->pg, &spec, &err)) {
         refuse(g, "starting %.100s: %.120s", argv[0], err.text);
@@ -128,7 +128,7 @@ static msec moment_of(msec wanted_ms)
 
 static void on_stop(struct guard *g, msec now_ms)
 {
-    static const enum halt_level levels[] = { HALT_SMART, HALT_FAST, HALT_QUIT, HALT_KILL };
+    static const enum halt_level levels[] = {HALT_SMART, HALT_FAST, HALT_QUIT, HALT_KILL};
     const struct guard_msg *m = &g->channel.in;
 
     if (m->mode > GUARD_STOP_KILL) {
@@ -145,8 +145,11 @@ static void on_stop(struct guard *g, msec now_ms)
         return; /* it is stopped */
 
     g->stop_mode = m->mode;
-    g->stop = (struct halt){ .set = true, .first = levels[m->mode], .at_ms = now_ms,
-                             .quit_at_ms = moment_of(m->quit_at_ms), .kill_at_ms = moment_of(m->kill_at_ms) };
+    g->stop = (struct halt){.set = true,
+                            .first = levels[m->mode],
+                            .at_ms = now_ms,
+                            .quit_at_ms = moment_of(m->quit_at_ms),
+                            .kill_at_ms = moment_of(m->kill_at_ms)};
 }
 
 static void on_adopt(struct guard *g, msec now_ms)
@@ -186,9 +189,12 @@ static void on_arm(struct guard *g, msec now_ms)
         return;
     }
 
-    g->fence = (struct fence){ .term = m->term };
-    g->fence.halt = (struct halt){ .set = true, .first = HALT_FAST, .at_ms = m->stop_at_ms,
-                                   .quit_at_ms = m->quit_at_ms, .kill_at_ms = m->kill_at_ms };
+    g->fence = (struct fence){.term = m->term};
+    g->fence.halt = (struct halt){.set = true,
+                                  .first = HALT_FAST,
+                                  .at_ms = m->stop_at_ms,
+                                  .quit_at_ms = m->quit_at_ms,
+                                  .kill_at_ms = m->kill_at_ms};
     if (passed) {
         (void)guard_fence_first(g, now_ms);
         refuse(g, "the deadline of this fence has passed: PostgreSQL is stopped");
@@ -204,7 +210,7 @@ static void on_disarm(struct guard *g, msec now_ms)
         refuse(g, "the fence of term %llu is stopping PostgreSQL", (unsigned long long)g->fence.term);
         return;
     }
-    g->fence = (struct fence){ 0 };
+    g->fence = (struct fence){0};
     done(g);
 }
 

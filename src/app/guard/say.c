@@ -15,10 +15,10 @@ enum { SAY_LINE_MAX = 1024 }; /* below PIPE_BUF (4096): a line is written whole 
 
 static struct {
     int fd;
-    bool socket;    /* the journal: send() can be told not to wait */
-    bool own;       /* reopened by us, so that O_NONBLOCK does not reach others who share stderr */
+    bool socket; /* the journal: send() can be told not to wait */
+    bool own;    /* reopened by us, so that O_NONBLOCK does not reach others who share stderr */
     unsigned int dropped;
-} out = { .fd = STDERR_FILENO };
+} out = {.fd = STDERR_FILENO};
 
 void say_init(void)
 {
@@ -47,7 +47,7 @@ void say_init(void)
 
 static bool put(const char *line, size_t len)
 {
-    struct pollfd ready = { .fd = out.fd, .events = POLLOUT };
+    struct pollfd ready = {.fd = out.fd, .events = POLLOUT};
 
     if (out.socket)
         return send(out.fd, line, len, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len;
@@ -60,8 +60,8 @@ static void say(const char *level, const char *event, const char *fmt, va_list a
 {
     char line[SAY_LINE_MAX];
     char tail[128];
-    struct timespec now = { 0 };
-    struct tm tm = { 0 };
+    struct timespec now = {0};
+    struct tm tm = {0};
 
     (void)clock_gettime(CLOCK_REALTIME, &now);
     (void)localtime_r(&now.tv_sec, &tm);
@@ -83,14 +83,14 @@ static void say(const char *level, const char *event, const char *fmt, va_list a
         out.dropped++;
 }
 
-#define SAY_FN(name, level)                               \
-    void name(const char *event, const char *fmt, ...)    \
-    {                                                     \
-        va_list args;                                     \
-                                                          \
-        va_start(args, fmt);                              \
-        say(level, event, fmt, args);                     \
-        va_end(args);                                     \
+#define SAY_FN(name, level)                            \
+    void name(const char *event, const char *fmt, ...) \
+    {                                                  \
+        va_list args;                                  \
+                                                       \
+        va_start(args, fmt);                           \
+        say(level, event, fmt, args);                  \
+        va_end(args);                                  \
     }
 
 SAY_FN(say_info, "INFO")

@@ -19,7 +19,7 @@ static struct rig template_rig;
 
 static void nap(void)
 {
-    const struct timespec step = { .tv_nsec = 5000000 };
+    const struct timespec step = {.tv_nsec = 5000000};
 
     (void)nanosleep(&step, NULL);
 }
@@ -40,8 +40,8 @@ void pgrig_make_template(void)
 {
     char initdb[300];
     rig_init(&template_rig);
-    const char *const argv[] = { initdb, "-D", template_rig.data_dir, "-U", "postgres", "-A", "trust", "--no-sync",
-                                 "--wal-segsize=1", NULL };
+    const char *const argv[] = {initdb,  "-D",        template_rig.data_dir, "-U", "postgres", "-A",
+                                "trust", "--no-sync", "--wal-segsize=1",     NULL};
 
     (void)snprintf(initdb, sizeof(initdb), "%s/initdb", bin_dir);
     assert_int_equal(rig_run(&template_rig, argv, NULL), 0);

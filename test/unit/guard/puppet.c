@@ -24,7 +24,7 @@ enum { PING_MS = 100 };
 
 static int connect_to(const char *path)
 {
-    struct sockaddr_un to = { .sun_family = AF_UNIX };
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
     strncpy(to.sun_path, path, sizeof(to.sun_path) - 1);
@@ -37,9 +37,9 @@ static int connect_to(const char *path)
 static bool carry(int from, int to, bool from_guard)
 {
     static struct guard_msg m;
-    struct iovec iov = { .iov_base = &m, .iov_len = sizeof(m) };
+    struct iovec iov = {.iov_base = &m, .iov_len = sizeof(m)};
     char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(sizeof(struct cmsghdr))));
-    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
 
     ssize_t len = recvmsg(from, &msg, MSG_CMSG_CLOEXEC);
     if (len < 0 && errno == EAGAIN)
@@ -52,7 +52,7 @@ static bool carry(int from, int to, bool from_guard)
     iov.iov_len = (size_t)len;
     if (!msg.msg_controllen)
         msg.msg_control = NULL;
-    struct pollfd room = { .fd = to, .events = POLLOUT };
+    struct pollfd room = {.fd = to, .events = POLLOUT};
     while (sendmsg(to, &msg, MSG_NOSIGNAL) < 0 && errno == EAGAIN)
         (void)poll(&room, 1, 1000);
     const struct cmsghdr *c = msg.msg_control ? CMSG_FIRSTHDR(&msg) : NULL;
@@ -66,7 +66,7 @@ static bool carry(int from, int to, bool from_guard)
 
 int main(int argc, char **argv)
 {
-    static struct guard_msg ping = { .version = GUARD_PROTOCOL, .kind = GUARD_PING };
+    static struct guard_msg ping = {.version = GUARD_PROTOCOL, .kind = GUARD_PING};
     const char *fd_text = getenv(GUARD_ENV_FD);
     bool pinging = true;
     char order[2];
@@ -82,7 +82,7 @@ int main(int argc, char **argv)
     if (send(test, &pid, sizeof(pid), MSG_NOSIGNAL) != sizeof(pid))
         return PUPPET_NO_TEST;
 
-    struct pollfd fds[] = { { .fd = guard, .events = POLLIN }, { .fd = test, .events = POLLIN } };
+    struct pollfd fds[] = {{.fd = guard, .events = POLLIN}, {.fd = test, .events = POLLIN}};
     for (;;) {
         int ready = poll(fds, 2, PING_MS);
         if (ready < 0)

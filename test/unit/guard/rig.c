@@ -6,8 +6,8 @@
 #include <grp.h>
 #include <poll.h>
 #include <pwd.h>
-#include <signal.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -34,7 +34,7 @@ msec rig_now_ms(void)
 
 void rig_nap(msec wait_ms)
 {
-    const struct timespec step = { .tv_sec = wait_ms / 1000, .tv_nsec = wait_ms % 1000 * 1000000 };
+    const struct timespec step = {.tv_sec = wait_ms / 1000, .tv_nsec = wait_ms % 1000 * 1000000};
 
     (void)nanosleep(&step, NULL);
 }
@@ -78,7 +78,7 @@ static void copy_program(const char *variable, const char *to)
 
 static void open_control(struct rig *r)
 {
-    struct sockaddr_un at = { .sun_family = AF_UNIX };
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
 
     (void)snprintf(at.sun_path, sizeof(at.sun_path), "%s", r->control_path);
     r->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
@@ -90,7 +90,7 @@ static void open_control(struct rig *r)
 
 void rig_init(struct rig *r)
 {
-    *r = (struct rig){ .listen_fd = -1, .agent_fd = -1, .pidfd = -1 };
+    *r = (struct rig){.listen_fd = -1, .agent_fd = -1, .pidfd = -1};
     (void)snprintf(r->dir, sizeof(r->dir), "/tmp/pgkeep-guard-XXXXXX");
     assert_non_null(mkdtemp(r->dir));
     assert_int_equal(chmod(r->dir, 0755), 0);
@@ -140,7 +140,7 @@ void rig_deinit(struct rig *r)
     char command[256];
 
     rig_end(r);
-    for (int *fd = (int[]){ r->listen_fd, r->agent_fd, r->pidfd, -2 }; *fd != -2; fd++)
+    for (int *fd = (int[]){r->listen_fd, r->agent_fd, r->pidfd, -2}; *fd != -2; fd++)
         if (*fd >= 0)
             (void)close(*fd);
     if (getenv("GUARD_TEST_LOG")) {
@@ -160,8 +160,8 @@ pid_t rig_spawn(const struct rig *r, const char *const *argv, const char *out_pa
     if (pid)
         return pid;
 
-    if (geteuid() == 0 && (initgroups(user->pw_name, user->pw_gid) < 0 || setgid(user->pw_gid) < 0 ||
-                           setuid(user->pw_uid) < 0))
+    if (geteuid() == 0 &&
+        (initgroups(user->pw_name, user->pw_gid) < 0 || setgid(user->pw_gid) < 0 || setuid(user->pw_uid) < 0))
         _exit(126);
     int out = open(out_path ? out_path : r->log_path, O_WRONLY | O_CREAT | O_APPEND, 0644);
     int in = open("/dev/null", O_RDONLY);
@@ -251,7 +251,7 @@ int rig_run(const struct rig *r, const char *const *argv, const char *out_path)
 void rig_start(struct rig *r)
 {
     static char options[256];
-    const char *argv[32] = { r->guard_path, "--data-dir", r->data_dir, "--state-dir", r->state_dir };
+    const char *argv[32] = {r->guard_path, "--data-dir", r->data_dir, "--state-dir", r->state_dir};
     size_t argc = 5;
 
     (void)snprintf(options, sizeof(options), "%s", r->guard_options);
@@ -266,7 +266,7 @@ void rig_start(struct rig *r)
 
 void rig_accept(struct rig *r, msec wait_ms)
 {
-    struct pollfd ready = { .fd = r->listen_fd, .events = POLLIN };
+    struct pollfd ready = {.fd = r->listen_fd, .events = POLLIN};
     int32_t pid;
 
     assert_int_equal(poll(&ready, 1, (int)wait_ms), 1);
@@ -306,14 +306,14 @@ int rig_guard_exit(struct rig *r, msec wait_ms)
 
 void rig_order(struct rig *r, char order, char value)
 {
-    const char bytes[2] = { order, value };
+    const char bytes[2] = {order, value};
 
     rig_send_raw(r, bytes, sizeof(bytes));
 }
 
 struct guard_msg rig_message(enum guard_kind kind)
 {
-    return (struct guard_msg){ .version = GUARD_PROTOCOL, .kind = kind };
+    return (struct guard_msg){.version = GUARD_PROTOCOL, .kind = kind};
 }
 
 void rig_send_raw(struct rig *r, const void *bytes, size_t len)
@@ -330,10 +330,10 @@ uint64_t rig_send(struct rig *r, struct guard_msg *m)
 
 bool rig_receive(struct rig *r, struct guard_msg *ret_msg, msec wait_ms)
 {
-    struct pollfd ready = { .fd = r->agent_fd, .events = POLLIN };
-    struct iovec iov = { .iov_base = ret_msg, .iov_len = sizeof(*ret_msg) };
+    struct pollfd ready = {.fd = r->agent_fd, .events = POLLIN};
+    struct iovec iov = {.iov_base = ret_msg, .iov_len = sizeof(*ret_msg)};
     char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(sizeof(struct cmsghdr))));
-    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
 
     if (wait_ms < 0 || poll(&ready, 1, (int)wait_ms) != 1)
         return false;

@@ -25,7 +25,7 @@ struct rig {
     char guard_path[128];
     char puppet_path[128];
     char control_path[100];
-    char log_path[128]; /* the guard's stderr */
+    char log_path[128];      /* the guard's stderr */
     char guard_options[256]; /* set before rig_start(): options separated by spaces */
     char puppet_argument[16];
     char notify_path[100]; /* "": no NOTIFY_SOCKET */

@@ -10,9 +10,14 @@
 #include "app/guard/envblock.h"
 #include "base/auto.h"
 
-static char *const from[] = { (char *)"PATH=/bin", (char *)"LANG=C", (char *)"NOTIFY_SOCKET=/run/n",
-                              (char *)"WATCHDOG_USEC=1", (char *)"PATRONI_SUPERUSER_PASSWORD=secret",
-                              (char *)"PGKEEP_GUARD_FD=3", (char *)"PGKEEP_CONFIG=x", NULL };
+static char *const from[] = {(char *)"PATH=/bin",
+                             (char *)"LANG=C",
+                             (char *)"NOTIFY_SOCKET=/run/n",
+                             (char *)"WATCHDOG_USEC=1",
+                             (char *)"PATRONI_SUPERUSER_PASSWORD=secret",
+                             (char *)"PGKEEP_GUARD_FD=3",
+                             (char *)"PGKEEP_CONFIG=x",
+                             NULL};
 
 static bool holds(const struct envblock *e, const char *variable)
 {

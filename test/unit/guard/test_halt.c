@@ -8,7 +8,7 @@
 
 #include "app/guard/halt.h"
 
-static const struct halt fence = { .set = true, .first = HALT_FAST, .at_ms = 100, .quit_at_ms = 200, .kill_at_ms = 300 };
+static const struct halt fence = {.set = true, .first = HALT_FAST, .at_ms = 100, .quit_at_ms = 200, .kill_at_ms = 300};
 
 static void test_level_rises_at_each_moment_and_not_before(void **state)
 {
@@ -40,8 +40,8 @@ static void test_next_moment_is_the_next_rise(void **state)
 
 static void test_a_stop_without_limit_stays_as_soft_as_it_began(void **state)
 {
-    const struct halt smart = { .set = true, .first = HALT_SMART, .at_ms = 5, .quit_at_ms = MSEC_NEVER,
-                                .kill_at_ms = MSEC_NEVER };
+    const struct halt smart = {
+        .set = true, .first = HALT_SMART, .at_ms = 5, .quit_at_ms = MSEC_NEVER, .kill_at_ms = MSEC_NEVER};
 
     assert_int_equal(halt_level(&smart, INT64_MAX - 1), HALT_SMART);
     assert_true(halt_next_ms(&smart, 5) == MSEC_NEVER);
@@ -49,7 +49,7 @@ static void test_a_stop_without_limit_stays_as_soft_as_it_began(void **state)
 
 static void test_a_kill_order_is_not_softened_by_its_moments(void **state)
 {
-    const struct halt kill_now = { .set = true, .first = HALT_KILL, .at_ms = 5, .quit_at_ms = 6, .kill_at_ms = 7 };
+    const struct halt kill_now = {.set = true, .first = HALT_KILL, .at_ms = 5, .quit_at_ms = 6, .kill_at_ms = 7};
 
     assert_int_equal(halt_level(&kill_now, 5), HALT_KILL);
     assert_int_equal(halt_level(&kill_now, 6), HALT_KILL);

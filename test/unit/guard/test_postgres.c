@@ -98,7 +98,7 @@ static void test_started_postmaster_is_reported_with_its_pidfd(void **state)
 {
     rig_begin(&rig);
     pid_t pid = pgrig_start(&rig);
-    struct pollfd dead = { .fd = rig.pidfd, .events = POLLIN };
+    struct pollfd dead = {.fd = rig.pidfd, .events = POLLIN};
 
     assert_int_equal(pid, pgrig_pid(&rig));
     assert_int_equal(rig.last.adopted, 0);
@@ -375,7 +375,7 @@ static void test_third_sigterm_is_immediate(void **state)
     pid_t backend;
     PGconn *conn = stopped_backend(&backend); /* a fast stop would wait for it for ever */
 
-    static const char *const words[] = { "asked to end, telling", "again, stopping PostgreSQL now", "immediate stop" };
+    static const char *const words[] = {"asked to end, telling", "again, stopping PostgreSQL now", "immediate stop"};
     for (int i = 0; i < 3; i++) {
         assert_int_equal(kill(rig.guard, SIGTERM), 0);
         assert_true(rig_file_says(rig.log_path, words[i], RIG_WAIT_MS));
@@ -644,7 +644,7 @@ static void test_in_a_pause_guard_and_agent_go_and_postgres_stays(void **state)
     PGconn *conn = pgrig_connect(&rig);
     PQfinish(conn);
 
-    rig.last = (struct guard_msg){ 0 };
+    rig.last = (struct guard_msg){0};
     rig_begin(&rig);
     assert_int_equal(rig.last.pg_state, GUARD_PG_FOREIGN);
     assert_int_equal(rig.last.postmaster_pid, pid);
@@ -707,7 +707,7 @@ static void test_upgrade_in_place_keeps_guard_postmaster_and_fence(void **state)
     rig_greet(&rig);
 
     assert_int_equal(waitpid(guard, NULL, WNOHANG), 0); /* the same process … */
-    assert_int_not_equal(exe_of(guard), old_exe);        /* … another program */
+    assert_int_not_equal(exe_of(guard), old_exe);       /* … another program */
     assert_false(rig_alive(agent));
     assert_int_equal(rig.last.pg_state, GUARD_PG_RUNNING);
     assert_int_equal(rig.last.postmaster_pid, pid);
@@ -833,7 +833,7 @@ int main(void)
     };
 
     if (!pgrig_find())
-        return 77; /* skipped: no PostgreSQL on this host */
+        return 77;                                       /* skipped: no PostgreSQL on this host */
     cmocka_set_test_filter(getenv("GUARD_TEST_FILTER")); /* a pattern, for those who look into one */
     return cmocka_run_group_tests_name("guard postgres", tests, group_setup, group_teardown);
 }

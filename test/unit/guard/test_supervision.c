@@ -89,7 +89,8 @@ static void test_agent_that_does_not_read_its_answers_is_replaced(void **state)
 
     rig_order(&rig, 'd', 0);
     for (int i = 0; i < 12; i++)
-        (void)rig_send(&rig, &disarm); /* its pings go on, and are no longer read when the answers have filled the socket */
+        (void)rig_send(&rig,
+                       &disarm); /* its pings go on, and are no longer read when the answers have filled the socket */
     rig_accept(&rig, RIG_WAIT_MS);
     assert_false(rig_alive(old));
 }
@@ -160,6 +161,22 @@ static void test_sigterm_is_passed_on_and_the_guard_ends_after_its_agent(void **
     assert_int_equal(exit_code(rig_guard_exit(&rig, RIG_WAIT_MS)), 0);
 }
 
+/* It ends with answers unread, for which the kernel resets the connection: what it had said still counts. */
+static void test_last_words_of_an_agent_are_heard(void **state)
+{
+    struct guard_msg leave = rig_message(GUARD_LEAVE);
+    rig_begin(&rig);
+
+    rig_order(&rig, 'd', 0);
+    rig_nap(300); /* its pings are answered */
+    assert_int_equal(kill(rig.guard, SIGSTOP), 0);
+    (void)rig_send(&rig, &leave);
+    rig_order(&rig, 'x', 0);
+    rig_until_dead(rig.agent, RIG_WAIT_MS);
+    assert_int_equal(kill(rig.guard, SIGCONT), 0);
+    assert_int_equal(exit_code(rig_guard_exit(&rig, RIG_WAIT_MS)), 0);
+}
+
 static void test_agent_that_fails_while_ending_shows_in_the_exit_status(void **state)
 {
     rig_begin(&rig);
@@ -191,7 +208,7 @@ static void test_hup_and_usr1_reach_the_agent(void **state)
 
 static void test_ctrl_z_and_stray_signals_do_not_harm_the_guard(void **state)
 {
-    static const int stray[] = { SIGTSTP, SIGPIPE, SIGUSR2, SIGTTOU };
+    static const int stray[] = {SIGTSTP, SIGPIPE, SIGUSR2, SIGTTOU};
     struct guard_msg ping = rig_message(GUARD_PING);
     rig_begin(&rig);
 
@@ -378,9 +395,9 @@ static void test_fence_that_passes_with_nothing_running_bars_a_start_until_disar
 
 static int notify_socket(void)
 {
-    struct sockaddr_un at = { .sun_family = AF_UNIX };
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    const struct timeval limit = { .tv_sec = 3 };
+    const struct timeval limit = {.tv_sec = 3};
 
     (void)snprintf(rig.notify_path, sizeof(rig.notify_path), "%s/notify", rig.dir);
     (void)snprintf(at.sun_path, sizeof(at.sun_path), "%s", rig.notify_path);
@@ -433,8 +450,8 @@ static pid_t fake_backend(const char *dir)
     char path[128];
 
     (void)snprintf(path, sizeof(path), "%s/postgres", rig.dir);
-    const char *const copy[] = { "/bin/cp", "-n", "/bin/sleep", path, NULL };
-    const char *const argv[] = { "/bin/sh", "-c", "cd \"$0\" && exec \"$1\" 600", dir, path, NULL };
+    const char *const copy[] = {"/bin/cp", "-n", "/bin/sleep", path, NULL};
+    const char *const argv[] = {"/bin/sh", "-c", "cd \"$0\" && exec \"$1\" 600", dir, path, NULL};
     assert_int_equal(exit_code(rig_run(&rig, copy, NULL)), 0);
     pid_t pid = rig_spawn(&rig, argv, NULL);
     rig_until_runs(pid, "postgres");
@@ -443,8 +460,8 @@ static pid_t fake_backend(const char *dir)
 
 static void test_clear_kills_every_process_of_the_instance_and_no_other(void **state)
 {
-    const char *const clear[] = { rig.guard_path, "--clear", rig.data_dir, NULL };
-    const char *const shell[] = { "/bin/sh", "-c", "cd \"$0\" && exec sleep 600", rig.data_dir, NULL };
+    const char *const clear[] = {rig.guard_path, "--clear", rig.data_dir, NULL};
+    const char *const shell[] = {"/bin/sh", "-c", "cd \"$0\" && exec sleep 600", rig.data_dir, NULL};
     pid_t backends[3];
 
     for (int i = 0; i < 3; i++)
@@ -493,10 +510,11 @@ static void test_processes_nobody_told_us_of_bar_a_start_and_are_left_alone(void
 
 static void test_command_line_is_checked(void **state)
 {
-    const char *const nothing[] = { rig.guard_path, NULL };
-    const char *const relative[] = { rig.guard_path, "--data-dir", "data", "--state-dir", "/tmp", "--", "/bin/true", NULL };
-    const char *const no_dir[] = { rig.guard_path, "--data-dir", "/tmp/x", "--state-dir", "/nonexistent", "--",
-                                   "/bin/true", NULL };
+    const char *const nothing[] = {rig.guard_path, NULL};
+    const char *const relative[] = {rig.guard_path, "--data-dir", "data",      "--state-dir",
+                                    "/tmp",         "--",         "/bin/true", NULL};
+    const char *const no_dir[] = {rig.guard_path, "--data-dir", "/tmp/x",    "--state-dir",
+                                  "/nonexistent", "--",         "/bin/true", NULL};
 
     assert_int_equal(exit_code(rig_run(&rig, nothing, NULL)), 2);
     assert_int_equal(exit_code(rig_run(&rig, relative, NULL)), 2);
@@ -518,6 +536,7 @@ int main(void)
         RIGGED(test_whole_node_suspended_is_no_reason_to_replace_the_agent),
         RIGGED(test_wrong_configuration_ends_the_guard_with_the_same_status),
         RIGGED(test_sigterm_is_passed_on_and_the_guard_ends_after_its_agent),
+        RIGGED(test_last_words_of_an_agent_are_heard),
         RIGGED(test_agent_that_fails_while_ending_shows_in_the_exit_status),
         RIGGED(test_exit_zero_without_being_asked_is_a_crash_like_any_other),
         RIGGED(test_hup_and_usr1_reach_the_agent),
