@@ -268,6 +268,8 @@ static void set_pg(struct scenario *s, char *rest)
             pg->upstream = keep(s, str_eq(v, "-") ? "" : v);
         else if (str_eq(k, "conninfo"))
             pg->upstream_conninfo_state = str_eq(v, "-") ? NULL : keep(s, v);
+        else if (str_eq(k, "halted"))
+            pg->halted_ms = seconds(s, v);
         else if (str_eq(k, "signal"))
             pg->standby_signal = flag(s, v);
         else if (!set_pg_position(s, pg, k, v))

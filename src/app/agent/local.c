@@ -71,10 +71,12 @@ static void look_at_process(struct local *p)
     }
     const char *paren = strrchr(stat, ')');
     bool stopped = paren && paren[1] == ' ' && (paren[2] == 'T' || paren[2] == 't');
-    if (!stopped)
+    if (!stopped) {
         p->stopped_ms = 0;
-    else if (!p->stopped_ms)
+    } else if (!p->stopped_ms) {
         p->stopped_ms = loop_clock_ms();
+        p->fn(p->arg);
+    }
 }
 
 static void forget_answers(struct local *p)
@@ -288,6 +290,7 @@ void local_view(const struct local *p, struct ha_pg *ret_pg)
         .answered_ms = p->answered_ms,
         .upstream = p->attached,
         .standby_signal = p->datadir.standby_signal,
+        .halted_ms = runs(p) ? p->stopped_ms : 0,
     };
     control_view(p, ret_pg);
     if (!f)

@@ -14,6 +14,7 @@
 
 enum {
     ENDING_STOP_MS = 60000,  /* SIGTERM: a stop that takes longer is ended by force; systemd's own limit is 90 s */
+    HALTED_AGAIN_MS = 1000,
     DEMOTE_BUDGET_MS = 5000, /* the fence is near: whatever a soft stop needs, the guard's kill comes first anyway */
 };
 
@@ -70,7 +71,8 @@ static void ending_decide(const struct ha_view *v, struct ha_plan *p)
         (void)plan_why(p, "ending: waiting to learn what runs here");
         return;
     }
-    if (v->lease.owner)
+    /* A store that is away is not waited for: the lease ends by itself. */
+    if (v->lease.owner && v->store.known)
         (void)plan_add(p, HA_DO_RELEASE);
     (void)plan_add(p, HA_DO_EXIT);
     (void)plan_why(p, "ending");
@@ -112,6 +114,20 @@ static bool demote_decide(const struct ha_memory *m, const struct ha_view *v, st
     return plan_why(p, "the lease could not be renewed in time: demoting before it ends");
 }
 
+/* Patroni never notices this one. A kill makes it a crash like any other. */
+static bool halted_decide(const struct ha_view *v, struct ha_plan *p)
+{
+    if (v->pg.halted_ms)
+        plan_wake(p, v->now_ms + HALTED_AGAIN_MS);
+    if (!pg_is_halted(v) || v->conf.pause)
+        return false;
+
+    struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
+    stop->stop = HA_STOP_KILL;
+    stop->budget_ms = HALTED_AGAIN_MS;
+    return plan_why(p, "the postmaster is stopped by a signal since %lld ms: ending it", (long long)(v->now_ms - v->pg.halted_ms));
+}
+
 /* Nobody owns the leader key, as far as we know. */
 static void alone_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
@@ -137,7 +153,7 @@ static void duty_decide(struct ha_memory *m, const struct ha_view *v, struct ha_
         return;
     }
     restart_check_failed(m, v, p);
-    if (demote_decide(m, v, p))
+    if (demote_decide(m, v, p) || halted_decide(v, p))
         return;
     if (v->lease.owner) {
         if (v->conf.pause || fence_may_serve(m, v))

@@ -2,6 +2,7 @@
 
 #include "base/str.h"
 
+enum { HALTED_MS = 5000 };        /* somebody looks at it with a debugger for a moment: bear that, no more */
 enum { PROOF_AGE_MS_MAX = 5000 }; /* destructive work on the word of a leader heard longer ago would rest on memory */
 
 bool pg_may_be_primary(const struct ha_view *v)
@@ -21,6 +22,11 @@ bool pg_is_primary(const struct ha_view *v)
 bool pg_is_standby(const struct ha_view *v)
 {
     return v->pg.process == HA_PROC_RUNNING && v->pg.answered && v->pg.accepting && v->pg.in_recovery;
+}
+
+bool pg_is_halted(const struct ha_view *v)
+{
+    return v->pg.process == HA_PROC_RUNNING && v->pg.halted_ms && v->now_ms - v->pg.halted_ms >= HALTED_MS;
 }
 
 bool pg_is_stopped(const struct ha_view *v)

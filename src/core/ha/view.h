@@ -109,6 +109,7 @@ struct ha_pg {
     bool replay_paused;
     bool checkpointed;  /* a checkpoint was made on the timeline we run on: rewinds from us may start */
     bool pending_restart;
+    msec halted_ms;     /* the postmaster is stopped by a signal (SIGSTOP, debugger) since; 0: it runs */
 
     const char *upstream;    /* member that primary_conninfo names; "" none; NULL unknown */
     const char *upstream_conninfo_state; /* NULL: as it should be; else why it must be rewritten */
