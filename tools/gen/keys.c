@@ -129,8 +129,10 @@ static char *page(void)
         "# The keys of the configuration\n\n"
         "Generated from `src/wire/conf/keys_*.c` by `tools/gen/keys.c`; a test fails when this page is stale.\n\n"
         "pgkeep reads Patroni's YAML and `PATRONI_*` variables. *Scope*: `local` keys stand in each node's file, "
-        "`dynamic` ones in the store (first taken from `bootstrap.dcs`, later changed by `pgkeep edit-config` or REST), "
-        "`both` in either, where the local value wins. `*` stands for a name of one's own, `[]` for the items of a list. "
+        "`dynamic` ones in the store (first taken from `bootstrap.dcs`, later changed by `pgkeep edit-config` or "
+        "REST), "
+        "`both` in either, where the local value wins. `*` stands for a name of one's own, `[]` for the items of a "
+        "list. "
         "*Takes effect*: after a reload (SIGHUP), a restart of pgkeep, or only when the cluster is made; dynamic keys "
         "at once. *State*: a key that is not built yet is accepted with one warning at start; one that promises safety "
         "is refused by name until it is built. *Test*: what shows that a built key is read (`test/unit/conf`).\n");

@@ -402,7 +402,9 @@ static struct conf_node *read_node(struct reader *r)
 /* Move on over the end of something to what follows. */
 static bool skip_event(struct reader *r)
 {
-    return next_event(r) && next_event(r);
+    if (!next_event(r))
+        return false;
+    return next_event(r);
 }
 
 static struct conf_node *read_document(struct reader *r)
