@@ -41,7 +41,7 @@ static bool scheme_find(const char *name, size_t len, size_t *ret_i)
     return false;
 }
 
-bool config_use_dcs(struct settings *settings, const char *url, struct err *err)
+bool dcs_address_parse(const char *url, struct dcs_address *ret, struct err *err)
 {
     const char *sep = strstr(url, "://");
     struct endpoint where = { 0 };
@@ -61,11 +61,10 @@ bool config_use_dcs(struct settings *settings, const char *url, struct err *err)
             scheme_i = i;
             break;
         }
-
-    string_list_deinit(&settings->store.hosts);
-    AUTO(cstr) char *host = str_fmt(strchr(where.host, ':') ? "[%s]:%d" : "%s:%d", where.host, where.port > 0 ? where.port : schemes[scheme_i].port);
-    string_list_add(&settings->store.hosts, host);
-    settings->store.kind = schemes[scheme_i].kind;
+    int port = where.port > 0 ? where.port : schemes[scheme_i].port;
+    ret->kind = schemes[scheme_i].kind;
+    ret->section = schemes[scheme_i].scheme;
+    ret->host = str_fmt(strchr(where.host, ':') ? "[%s]:%d" : "%s:%d", where.host, port);
     endpoint_deinit(&where);
     return true;
 }
@@ -80,31 +79,54 @@ static bool findings_to_err(const struct findings *f, struct err *err)
     return err_set(err, ERR_INPUT, "%s", buf_cstr(&text));
 }
 
+/*
+ * The store of the command line counts as one more file behind the others where these name none, and
+ * replaces theirs where they do.
+ */
+static struct settings *read_with(const struct conf_files *files, const struct dcs_address *dcs, struct err *err)
+{
+    const char *const *environment = (const char *const *)environ;
+    AUTO(cstr) char *text = dcs ? str_fmt("%s: {hosts: '%s'}", dcs->section, dcs->host) : NULL;
+    struct conf_source *sources = mem_zero(files->count + 1, sizeof(*sources));
+    struct findings findings = { 0 };
+    struct findings first = { 0 };
+    size_t count = files->count;
+
+    memcpy(sources, files->at, count * sizeof(*sources));
+    struct settings *settings = count || !dcs ? settings_read_ctl(sources, count, environment, &first) : NULL;
+    if (settings && dcs) {
+        string_list_deinit(&settings->store.hosts);
+        string_list_add(&settings->store.hosts, dcs->host);
+        settings->store.kind = dcs->kind;
+    } else if (!settings && dcs) {
+        sources[count++] = (struct conf_source){ .path = "command line", .text = text, .len = strlen(text) };
+        settings = settings_read_ctl(sources, count, environment, &findings);
+    }
+    if (!settings)
+        (void)findings_to_err(dcs ? &findings : &first, err);
+    findings_deinit(&first);
+    findings_deinit(&findings);
+    free(sources);
+    return settings;
+}
+
 bool config_load(const char *path, const char *dcs_url, struct settings **ret_settings, struct err *err)
 {
     AUTO(cstr) char *default_path = config_default_path();
     AUTO(conf_files) struct conf_files files = { 0 };
-    struct findings findings = { 0 };
+    struct dcs_address dcs = { 0 };
 
     if (path && access(path, R_OK) < 0)
         return err_set(err, ERR_INPUT,
                        "Provided config file %s not existing or no read rights. Check the -c/--config-file parameter", path);
     if (!path && access(default_path, R_OK) == 0)
         path = default_path;
-    if (path && !conf_files_read(path, &files, err))
+    if ((path && !conf_files_read(path, &files, err)) || (dcs_url && !dcs_address_parse(dcs_url, &dcs, err)))
         return false;
 
-    /* A DCS URL is configuration enough, if the cluster is named on the command line. */
-    static const struct conf_source nothing = { .path = "command line", .text = "{}", .len = 2 };
-    bool from_url = !path && dcs_url;
-    AUTO(settings) struct settings *settings = settings_read_ctl(
-        from_url ? &nothing : files.at, from_url ? 1 : files.count, (const char *const *)environ, &findings);
-    if (!settings)
-        (void)findings_to_err(&findings, err);
-    findings_deinit(&findings);
-    if (!settings || (dcs_url && !config_use_dcs(settings, dcs_url, err)))
-        return false;
-
-    *ret_settings = TAKE(settings);
-    return true;
+    struct settings *settings = read_with(&files, dcs_url ? &dcs : NULL, err);
+    free(dcs.host);
+    if (settings)
+        *ret_settings = settings;
+    return settings != NULL;
 }

@@ -17,5 +17,11 @@ char *config_default_path(void);
  */
 MUST_USE bool config_load(const char *path, const char *dcs_url, struct settings **ret_settings, struct err *err);
 
-/* Applies a DCS URL. */
-MUST_USE bool config_use_dcs(struct settings *settings, const char *url, struct err *err);
+struct dcs_address {
+    enum store_kind kind;
+    const char *section; /* of the configuration: "etcd3" */
+    char *host;          /* host:port; free() it */
+};
+
+/* "etcd3://host:2379", "//host:8500", "host": what is left out is guessed from the port, else it is etcd3. */
+MUST_USE bool dcs_address_parse(const char *url, struct dcs_address *ret, struct err *err);

@@ -107,7 +107,7 @@ static void show_difference(const struct ctl *ctl, const char *before, const cha
     AUTO(buf) struct buf out = BUF_EMPTY;
 
     diff_unified(before, after, ctl->colour, &out);
-    (void)printf("%s\n", buf_cstr(&out));
+    (void)fputs(buf_cstr(&out), stdout);
 }
 
 /* Compare and set: somebody else's change is never overwritten. */

@@ -99,7 +99,7 @@ static bool show_failure(const struct ctl *ctl, const struct query *q, const cha
     AUTO(listing) struct listing *l = listing_new();
 
     (void)show_time(time, false);
-    if (q->format == LISTING_TSV || q->format == LISTING_PRETTY || q->format == LISTING_TOPOLOGY) {
+    if (q->format == LISTING_TSV) {
         (void)printf("%s%s%s\n", time, q->delimiter, message);
     } else {
         listing_column(l, "timestamp", TABLE_LEFT);

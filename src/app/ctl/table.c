@@ -259,8 +259,9 @@ void table_render(const struct table *t, bool colour, struct buf *out)
     size_t row_count = t->cell_count / t->column_count;
     for (size_t i = 0; i < row_count; i++) {
         render_row(t, widths, &t->cells[i * t->column_count], colour, out);
-        if (rules || i + 1 == row_count)
+        if (rules && i + 1 < row_count)
             render_rule(t, widths, out);
     }
+    render_rule(t, widths, out); /* below an empty table too, as patronictl draws it */
     free(widths);
 }

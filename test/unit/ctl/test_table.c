@@ -45,6 +45,7 @@ static void test_long_title_is_cut_before_the_corner(void **state)
     expect(t, false,
            "+ Cluster: a-n+\n"
            "| Member | TL |\n"
+           "+--------+----+\n"
            "+--------+----+\n");
 }
 
