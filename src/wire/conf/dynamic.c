@@ -292,6 +292,15 @@ json_t *dynamic_seed(const struct settings *local)
     return local->bootstrap.dcs ? json_incref(local->bootstrap.dcs) : json_object();
 }
 
+const char *dynamic_refused(const struct dynamic *d)
+{
+    if (d->synchronous_mode != SYNC_MODE_OFF)
+        return "synchronous_mode";
+    if (d->synchronous_mode_strict)
+        return "synchronous_mode_strict";
+    return d->standby_cluster ? "standby_cluster" : NULL;
+}
+
 const char *dynamic_shared_parameter(const struct dynamic *d, const char *name)
 {
     const char *spelled = parameter_is_shared(name) ? parameters_spelling(d->parameters, name) : NULL;

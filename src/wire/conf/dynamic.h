@@ -73,5 +73,11 @@ struct dynamic *dynamic_ref(struct dynamic *d);
 void dynamic_unref(struct dynamic *d);
 AUTO_DEFINE(dynamic, struct dynamic, dynamic_unref)
 
+/*
+ * The key whose promise of safety is asked for and cannot be kept yet ("synchronous_mode"); NULL: none.
+ * While there is one, this program must not become or stay primary in this cluster.
+ */
+const char *dynamic_refused(const struct dynamic *d);
+
 /* The effective value, as text, of a parameter that must be equal on all nodes (max_connections, …). */
 const char *dynamic_shared_parameter(const struct dynamic *d, const char *name);

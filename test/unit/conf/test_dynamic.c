@@ -189,6 +189,24 @@ static void test_what_promises_safety_is_an_error_and_typed_as_it_was_asked_for(
     assert_json(d->standby_cluster, "{\"host\":\"h\",\"port\":1}");
 }
 
+static void test_a_promise_that_cannot_be_kept_is_named(void **state)
+{
+    static const char *const keys[][2] = {
+        {"{\"synchronous_mode\":true}", "synchronous_mode"},
+        {"{\"synchronous_mode_strict\":\"on\"}", "synchronous_mode_strict"},
+        {"{\"standby_cluster\":{\"restore_command\":\"cp\"}}", "standby_cluster"},
+    };
+    AUTO(dynamic) struct dynamic *none = good("{\"synchronous_mode\":\"off\",\"standby_cluster\":{\"host\":\"\"}}");
+
+    assert_null(dynamic_refused(none));
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        AUTO(findings) struct findings f = {0};
+        AUTO(dynamic) struct dynamic *d = dynamic_of(keys[i][0], NULL, &f);
+        assert_string_equal(dynamic_refused(d), keys[i][1]);
+        assert_int_equal(f.error_count, 1);
+    }
+}
+
 static void test_slots_that_are_not_mappings_are_physical(void **state)
 {
     AUTO(dynamic)
@@ -462,6 +480,7 @@ int main(void)
         cmocka_unit_test(test_a_wrong_value_falls_back_to_its_default),
         cmocka_unit_test(test_a_configuration_that_is_no_object_is_all_defaults),
         cmocka_unit_test(test_what_promises_safety_is_an_error_and_typed_as_it_was_asked_for),
+        cmocka_unit_test(test_a_promise_that_cannot_be_kept_is_named),
         cmocka_unit_test(test_slots_that_are_not_mappings_are_physical),
         cmocka_unit_test(test_logical_slots_are_kept_in_sight_with_a_warning),
         cmocka_unit_test(test_slots_of_standby_clusters_are_left_out),
