@@ -99,22 +99,14 @@ static void read_tree(struct check *c)
 }
 
 /*
- * Settings with errors are good enough for looking at folders and ports, as far as they can be typed:
- * one run shall show everything.
+ * Settings with errors are good enough for looking at folders and ports: one run shall show everything. The
+ * dynamic part is judged only if its form is sound; otherwise each of its mistakes would be told twice.
  */
 static void read_settings(struct check *c)
 {
-    const char *const *environment = (const char *const *)environ;
-    struct findings again = { 0 };
-
-    c->settings = settings_read(c->files.at, c->files.count, environment, &c->findings);
-    if (!c->settings) {
-        c->settings = settings_read_ctl(c->files.at, c->files.count, environment, &again);
-        findings_deinit(&again); /* a part of those we have */
-        return;
-    }
-    struct dynamic *dynamic = dynamic_read(c->settings->bootstrap.dcs, c->settings, &c->findings);
-    dynamic_unref(dynamic);
+    c->settings = settings_read_anyway(c->files.at, c->files.count, (const char *const *)environ, &c->findings);
+    if (c->settings && c->findings.error_count == 0)
+        dynamic_unref(dynamic_read(c->settings->bootstrap.dcs, c->settings, &c->findings));
 }
 
 static void look_at_everything(struct check *c)

@@ -13,7 +13,7 @@
 #include "wire/conf/value.h"
 #include "wire/conf/yaml.h"
 
-enum purpose { FOR_NODE, FOR_CTL };
+enum purpose { FOR_NODE, FOR_CTL, FOR_LOOKING };
 
 static void pg_user_deinit(struct pg_user *u)
 {
@@ -280,14 +280,14 @@ static struct settings *settings_read_for(enum purpose purpose, const struct con
     settings_read_bootstrap(&t, s, findings);
     settings_read_postgresql(&t, s);
     settings_read_others(&t, s);
-    if (purpose == FOR_NODE) {
+    if (purpose != FOR_CTL) {
         check_required(&t, findings);
         check_identity(&t, s, findings);
         check_parameters(&t, findings);
         settings_check_addresses(&t, s, findings);
         settings_check_tags(&t, findings);
     }
-    return findings->error_count == errors_before ? TAKE(s) : NULL;
+    return purpose == FOR_LOOKING || findings->error_count == errors_before ? TAKE(s) : NULL;
 }
 
 struct settings *settings_read(const struct conf_source *sources, size_t source_count, const char *const *environment,
@@ -300,4 +300,10 @@ struct settings *settings_read_ctl(const struct conf_source *sources, size_t sou
                                    const char *const *environment, struct findings *findings)
 {
     return settings_read_for(FOR_CTL, sources, source_count, environment, findings);
+}
+
+struct settings *settings_read_anyway(const struct conf_source *sources, size_t source_count,
+                                      const char *const *environment, struct findings *findings)
+{
+    return settings_read_for(FOR_LOOKING, sources, source_count, environment, findings);
 }

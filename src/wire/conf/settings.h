@@ -173,6 +173,14 @@ struct settings *settings_read(const struct conf_source *sources, size_t source_
  */
 struct settings *settings_read_ctl(const struct conf_source *sources, size_t source_count,
                                    const char *const *environment, struct findings *findings);
+
+/*
+ * settings_read() for looking only (`pgkeep check`): in spite of errors what could be read is returned, so
+ * that folders, ports and the store can be looked at in the same run. NULL: it is no configuration at
+ * all. Values in error hold their defaults or are absent; nothing may be started with it.
+ */
+struct settings *settings_read_anyway(const struct conf_source *sources, size_t source_count,
+                                      const char *const *environment, struct findings *findings);
 struct settings *settings_ref(struct settings *s);
 void settings_unref(struct settings *s);
 AUTO_DEFINE(settings, struct settings, settings_unref)
