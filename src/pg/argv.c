@@ -182,14 +182,16 @@ bool tool_options(const char *tool, const json_t *options, const char *const *fo
     size_t i;
 
     if (json_is_object(options)) {
-        json_object_foreach((json_t *)options, key, value) {
+        json_object_foreach((json_t *)options, key, value)
+        {
             if (json_is_null(value) || json_is_false(value))
                 continue; /* as Patroni: what has no value is not asked for */
             if (!pair_option(tool, key, value, forbidden, &found, err))
                 return false;
         }
     } else if (json_is_array(options)) {
-        json_array_foreach((json_t *)options, i, value) {
+        json_array_foreach((json_t *)options, i, value)
+        {
             if (!list_option(tool, value, forbidden, &found, err))
                 return false;
         }
@@ -207,7 +209,8 @@ void method_options(const json_t *section, const char *const *skip, char ***argv
     const char *key;
     json_t *value;
 
-    json_object_foreach((json_t *)section, key, value) {
+    json_object_foreach((json_t *)section, key, value)
+    {
         AUTO(cstr) char *text = scalar_text(value);
         if (text && !is_one_of(key, skip))
             argv_add_fmt(argv, "--%s=%s", key, text);

@@ -19,12 +19,12 @@ enum {
 
 /* Where packages put the programs of one major version. */
 static const char *const version_dirs[] = {
-    "/usr/lib/postgresql/%d/bin",      /* Debian, Ubuntu */
-    "/usr/pgsql-%d/bin",               /* PGDG's RPMs */
-    "/usr/lib/postgresql%d/bin",       /* SUSE */
-    "/usr/libexec/postgresql%d",       /* Alpine */
+    "/usr/lib/postgresql/%d/bin", /* Debian, Ubuntu */
+    "/usr/pgsql-%d/bin",          /* PGDG's RPMs */
+    "/usr/lib/postgresql%d/bin",  /* SUSE */
+    "/usr/libexec/postgresql%d",  /* Alpine */
     "/opt/postgresql/%d/bin",
-    "/opt/PostgreSQL/%d/bin",          /* EDB's installer */
+    "/opt/PostgreSQL/%d/bin", /* EDB's installer */
     "/opt/homebrew/opt/postgresql@%d/bin",
     "/usr/local/opt/postgresql@%d/bin",
     "/usr/local/pgsql-%d/bin",
@@ -33,9 +33,9 @@ static const char *const version_dirs[] = {
 static const char *const plain_dirs[] = {"/usr/local/pgsql/bin", "/usr/local/bin", "/usr/bin"};
 
 static const char *const program_names[PG_PROGRAM_COUNT] = {
-    [PG_POSTGRES] = "postgres",           [PG_INITDB] = "initdb",
-    [PG_BASEBACKUP] = "pg_basebackup",    [PG_REWIND] = "pg_rewind",
-    [PG_CONTROLDATA] = "pg_controldata",  [PG_WALDUMP] = "pg_waldump",
+    [PG_POSTGRES] = "postgres",          [PG_INITDB] = "initdb",
+    [PG_BASEBACKUP] = "pg_basebackup",   [PG_REWIND] = "pg_rewind",
+    [PG_CONTROLDATA] = "pg_controldata", [PG_WALDUMP] = "pg_waldump",
 };
 
 const char *pg_program_name(enum pg_program which)
@@ -79,8 +79,7 @@ static char *dir_of_major(const struct pg_bin_spec *spec, int major)
 {
     for (size_t i = 0; i < ARRAY_LEN(version_dirs); i++) {
         const char *mark = strstr(version_dirs[i], "%d");
-        AUTO(cstr) char *dir =
-            str_fmt("%.*s%d%s", (int)(mark - version_dirs[i]), version_dirs[i], major, mark + 2);
+        AUTO(cstr) char *dir = str_fmt("%.*s%d%s", (int)(mark - version_dirs[i]), version_dirs[i], major, mark + 2);
         if (dir_has_server(spec, dir))
             return TAKE(dir);
     }
@@ -129,8 +128,9 @@ bool pg_bin_find(const struct pg_bin_spec *spec, struct pg_bin **ret_bin, struct
     if (!b->dir) /* last: what stands in PATH is often a few links of a whole installation */
         b->dir = dir_in_path(spec->path_env, local_name(spec, PG_POSTGRES));
     if (!b->dir)
-        return err_set(err, ERR_NOT_FOUND, "no PostgreSQL server program found in PATH or the usual folders; "
-                                           "set postgresql.bin_dir");
+        return err_set(err, ERR_NOT_FOUND,
+                       "no PostgreSQL server program found in PATH or the usual folders; "
+                       "set postgresql.bin_dir");
 
     for (int i = 0; i < PG_PROGRAM_COUNT; i++) {
         const char *name = local_name(spec, (enum pg_program)i);

@@ -26,16 +26,16 @@ enum pg_program {
 };
 
 struct pg_bin {
-    char *dir;                       /* the folder they were found in: that of `postgres` */
-    char *path[PG_PROGRAM_COUNT];    /* absolute; NULL: not installed */
-    int version;                     /* of `postgres`, as server_version_num (150018); 0 until pg_bin_version has answered */
+    char *dir;                    /* the folder they were found in: that of `postgres` */
+    char *path[PG_PROGRAM_COUNT]; /* absolute; NULL: not installed */
+    int version; /* of `postgres`, as server_version_num (150018); 0 until pg_bin_version has answered */
 };
 
 struct pg_bin_spec {
-    const char *bin_dir;      /* postgresql.bin_dir; NULL */
-    const json_t *bin_name;   /* postgresql.bin_name: {"pg_rewind": "pg_rewind-custom"}; NULL */
-    int data_major;           /* major version of the data directory; 0: unknown or none */
-    const char *path_env;     /* PATH; NULL: none */
+    const char *bin_dir;    /* postgresql.bin_dir; NULL */
+    const json_t *bin_name; /* postgresql.bin_name: {"pg_rewind": "pg_rewind-custom"}; NULL */
+    int data_major;         /* major version of the data directory; 0: unknown or none */
+    const char *path_env;   /* PATH; NULL: none */
 };
 
 /* Fails when there is no `postgres`; another missing program is NULL in ->path and an error where it is needed. */

@@ -16,7 +16,13 @@ struct loop;
 struct pg_instance;
 struct callbacks;
 
-enum callback_action { CALLBACK_ON_START, CALLBACK_ON_STOP, CALLBACK_ON_RESTART, CALLBACK_ON_RELOAD, CALLBACK_ON_ROLE_CHANGE };
+enum callback_action {
+    CALLBACK_ON_START,
+    CALLBACK_ON_STOP,
+    CALLBACK_ON_RESTART,
+    CALLBACK_ON_RELOAD,
+    CALLBACK_ON_ROLE_CHANGE
+};
 
 /* err NULL: exit 0. */
 typedef void callback_fn(enum callback_action action, const struct err *err, void *arg);

@@ -20,10 +20,10 @@
 #include "wire/conf/settings.h"
 
 enum {
-    TRIES_MAX = 2,          /* of the built-in method, as Patroni */
-    RETRY_WAIT_MS = 5000,   /* a slot or pg_hba line may be on its way */
+    TRIES_MAX = 2,        /* of the built-in method, as Patroni */
+    RETRY_WAIT_MS = 5000, /* a slot or pg_hba line may be on its way */
     SOURCE_CHECK_MS = 10000,
-    CONTROL_MS = 30000,     /* a disk that has just been filled may be slow */
+    CONTROL_MS = 30000, /* a disk that has just been filled may be slow */
 };
 
 struct clone_job {
@@ -38,9 +38,9 @@ struct clone_job {
 
     json_t *methods; /* list of names */
     size_t method_i;
-    int attempt;     /* of the current method */
+    int attempt; /* of the current method */
     bool use_slot;
-    bool old_data;   /* the directory still holds what was there before us */
+    bool old_data; /* the directory still holds what was there before us */
     char *fill_path;
     struct clone_progress told;
 
@@ -85,7 +85,8 @@ bool clone_works_alone(const struct pg_instance *i)
     size_t n;
     json_t *name;
 
-    json_array_foreach(i->dynamic->create_replica_methods, n, name) {
+    json_array_foreach(i->dynamic->create_replica_methods, n, name)
+    {
         if (json_is_string(name) && needs_no_source(i, json_string_value(name)))
             return true;
     }
@@ -219,8 +220,7 @@ static void method_done(const struct child_result *r, void *arg)
 
     j->child = NULL;
     j->err = (struct err){0};
-    bool good = tool_succeeded(r, name, &j->err) &&
-                datadir_fill_finish(j->instance->data_dir, j->fill_path, &j->err) &&
+    bool good = tool_succeeded(r, name, &j->err) && datadir_fill_finish(j->instance->data_dir, j->fill_path, &j->err) &&
                 pg_control_read(j->loop, j->instance->bin, j->instance->data_dir, CONTROL_MS, verified, j, &j->control,
                                 &j->err);
     if (!good)
@@ -243,9 +243,9 @@ static void line_read(const char *line, bool from_stderr, void *arg)
 
 static bool basebackup_argv(struct clone_job *j, char ***argv, struct err *err)
 {
-    static const char *const forbidden[] = {"pgdata", "format", "wal-method", "xlog-method", "gzip",     "version",
-                                            "compress", "dbname", "host",     "port",        "username", "password",
-                                            "target", NULL};
+    static const char *const forbidden[] = {"pgdata",   "format",   "wal-method", "xlog-method", "gzip",
+                                            "version",  "compress", "dbname",     "host",        "port",
+                                            "username", "password", "target",     NULL};
     const struct pg_instance *i = j->instance;
     const char *program;
     AUTO(cstr) char *conninfo = NULL;
@@ -398,7 +398,8 @@ static bool wants_old_data(const struct pg_instance *i)
     size_t n;
     json_t *name;
 
-    json_array_foreach(i->dynamic->create_replica_methods, n, name) {
+    json_array_foreach(i->dynamic->create_replica_methods, n, name)
+    {
         const json_t *section = section_of(i, json_string_value(name) ? json_string_value(name) : "");
         if (json_is_true(json_object_get(section, "keep_data")))
             return true;
@@ -462,8 +463,7 @@ bool clone_start(struct loop *l, const struct clone_spec *spec, clone_fn *done, 
         go_on(j, 0);
         return true;
     }
-    struct sql_target target =
-        pg_instance_remote(i, &i->settings->postgresql.replication, j->host, j->port, true);
+    struct sql_target target = pg_instance_remote(i, &i->settings->postgresql.replication, j->host, j->port, true);
     j->sql = sql_once(l, &target, &identify, 1, SOURCE_CHECK_MS, identified, j);
     return true;
 }

@@ -22,10 +22,10 @@ struct pg_instance;
 struct conf_input;
 
 struct clone_source {
-    const char *name;     /* member name; NULL: none is reachable, only methods with no_leader are tried */
+    const char *name; /* member name; NULL: none is reachable, only methods with no_leader are tried */
     const char *host;
     int port;
-    const char *slot;     /* a physical slot of ours on it, existing and inactive: WAL is kept from the start; NULL */
+    const char *slot; /* a physical slot of ours on it, existing and inactive: WAL is kept from the start; NULL */
     const char *system_identifier; /* expected; NULL: not known. A mismatch refuses the copy before it starts */
 };
 
@@ -36,8 +36,8 @@ struct clone_progress {
 };
 
 struct clone_spec {
-    struct pg_instance *instance; /* a reference is taken */
-    struct clone_source source;   /* copied */
+    struct pg_instance *instance;                     /* a reference is taken */
+    struct clone_source source;                       /* copied */
     const char *primary_conninfo, *primary_slot_name; /* written into the copy's configuration; copied; may be NULL */
     void (*progress)(const struct clone_progress *p, void *arg); /* at most once a second; may be NULL */
 };

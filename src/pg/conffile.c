@@ -96,8 +96,8 @@ static bool write_config(const struct conf_input *in, struct conf_result *result
     if (!keep_original(i, err) || !read_maybe(i->config_file, &old, err))
         return false;
     AUTO(cstr) char *text = conffile_config_text(in, findings);
-    result->connection_changed = !old || !same_line(old, text, "primary_conninfo") ||
-                                 !same_line(old, text, "primary_slot_name");
+    result->connection_changed =
+        !old || !same_line(old, text, "primary_conninfo") || !same_line(old, text, "primary_slot_name");
     /* sslpassword is the one secret that may be in it. */
     mode_t mode = strstr(text, "sslpassword=") ? 0600 : mode_for(i, i->config_file);
     return file_replace_if_changed(i->config_file, text, mode, &result->config_changed, err);

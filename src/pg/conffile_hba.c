@@ -19,7 +19,8 @@ static void add_lines(struct buf *text, const json_t *lines)
     size_t i;
     json_t *line;
 
-    json_array_foreach((json_t *)lines, i, line) {
+    json_array_foreach((json_t *)lines, i, line)
+    {
         if (json_is_string(line))
             buf_printf(text, "%s\n", json_string_value(line));
     }

@@ -101,12 +101,14 @@ static void add_checked(struct params *p, int major, const char *name, const cha
         params_set(p, name, buf_cstr(&corrected));
         return;
     case GUC_UNKNOWN:
-        findings_add(findings, FINDING_WARNING, "postgresql.parameters.%s: PostgreSQL %d has no such parameter (or it "
-                     "cannot be set in a file), left out", name, major);
+        findings_add(findings, FINDING_WARNING,
+                     "postgresql.parameters.%s: PostgreSQL %d has no such parameter (or it "
+                     "cannot be set in a file), left out",
+                     name, major);
         return;
     case GUC_BAD:
-        findings_add(findings, FINDING_WARNING, "postgresql.parameters.%s: \"%s\" is not a value for it, left out", name,
-                     value);
+        findings_add(findings, FINDING_WARNING, "postgresql.parameters.%s: \"%s\" is not a value for it, left out",
+                     name, value);
         return;
     }
     UNREACHABLE();
@@ -118,7 +120,8 @@ static void collect_plain(const struct conf_input *in, struct params *p, struct 
     const char *name;
     json_t *json;
 
-    json_object_foreach(in->instance->dynamic->parameters, name, json) {
+    json_object_foreach(in->instance->dynamic->parameters, name, json)
+    {
         AUTO(cstr) char *value = value_text(json);
         bool placed = str_eq_nocase(name, "hba_file") || str_eq_nocase(name, "ident_file");
         if (value && !placed && !guc_is_recovery(name))
@@ -133,8 +136,8 @@ static void collect_plain(const struct conf_input *in, struct params *p, struct 
 /* Names that belong to the time before version 12, or to nobody's configuration but ours. */
 static bool is_ours_or_gone(const char *name)
 {
-    static const char *const names[] = {"standby_mode", "trigger_file", "pause_at_recovery_target",
-                                        "primary_conninfo", "primary_slot_name"};
+    static const char *const names[] = {"standby_mode", "trigger_file", "pause_at_recovery_target", "primary_conninfo",
+                                        "primary_slot_name"};
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         if (str_eq_nocase(name, names[i]))
@@ -149,7 +152,8 @@ static void add_recovery(const struct conf_input *in, const json_t *object, bool
     const char *name;
     json_t *json;
 
-    json_object_foreach((json_t *)object, name, json) {
+    json_object_foreach((json_t *)object, name, json)
+    {
         AUTO(cstr) char *value = value_text(json);
         if (value && guc_is_recovery(name) && (all || !is_ours_or_gone(name)))
             add_checked(p, in->instance->major, name, value, findings);
@@ -263,12 +267,18 @@ char *conffile_config_text(const struct conf_input *in, struct findings *finding
 
 /* On the command line, so that no ALTER SYSTEM can change them (Patroni: CMDLINE_OPTIONS). */
 static const char *const cmdline_names[] = {
-    "listen_addresses",          "port",
-    "cluster_name",              "wal_level",
-    "hot_standby",               "max_connections",
-    "max_wal_senders",           "max_prepared_transactions",
-    "max_locks_per_transaction", "track_commit_timestamp",
-    "max_replication_slots",     "max_worker_processes",
+    "listen_addresses",
+    "port",
+    "cluster_name",
+    "wal_level",
+    "hot_standby",
+    "max_connections",
+    "max_wal_senders",
+    "max_prepared_transactions",
+    "max_locks_per_transaction",
+    "track_commit_timestamp",
+    "max_replication_slots",
+    "max_worker_processes",
     "wal_log_hints",
 };
 

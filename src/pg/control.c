@@ -224,8 +224,8 @@ static void job_done(const struct child_result *result, void *arg)
     free(j);
 }
 
-bool pg_control_read(struct loop *l, const struct pg_bin *bin, const char *data_dir, msec budget_ms, pg_control_fn *done,
-                     void *arg, struct pg_control_job **ret_job, struct err *err)
+bool pg_control_read(struct loop *l, const struct pg_bin *bin, const char *data_dir, msec budget_ms,
+                     pg_control_fn *done, void *arg, struct pg_control_job **ret_job, struct err *err)
 {
     static const char *const env[] = {"LC_ALL=C", "LANG=C", "LANGUAGE=C", NULL};
     const char *program;

@@ -18,14 +18,14 @@ struct loop;
 struct pg_bin;
 
 enum pg_control_state { /* PostgreSQL: src/include/catalog/pg_control.h, DBState */
-    PG_CONTROL_UNKNOWN,
-    PG_CONTROL_STARTING_UP,
-    PG_CONTROL_SHUT_DOWN,
-    PG_CONTROL_SHUT_DOWN_IN_RECOVERY,
-    PG_CONTROL_SHUTTING_DOWN,
-    PG_CONTROL_IN_CRASH_RECOVERY,
-    PG_CONTROL_IN_ARCHIVE_RECOVERY,
-    PG_CONTROL_IN_PRODUCTION,
+                        PG_CONTROL_UNKNOWN,
+                        PG_CONTROL_STARTING_UP,
+                        PG_CONTROL_SHUT_DOWN,
+                        PG_CONTROL_SHUT_DOWN_IN_RECOVERY,
+                        PG_CONTROL_SHUTTING_DOWN,
+                        PG_CONTROL_IN_CRASH_RECOVERY,
+                        PG_CONTROL_IN_ARCHIVE_RECOVERY,
+                        PG_CONTROL_IN_PRODUCTION,
 };
 
 struct pg_control {
@@ -33,18 +33,18 @@ struct pg_control {
     enum pg_control_state state;
     char state_text[48];
     int control_version, catalog_version;
-    lsn checkpoint;        /* "Latest checkpoint location" */
+    lsn checkpoint; /* "Latest checkpoint location" */
     lsn redo;
     uint32_t checkpoint_tli, prev_tli;
-    int64_t next_xid;      /* epoch << 32 | xid */
-    lsn min_recovery;      /* 0 unless in recovery */
+    int64_t next_xid; /* epoch << 32 | xid */
+    lsn min_recovery; /* 0 unless in recovery */
     uint32_t min_recovery_tli;
     bool backup_end_required;
     char wal_level[16];
     bool wal_log_hints;
     int64_t max_connections, max_worker_processes, max_wal_senders, max_prepared_xacts, max_locks_per_xact;
     bool track_commit_timestamp;
-    int64_t wal_segment_size; /* bytes */
+    int64_t wal_segment_size;  /* bytes */
     uint32_t checksum_version; /* 0: no data checksums */
 };
 

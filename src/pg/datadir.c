@@ -175,8 +175,8 @@ bool datadir_prepare(const char *data_dir, struct err *err)
     /* PostgreSQL refuses any permission for others and writing by the group (miscinit.c, checkDataDir). */
     if (st.st_mode & (S_IWGRP | S_IRWXO)) {
         if (contents.other)
-            return err_set(err, ERR_DENIED, "data directory %s has mode %04o, PostgreSQL wants 0700 or 0750",
-                           data_dir, (unsigned int)(st.st_mode & PERMISSION_BITS));
+            return err_set(err, ERR_DENIED, "data directory %s has mode %04o, PostgreSQL wants 0700 or 0750", data_dir,
+                           (unsigned int)(st.st_mode & PERMISSION_BITS));
         if (chmod(data_dir, 0700) != 0)
             return err_sys(err, errno, "setting the mode of data directory %s", data_dir);
     }
@@ -231,7 +231,8 @@ bool datadir_mark(const char *state_dir, enum datadir_marker marker, struct err 
 {
     CHECK(marker != DATADIR_MARK_NONE && marker < ARRAY_LEN(marker_files));
     AUTO(cstr) char *path = str_fmt("%s/%s", state_dir, marker_files[marker]);
-    static const char text[] = "The data directory is being rewritten. While this file exists it must not be started.\n";
+    static const char text[] =
+        "The data directory is being rewritten. While this file exists it must not be started.\n";
 
     if (!file_replace(path, text, strlen(text), 0600, err))
         return err_wrap(err, "marking that a %s is under way", datadir_marker_name(marker));

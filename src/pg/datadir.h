@@ -28,10 +28,10 @@ struct loop;
 
 enum datadir_kind {
     DATADIR_ABSENT,
-    DATADIR_EMPTY,   /* nothing but lost+found and what was moved aside */
-    DATADIR_VALID,   /* PG_VERSION and global/pg_control are there, no marker */
-    DATADIR_HALF,    /* a marker stands: a clone, rewind or bootstrap was cut off */
-    DATADIR_FOREIGN, /* has content that is no data directory (or only part of one); never touched by itself */
+    DATADIR_EMPTY,      /* nothing but lost+found and what was moved aside */
+    DATADIR_VALID,      /* PG_VERSION and global/pg_control are there, no marker */
+    DATADIR_HALF,       /* a marker stands: a clone, rewind or bootstrap was cut off */
+    DATADIR_FOREIGN,    /* has content that is no data directory (or only part of one); never touched by itself */
     DATADIR_UNREADABLE, /* could not be looked at; see err */
 };
 
@@ -45,12 +45,12 @@ enum datadir_marker {
 struct datadir_state {
     enum datadir_kind kind;
     enum datadir_marker marker; /* stands also when the directory is absent or empty */
-    int major;            /* from PG_VERSION; 0: unknown */
+    int major;                  /* from PG_VERSION; 0: unknown */
     bool standby_signal;
     bool recovery_signal;
-    bool backup_label;    /* a restored backup that has never been started */
-    bool promote_file;    /* a trigger somebody left: remove it before any start (ha-corrections A12) */
-    bool shared;          /* lost+found or old contents are in it: tools that want an empty directory need datadir_fill */
+    bool backup_label; /* a restored backup that has never been started */
+    bool promote_file; /* a trigger somebody left: remove it before any start (ha-corrections A12) */
+    bool shared;       /* lost+found or old contents are in it: tools that want an empty directory need datadir_fill */
     pid_t postmaster_pid; /* first line of postmaster.pid; 0: no such file. Says nothing about life */
 };
 

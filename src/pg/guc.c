@@ -261,12 +261,24 @@ bool guc_equal(int major, const char *name, const char *a, const char *b)
 bool guc_is_recovery(const char *name)
 {
     static const char *const names[] = {
-        "archive_cleanup_command", "pause_at_recovery_target", "primary_conninfo",
-        "primary_slot_name",       "promote_trigger_file",     "recovery_end_command",
-        "recovery_min_apply_delay", "recovery_target",         "recovery_target_action",
-        "recovery_target_inclusive", "recovery_target_lsn",    "recovery_target_name",
-        "recovery_target_time",    "recovery_target_timeline", "recovery_target_xid",
-        "restore_command",         "standby_mode",             "trigger_file",
+        "archive_cleanup_command",
+        "pause_at_recovery_target",
+        "primary_conninfo",
+        "primary_slot_name",
+        "promote_trigger_file",
+        "recovery_end_command",
+        "recovery_min_apply_delay",
+        "recovery_target",
+        "recovery_target_action",
+        "recovery_target_inclusive",
+        "recovery_target_lsn",
+        "recovery_target_name",
+        "recovery_target_time",
+        "recovery_target_timeline",
+        "recovery_target_xid",
+        "restore_command",
+        "standby_mode",
+        "trigger_file",
     };
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {

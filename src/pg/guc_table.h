@@ -10,9 +10,9 @@ enum guc_kind { GUC_BOOL, GUC_INT, GUC_REAL, GUC_ENUM, GUC_STRING };
 struct guc_row {
     const char *name;
     enum guc_kind kind;
-    int from, until;      /* major versions: from <= major < until; until 0: still there */
+    int from, until;        /* major versions: from <= major < until; until 0: still there */
     double least, greatest; /* GUC_INT, GUC_REAL; in `unit` */
-    const char *detail;   /* numbers: unit or NULL; enums: allowed values, comma separated */
+    const char *detail;     /* numbers: unit or NULL; enums: allowed values, comma separated */
 };
 
 extern const struct guc_row guc_table[];

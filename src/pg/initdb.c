@@ -151,8 +151,8 @@ static void created(const struct child_result *result, void *arg)
 
 static bool custom_argv(const struct pg_instance *i, char ***argv, struct err *err)
 {
-    static const char *const ours[] = {"command", "no_params", "keep_existing_recovery_conf", "recovery_conf",
-                                       "scope",   "datadir",   NULL};
+    static const char *const ours[] = {"command", "no_params", "keep_existing_recovery_conf", "recovery_conf", "scope",
+                                       "datadir", NULL};
     const json_t *section = method_section(i);
 
     if (!command_split(json_string_value(json_object_get(section, "command")), argv, err))
@@ -218,7 +218,8 @@ static bool create_begin(struct bootstrap_job *j, struct err *err)
     bool ready = bootstrap_is_custom(i) ? custom_argv(i, &argv, err) : initdb_argv(j, &argv, err);
     if (!ready)
         return false;
-    struct child_spec spec = {.argv = (const char *const *)argv}; /* a restore takes what it takes; bootstrap_cancel ends it */
+    struct child_spec spec = {
+        .argv = (const char *const *)argv}; /* a restore takes what it takes; bootstrap_cancel ends it */
     return child_start(j->loop, &spec, created, j, &j->child, err);
 }
 

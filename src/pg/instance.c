@@ -23,7 +23,8 @@ static const char *parameter(const struct pg_instance *i, const char *name)
     const char *key;
     json_t *value;
 
-    json_object_foreach(i->dynamic->parameters, key, value) {
+    json_object_foreach(i->dynamic->parameters, key, value)
+    {
         if (str_eq_nocase(key, name))
             return json_string_value(value);
     }
@@ -44,7 +45,8 @@ static bool set_paths(struct pg_instance *i, struct err *err)
         return err_sys(err, errno, "looking up the working folder");
 
     i->data_dir = absolute(here, s->postgresql.data_dir);
-    i->config_dir = str_empty(s->postgresql.config_dir) ? str_dup(i->data_dir) : absolute(here, s->postgresql.config_dir);
+    i->config_dir =
+        str_empty(s->postgresql.config_dir) ? str_dup(i->data_dir) : absolute(here, s->postgresql.config_dir);
     i->state_dir = absolute(here, s->pgkeep.state_dir);
     i->passfile =
         str_empty(s->postgresql.pgpass) ? str_fmt("%s/pgpass", i->state_dir) : absolute(here, s->postgresql.pgpass);
@@ -224,8 +226,8 @@ struct sql_target pg_instance_local_replication(const struct pg_instance *i)
     return t;
 }
 
-struct sql_target pg_instance_remote(const struct pg_instance *i, const struct pg_user *user, const char *host, int port,
-                                     bool replication)
+struct sql_target pg_instance_remote(const struct pg_instance *i, const struct pg_user *user, const char *host,
+                                     int port, bool replication)
 {
     return (struct sql_target){
         .host = host,

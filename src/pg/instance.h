@@ -27,18 +27,19 @@ struct pg_instance {
 
     /* Paths, absolute. */
     char *data_dir;
-    char *config_dir;   /* postgresql.conf and pg_hba.conf live here; data_dir unless configured (Debian: /etc/postgresql/N/main) */
-    char *state_dir;    /* ours, outside the data directory: markers, passfile, postmaster log */
-    char *passfile;     /* postgresql.pgpass, else <state_dir>/pgpass */
-    char *log_path;     /* <state_dir>/postmaster.log: what the postmaster says before its own logging runs */
-    char *config_file;  /* <config_dir>/postgresql.conf, written by us */
-    char *base_config_file; /* <config_dir>/postgresql.base.conf, the original */
+    char *
+        config_dir; /* postgresql.conf and pg_hba.conf live here; data_dir unless configured (Debian: /etc/postgresql/N/main) */
+    char *state_dir;             /* ours, outside the data directory: markers, passfile, postmaster log */
+    char *passfile;              /* postgresql.pgpass, else <state_dir>/pgpass */
+    char *log_path;              /* <state_dir>/postmaster.log: what the postmaster says before its own logging runs */
+    char *config_file;           /* <config_dir>/postgresql.conf, written by us */
+    char *base_config_file;      /* <config_dir>/postgresql.base.conf, the original */
     char *hba_file, *ident_file; /* the ones in force; hba_owned says whether they are ours to write */
     bool hba_owned, ident_owned;
 
     /* Where the server listens, for ourselves. */
-    char *local_host;   /* directory of the Unix socket, or host name; NULL: libpq's default socket directory */
-    char *local_addr;   /* numeric address when local_host is a TCP name; NULL for sockets */
+    char *local_host; /* directory of the Unix socket, or host name; NULL: libpq's default socket directory */
+    char *local_addr; /* numeric address when local_host is a TCP name; NULL for sockets */
     int local_port;
 };
 

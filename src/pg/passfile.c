@@ -52,8 +52,7 @@ char *passfile_text(const struct pg_user *const *users, int user_count)
 bool passfile_write(const struct pg_instance *i, bool *ret_changed, struct err *err)
 {
     const struct settings *s = i->settings;
-    const struct pg_user *const users[] = {&s->postgresql.superuser, &s->postgresql.replication,
-                                           &s->postgresql.rewind};
+    const struct pg_user *const users[] = {&s->postgresql.superuser, &s->postgresql.replication, &s->postgresql.rewind};
     AUTO(cstr) char *text = passfile_text(users, (int)ARRAY_LEN(users));
 
     return file_replace_if_changed(i->passfile, text, 0600, ret_changed, err) || err_wrap(err, "passfile");

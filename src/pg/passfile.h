@@ -23,17 +23,17 @@ char *passfile_text(const struct pg_user *const *users, int user_count);
 MUST_USE bool passfile_write(const struct pg_instance *i, bool *ret_changed, struct err *err);
 
 struct conninfo_spec {
-    const struct pg_user *user;   /* name and TLS settings; its password is not used */
-    const char *host;             /* may be a list */
+    const struct pg_user *user; /* name and TLS settings; its password is not used */
+    const char *host;           /* may be a list */
     int port;
-    const char *dbname;           /* NULL: left out */
-    const char *application_name; /* NULL: left out */
-    const char *passfile;         /* NULL: left out */
+    const char *dbname;               /* NULL: left out */
+    const char *application_name;     /* NULL: left out */
+    const char *passfile;             /* NULL: left out */
     const char *target_session_attrs; /* NULL: left out */
-    int major;                    /* decides which keywords exist */
-    int connect_timeout_s;        /* 0: left out */
-    bool keepalives;              /* short TCP keepalives, so that a vanished host is noticed */
-    bool with_sslpassword;        /* only for text that goes into a 0600 file */
+    int major;                        /* decides which keywords exist */
+    int connect_timeout_s;            /* 0: left out */
+    bool keepalives;                  /* short TCP keepalives, so that a vanished host is noticed */
+    bool with_sslpassword;            /* only for text that goes into a 0600 file */
 };
 
 /* free() it. Values are quoted as libpq wants them. */

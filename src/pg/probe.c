@@ -26,9 +26,9 @@ struct probe {
     bool asking;
     msec asked_ms, budget_ms;
     msec silent_since_ms;
-    struct pg_facts *answer;  /* read, waiting for the timeline */
-    struct pg_facts *last;    /* only what is carried over: pending, errors */
-    char *conf_load;          /* of the last look at the configuration */
+    struct pg_facts *answer; /* read, waiting for the timeline */
+    struct pg_facts *last;   /* only what is carried over: pending, errors */
+    char *conf_load;         /* of the last look at the configuration */
     unsigned int asked_count;
     struct known_timeline known;
 };

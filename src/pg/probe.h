@@ -23,11 +23,11 @@ struct loop;
 struct pg_walsender { /* pg_stat_replication, physical and logical */
     int pid;
     char *usename, *application_name, *client_addr; /* client_addr NULL: Unix socket */
-    char *state;      /* startup, catchup, streaming, backup, stopping */
-    char *sync_state; /* async, potential, sync, quorum */
+    char *state;                                    /* startup, catchup, streaming, backup, stopping */
+    char *sync_state;                               /* async, potential, sync, quorum */
     int sync_priority;
     lsn sent, write, flush, replay; /* 0: NULL */
-    char *slot_name;  /* the slot it holds; NULL: none */
+    char *slot_name;                /* the slot it holds; NULL: none */
 };
 
 struct pg_slot { /* pg_replication_slots, temporary ones left out */
@@ -35,13 +35,13 @@ struct pg_slot { /* pg_replication_slots, temporary ones left out */
     bool physical;
     char *plugin, *database; /* logical; NULL otherwise */
     bool active;
-    int active_pid;    /* 0: none */
-    lsn restart_lsn;   /* 0: nothing reserved */
-    lsn confirmed_flush; /* logical; 0 otherwise */
-    char *wal_status;  /* reserved, extended, unreserved, lost; NULL: nothing reserved */
-    int64_t safe_wal_size; /* bytes; -1: no limit */
+    int active_pid;              /* 0: none */
+    lsn restart_lsn;             /* 0: nothing reserved */
+    lsn confirmed_flush;         /* logical; 0 otherwise */
+    char *wal_status;            /* reserved, extended, unreserved, lost; NULL: nothing reserved */
+    int64_t safe_wal_size;       /* bytes; -1: no limit */
     uint32_t xmin, catalog_xmin; /* 0: none */
-    bool failover, synced; /* >= 17 */
+    bool failover, synced;       /* >= 17 */
     bool two_phase;
     char *invalidation_reason; /* >= 17; NULL */
 };
@@ -56,24 +56,25 @@ struct pg_facts {
     msec asked_ms, answered_ms; /* CLOCK_BOOTTIME */
     int server_version;
     bool in_recovery;
-    uint32_t timeline;       /* primary: of its WAL; standby: received_tli, else of replay (probe_set_replication), else 0 */
+    uint32_t timeline; /* primary: of its WAL; standby: received_tli, else of replay (probe_set_replication), else 0 */
     uint32_t checkpoint_tli; /* pg_control_checkpoint(): may lag behind after a promotion */
     lsn checkpoint_lsn, checkpoint_redo;
     char system_identifier[24];
-    lsn current;             /* primary: pg_current_wal_lsn(): written; 0 on a standby */
-    lsn current_flush;       /* primary: pg_current_wal_flush_lsn() */
-    lsn receive, replay;     /* standby; 0: NULL. receive restarts at a segment's begin after a restart: use max(receive, replay) */
-    lsn position;            /* primary: current; standby: max(receive, replay) */
+    lsn current;       /* primary: pg_current_wal_lsn(): written; 0 on a standby */
+    lsn current_flush; /* primary: pg_current_wal_flush_lsn() */
+    lsn receive,
+        replay; /* standby; 0: NULL. receive restarts at a segment's begin after a restart: use max(receive, replay) */
+    lsn position; /* primary: current; standby: max(receive, replay) */
     bool replay_paused;
-    int64_t replay_epoch_us; /* wall clock of the last replayed transaction; 0: none */
-    char *replay_timestamp;  /* the same as Patroni shows it: "2026-11-24 08:45:35.123456+00:00"; NULL */
+    int64_t replay_epoch_us;     /* wall clock of the last replayed transaction; 0: none */
+    char *replay_timestamp;      /* the same as Patroni shows it: "2026-11-24 08:45:35.123456+00:00"; NULL */
     char *postmaster_start_time; /* "2026-11-24 08:45:35.123456+00:00" */
     int64_t postmaster_start_us; /* wall clock */
 
     struct {
         bool present;
         int pid;
-        char *status;        /* "streaming", "waiting", … */
+        char *status;                             /* "streaming", "waiting", … */
         char *slot_name, *sender_host, *conninfo; /* conninfo without secrets, as PostgreSQL shows it */
         int sender_port;
         uint32_t received_tli;
@@ -91,8 +92,8 @@ struct pg_facts {
     char *synchronous_standby_names;
     char *primary_conninfo, *primary_slot_name; /* in force for new receivers */
     char *cluster_name;
-    int64_t conf_load_us;    /* pg_conf_load_time(), wall clock: moves on a reload, is no proof of its success */
-    int conf_error_count;    /* entries of the configuration files that the server refuses, those that wait for a restart apart */
+    int64_t conf_load_us; /* pg_conf_load_time(), wall clock: moves on a reload, is no proof of its success */
+    int conf_error_count; /* entries of the configuration files that the server refuses, those that wait for a restart apart */
     bool restart_after_crash;
 };
 

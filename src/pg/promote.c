@@ -17,7 +17,8 @@ bool promote_trigger(const char *data_dir, pid_t postmaster, struct err *err)
         return err_wrap(err, "promotion");
     if (kill(postmaster, SIGUSR1) != 0) {
         int kill_errno = errno;
-        (void)datadir_clear_promote(data_dir, NULL); /* the error below is the one to tell; start and follow clear again */
+        (void)datadir_clear_promote(data_dir,
+                                    NULL); /* the error below is the one to tell; start and follow clear again */
         return err_sys(err, kill_errno, "promotion: signalling postmaster %d", (int)postmaster);
     }
     return true;

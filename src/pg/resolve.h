@@ -20,7 +20,7 @@ enum { RESOLVE_ADDR_TEXT_MAX = 64, RESOLVE_ADDR_MAX = 8 };
 
 struct resolve_result {
     char addr[RESOLVE_ADDR_MAX][RESOLVE_ADDR_TEXT_MAX]; /* numeric, in the resolver's order */
-    size_t count; /* 0: see err */
+    size_t count;                                       /* 0: see err */
     struct err err;
 };
 

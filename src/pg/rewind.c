@@ -205,9 +205,11 @@ static const char *restore_command(const struct pg_instance *i)
 
 static bool run_argv(const struct rewind_job *j, char ***argv, struct err *err)
 {
-    static const char *const forbidden[] = {"target-pgdata", "source-pgdata", "source-server", "write-recovery-conf",
-                                            "dry-run", "restore-target-wal", "config-file", "no-ensure-shutdown",
-                                            "version", NULL};
+    static const char *const forbidden[] = {"target-pgdata", "source-pgdata",
+                                            "source-server", "write-recovery-conf",
+                                            "dry-run",       "restore-target-wal",
+                                            "config-file",   "no-ensure-shutdown",
+                                            "version",       NULL};
     const struct pg_instance *i = j->instance;
     bool split = !str_eq(i->config_dir, i->data_dir);
     const char *program;

@@ -25,22 +25,22 @@ struct pg_control;
 struct history;
 
 enum rewind_verdict {
-    REWIND_NOT_NEEDED,  /* our end is part of the upstream's history: start and follow */
-    REWIND_NEEDED,      /* diverged; pg_rewind can do it */
-    REWIND_IMPOSSIBLE,  /* diverged; pg_rewind cannot (no wal_log_hints and no checksums, not enabled, no common timeline): clone */
+    REWIND_NOT_NEEDED, /* our end is part of the upstream's history: start and follow */
+    REWIND_NEEDED,     /* diverged; pg_rewind can do it */
+    REWIND_IMPOSSIBLE, /* diverged; pg_rewind cannot (no wal_log_hints and no checksums, not enabled, no common timeline): clone */
     REWIND_RECOVER_FIRST, /* our end is not known: unclean; run rewind_recover, then judge again */
-    REWIND_FOREIGN,     /* another system identifier: never touch */
-    REWIND_UNKNOWN,     /* the upstream could not be asked, or is itself in recovery; *err says why; try again */
+    REWIND_FOREIGN,       /* another system identifier: never touch */
+    REWIND_UNKNOWN,       /* the upstream could not be asked, or is itself in recovery; *err says why; try again */
 };
 
 struct rewind_judgement {
     enum rewind_verdict verdict;
-    struct err err;         /* reason in words, for every verdict */
+    struct err err; /* reason in words, for every verdict */
     uint32_t our_tli;
     lsn our_end;
     uint32_t upstream_tli;
     lsn upstream_lsn;
-    uint32_t fork_tli;      /* where the histories part; 0: not known */
+    uint32_t fork_tli; /* where the histories part; 0: not known */
     lsn fork_at;
     bool upstream_in_recovery;
     bool upstream_checkpointed; /* pg_control of the upstream has its new timeline: rewinding may start */
@@ -98,8 +98,8 @@ typedef void rewind_fn(enum rewind_outcome outcome, const struct err *err, void 
 enum rewind_recovery { REWIND_QUARANTINE, REWIND_SINGLE_USER };
 
 /* REWIND_DONE: the directory is clean; *position is its exact end (QUARANTINE), tli 0 with SINGLE_USER (pg_control has it). */
-typedef void rewind_recover_fn(enum rewind_outcome outcome, const struct rewind_position *position, const struct err *err,
-                               void *arg);
+typedef void rewind_recover_fn(enum rewind_outcome outcome, const struct rewind_position *position,
+                               const struct err *err, void *arg);
 
 /*
  * Crash recovery of an unclean directory, so that its end is known and pg_rewind takes it.
@@ -121,7 +121,7 @@ MUST_USE bool rewind_recover(struct loop *l, struct pg_instance *i, enum rewind_
 struct rewind_spec {
     struct pg_instance *instance; /* a reference is taken */
     struct rewind_source source;
-    const char *primary_conninfo, *primary_slot_name; /* for the configuration afterwards; copied */
+    const char *primary_conninfo, *primary_slot_name;                     /* for the configuration afterwards; copied */
     void (*progress)(int64_t done_bytes, int64_t total_bytes, void *arg); /* may be NULL */
 };
 

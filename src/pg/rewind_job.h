@@ -39,11 +39,11 @@ struct rewind_job {
     /* recover */
     rewind_recover_fn *recovered;
     bool single_user;
-    char *private_dir;   /* socket and pg_hba of the quarantined server */
-    bool marked_before;  /* the marker is not ours to remove */
+    char *private_dir;  /* socket and pg_hba of the quarantined server */
+    bool marked_before; /* the marker is not ours to remove */
     struct pg_control control;
     struct rewind_position position;
-    lsn last_replay;     /* of the last look at a startup process that waits */
+    lsn last_replay; /* of the last look at a startup process that waits */
     bool stopping;
     struct err err;
 
@@ -51,7 +51,7 @@ struct rewind_job {
     rewind_fn *done;
     char *primary_conninfo, *primary_slot_name;
     void (*progress)(int64_t done_bytes, int64_t total_bytes, void *arg);
-    bool touched;        /* the first byte may have been changed */
+    bool touched; /* the first byte may have been changed */
 };
 
 struct rewind_job *rewind_job_new(struct loop *l, struct pg_instance *i, msec budget_ms, void *arg);

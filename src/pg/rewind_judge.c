@@ -49,11 +49,13 @@ static void compare(struct rewind_job *j, const struct history *theirs)
     (void)!history_load(j->instance->data_dir, j->end.tli, &ours, NULL); /* without it: by number alone */
     enum rewind_verdict v =
         rewind_compare(&j->end, ours, f->upstream_tli, f->upstream_lsn, theirs, &f->fork_tli, &f->fork_at);
-    (void)err_set(&f->err, ERR_NONE, "we end at %s on timeline %u, %s:%d is at %s on timeline %u%s%s", lsn_text(f->our_end, end),
-                  f->our_tli, j->host, j->port, lsn_text(f->upstream_lsn, theirs_at), f->upstream_tli,
-                  f->fork_tli ? ", which parted from ours at " : "", f->fork_tli ? lsn_text(f->fork_at, fork) : "");
+    (void)err_set(&f->err, ERR_NONE, "we end at %s on timeline %u, %s:%d is at %s on timeline %u%s%s",
+                  lsn_text(f->our_end, end), f->our_tli, j->host, j->port, lsn_text(f->upstream_lsn, theirs_at),
+                  f->upstream_tli, f->fork_tli ? ", which parted from ours at " : "",
+                  f->fork_tli ? lsn_text(f->fork_at, fork) : "");
     if (v == REWIND_IMPOSSIBLE)
-        (void)err_wrap(&f->err, "%s", f->our_tli == f->upstream_tli ? "it lost WAL that we have" : "no common timeline");
+        (void)err_wrap(&f->err, "%s",
+                       f->our_tli == f->upstream_tli ? "it lost WAL that we have" : "no common timeline");
     if (v == REWIND_NEEDED && obstacle(j)) {
         (void)err_wrap(&f->err, "%s", obstacle(j));
         v = REWIND_IMPOSSIBLE;

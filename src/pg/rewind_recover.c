@@ -19,12 +19,12 @@
 #include "wire/conf/settings.h"
 
 enum {
-    LOOK_EVERY_MS = 100,     /* at a server that does nothing else: the wait is part of a failover's tail */
+    LOOK_EVERY_MS = 100, /* at a server that does nothing else: the wait is part of a failover's tail */
     LOOK_BUDGET_MS = 5000,
-    STOP_BUDGET_MS = 30000,  /* a fast stop of a server without clients; then SIGQUIT */
+    STOP_BUDGET_MS = 30000, /* a fast stop of a server without clients; then SIGQUIT */
     CONTROL_MS = 10000,
-    SOCKET_PATH_MAX = 90,    /* sockaddr_un has 108, less "/.s.PGSQL.65535.lock" */
-    QUARANTINE_PORT = 5432,  /* names the socket file, nothing listens on it */
+    SOCKET_PATH_MAX = 90,   /* sockaddr_un has 108, less "/.s.PGSQL.65535.lock" */
+    QUARANTINE_PORT = 5432, /* names the socket file, nothing listens on it */
 };
 
 /* ---- the end ---- */
@@ -161,8 +161,7 @@ static void looked(const struct sql_result *result, void *arg)
     lsn replay = 0;
 
     bool waits = result->status == SQL_DONE && result->rows[0].row_count == 1 &&
-                 str_eq(sql_cell(&result->rows[0], 0, 0), "t") &&
-                 lsn_parse(sql_cell(&result->rows[0], 0, 1), &replay);
+                 str_eq(sql_cell(&result->rows[0], 0, 0), "t") && lsn_parse(sql_cell(&result->rows[0], 0, 1), &replay);
     if (!waits || replay != j->last_replay) {
         j->last_replay = waits ? replay : 0;
         look_again(j);
@@ -209,14 +208,29 @@ static bool make_private_dir(struct rewind_job *j, struct err *err)
 static bool quarantine_argv(struct rewind_job *j, char ***argv, struct err *err)
 {
     static const char *const harmless[] = {
-        "listen_addresses=",           "primary_conninfo=",        "primary_slot_name=",
-        "restore_command=",            "recovery_end_command=",    "archive_cleanup_command=",
-        "recovery_target_timeline=current",                        "recovery_target=",
-        "recovery_target_lsn=",        "recovery_target_name=",    "recovery_target_time=",
-        "recovery_target_xid=",        "recovery_min_apply_delay=0", "archive_mode=off",
-        "hot_standby=on",              "logging_collector=off",    "log_destination=stderr",
-        "lc_messages=C",               "ssl=off",                  "synchronous_standby_names=",
-        "restart_after_crash=off",     "external_pid_file=",       "cluster_name=pgkeep_quarantine",
+        "listen_addresses=",
+        "primary_conninfo=",
+        "primary_slot_name=",
+        "restore_command=",
+        "recovery_end_command=",
+        "archive_cleanup_command=",
+        "recovery_target_timeline=current",
+        "recovery_target=",
+        "recovery_target_lsn=",
+        "recovery_target_name=",
+        "recovery_target_time=",
+        "recovery_target_xid=",
+        "recovery_min_apply_delay=0",
+        "archive_mode=off",
+        "hot_standby=on",
+        "logging_collector=off",
+        "log_destination=stderr",
+        "lc_messages=C",
+        "ssl=off",
+        "synchronous_standby_names=",
+        "restart_after_crash=off",
+        "external_pid_file=",
+        "cluster_name=pgkeep_quarantine",
     };
     struct conf_input in = {.instance = j->instance, .role = CONF_STANDBY, .control = &j->control};
     struct findings findings = {0};
@@ -240,9 +254,8 @@ static void connect_to_quarantine(struct rewind_job *j)
 {
     const struct pg_user *super = &j->instance->settings->postgresql.superuser;
     struct pg_user nobody_else = {.username = super->username};
-    struct sql_target target = {.host = j->private_dir,
-                                .port = QUARANTINE_PORT,
-                                .user = str_empty(super->username) ? NULL : &nobody_else};
+    struct sql_target target = {
+        .host = j->private_dir, .port = QUARANTINE_PORT, .user = str_empty(super->username) ? NULL : &nobody_else};
 
     j->sql = sql_new(j->loop, &target);
     target.replication = true;
@@ -254,8 +267,7 @@ static bool quarantine_begin(struct rewind_job *j, struct err *err)
     const struct pg_instance *i = j->instance;
     AUTO(argv) char **argv = NULL;
 
-    if (!make_private_dir(j, err) || !quarantine_argv(j, &argv, err) ||
-        !datadir_set_standby_signal(i->data_dir, err))
+    if (!make_private_dir(j, err) || !quarantine_argv(j, &argv, err) || !datadir_set_standby_signal(i->data_dir, err))
         return false;
     struct child_spec spec = {.argv = (const char *const *)argv, .cwd = "/"};
     if (!child_start(j->loop, &spec, server_ended, j, &j->child, err))
@@ -299,8 +311,9 @@ static bool single_begin(struct rewind_job *j, struct err *err)
     argv_add(&argv, "-c");
     argv_add(&argv, "archive_command=false");
     argv_add(&argv, "template1");
-    struct child_spec spec = {
-        .argv = (const char *const *)argv, .env = env, .budget_ms = rewind_job_left_ms(j)}; /* stdin is empty: it ends at once */
+    struct child_spec spec = {.argv = (const char *const *)argv,
+                              .env = env,
+                              .budget_ms = rewind_job_left_ms(j)}; /* stdin is empty: it ends at once */
     return child_start(j->loop, &spec, single_done, j, &j->child, err);
 }
 

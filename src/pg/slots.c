@@ -40,16 +40,14 @@ static const char create_logical[] =
     " (SELECT FROM pg_replication_slots WHERE slot_name = $1 AND slot_type = 'logical')";
 
 /* One row: is it in use (NULL: there was none), how many were dropped. */
-static const char drop[] =
-    "WITH s AS (SELECT slot_name, active FROM pg_replication_slots WHERE slot_name = $1),"
-    " d AS (SELECT pg_drop_replication_slot(slot_name) FROM s WHERE NOT active)"
-    " SELECT (SELECT active FROM s), (SELECT count(*) FROM d)";
+static const char drop[] = "WITH s AS (SELECT slot_name, active FROM pg_replication_slots WHERE slot_name = $1),"
+                           " d AS (SELECT pg_drop_replication_slot(slot_name) FROM s WHERE NOT active)"
+                           " SELECT (SELECT active FROM s), (SELECT count(*) FROM d)";
 
 /* The server itself moves it no further than its own WAL. One that is in use is moved by its user. */
-static const char advance[] =
-    "SELECT pg_replication_slot_advance(slot_name, $2::pg_lsn) FROM pg_replication_slots"
-    " WHERE slot_name = $1 AND NOT active AND restart_lsn IS NOT NULL"
-    " AND COALESCE(confirmed_flush_lsn, restart_lsn) < $2::pg_lsn";
+static const char advance[] = "SELECT pg_replication_slot_advance(slot_name, $2::pg_lsn) FROM pg_replication_slots"
+                              " WHERE slot_name = $1 AND NOT active AND restart_lsn IS NOT NULL"
+                              " AND COALESCE(confirmed_flush_lsn, restart_lsn) < $2::pg_lsn";
 
 static void statement_of(const struct act *a, const char *params[2], struct sql_statement *ret_statement)
 {

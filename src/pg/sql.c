@@ -33,7 +33,7 @@ struct sql {
     struct loop *loop;
     struct sql_target target; /* strings are ours */
     struct pg_user user;
-    bool once;                /* frees itself after done */
+    bool once; /* frees itself after done */
 
     enum sql_state state;
     PGconn *conn;
@@ -267,7 +267,8 @@ static void fail_conn(struct sql *s, bool connecting)
     if (connecting && *text)
         (void)err_set(&s->result.err, status == SQL_DENIED ? ERR_DENIED : ERR_PG, "%s", text);
     else
-        (void)err_set(&s->result.err, ERR_PG, "%s: %s", where(s, place, sizeof(place)), *text ? text : "connection lost");
+        (void)err_set(&s->result.err, ERR_PG, "%s: %s", where(s, place, sizeof(place)),
+                      *text ? text : "connection lost");
     finish(s, status);
 }
 
@@ -310,8 +311,8 @@ static bool send_statement(struct sql *s)
 
     if (st->param_count == 0)
         return PQsendQuery(s->conn, st->text) == 1;
-    return PQsendQueryParams(s->conn, st->text, st->param_count, NULL, (const char *const *)st->params, NULL, NULL, 0) ==
-           1;
+    return PQsendQueryParams(s->conn, st->text, st->param_count, NULL, (const char *const *)st->params, NULL, NULL,
+                             0) == 1;
 }
 
 /* Send the next thing: the timeout if it differs, else the statement at s->at; all sent: the end. */
@@ -561,7 +562,7 @@ static void connect_start(struct sql *s)
     }
     (void)PQsetErrorVerbosity(s->conn, PQERRORS_VERBOSE); /* the old setting is of no interest */
     (void)PQsetNoticeProcessor(s->conn, quiet, NULL);     /* the same */
-    watch(s, LOOP_WRITE); /* libpq: act as if PQconnectPoll() had said WRITING */
+    watch(s, LOOP_WRITE);                                 /* libpq: act as if PQconnectPoll() had said WRITING */
 }
 
 static void resolved(const struct resolve_result *result, void *arg)
@@ -658,7 +659,8 @@ static bool is_stored_form(const char *password)
            (str_starts(password, "md5") && strlen(password) == 35 && strspn(password + 3, "0123456789abcdef") == 32);
 }
 
-char *sql_encrypt_password(struct sql *s, const char *user, const char *password, const char *algorithm, struct err *err)
+char *sql_encrypt_password(struct sql *s, const char *user, const char *password, const char *algorithm,
+                           struct err *err)
 {
     if (is_stored_form(password))
         return str_dup(password);

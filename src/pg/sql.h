@@ -20,25 +20,25 @@ struct loop;
 struct pg_user;
 struct sql;
 
-struct sql_target { /* borrowed strings; sql_new copies */
+struct sql_target {       /* borrowed strings; sql_new copies */
     const char *host;     /* "/dir" Unix socket; a name or address otherwise; NULL: libpq's default socket directory */
     const char *hostaddr; /* numeric; NULL: host is resolved when it is a name */
     int port;
-    const char *dbname;   /* NULL: "postgres" */
-    const struct pg_user *user; /* name, password, TLS; NULL: libpq's default user */
-    bool replication;     /* the replication protocol: simple queries only */
+    const char *dbname;           /* NULL: "postgres" */
+    const struct pg_user *user;   /* name, password, TLS; NULL: libpq's default user */
+    bool replication;             /* the replication protocol: simple queries only */
     const char *application_name; /* NULL: "pgkeep" */
-    const char *passfile; /* used where user has no password; NULL */
+    const char *passfile;         /* used where user has no password; NULL */
 };
 
 enum sql_status {
     SQL_DONE,
-    SQL_NO_SERVER,   /* refused, no socket, unreachable, unresolvable */
-    SQL_STARTING,    /* 57P03: starting up, shutting down or not yet accepting */
-    SQL_DENIED,      /* 28xxx: password, pg_hba, no such role; 3D000 no such database */
-    SQL_TIMEOUT,     /* our deadline passed; the statement may or may not have run */
-    SQL_LOST,        /* the connection broke in the middle; the statement may or may not have run */
-    SQL_FAILED,      /* the server refused the statement; sqlstate says why */
+    SQL_NO_SERVER, /* refused, no socket, unreachable, unresolvable */
+    SQL_STARTING,  /* 57P03: starting up, shutting down or not yet accepting */
+    SQL_DENIED,    /* 28xxx: password, pg_hba, no such role; 3D000 no such database */
+    SQL_TIMEOUT,   /* our deadline passed; the statement may or may not have run */
+    SQL_LOST,      /* the connection broke in the middle; the statement may or may not have run */
+    SQL_FAILED,    /* the server refused the statement; sqlstate says why */
 };
 
 struct sql_statement {
@@ -57,12 +57,12 @@ struct sql_rows { /* of one statement; valid during the callback */
 
 struct sql_result {
     enum sql_status status;
-    struct err err;      /* set unless SQL_DONE */
-    char sqlstate[6];    /* "" unless the server said one */
-    int failed_i;        /* which statement, with SQL_FAILED */
+    struct err err;              /* set unless SQL_DONE */
+    char sqlstate[6];            /* "" unless the server said one */
+    int failed_i;                /* which statement, with SQL_FAILED */
     const struct sql_rows *rows; /* of the statements that finished, in order */
     int rows_count;
-    int server_version;  /* server_version_num; 0: never connected */
+    int server_version; /* server_version_num; 0: never connected */
 };
 
 typedef void sql_done_fn(const struct sql_result *result, void *arg);
@@ -96,7 +96,8 @@ const struct sql_target *sql_target_of(const struct sql *s);
  * text that is a stored form already comes back as it is). Needs the connection of a list that has just ended. NULL: *err.
  * free() it.
  */
-char *sql_encrypt_password(struct sql *s, const char *user, const char *password, const char *algorithm, struct err *err);
+char *sql_encrypt_password(struct sql *s, const char *user, const char *password, const char *algorithm,
+                           struct err *err);
 
 /* The cell's text; NULL for SQL NULL. Bounds are CHECKed. */
 const char *sql_cell(const struct sql_rows *rows, int row, int column);

@@ -32,8 +32,8 @@ static bool has_word(const char *line, size_t len, const char *word)
 /* "pg_basebackup: error: …", "FATAL:  …", and what explains them. */
 static bool is_telling(const char *line, size_t len)
 {
-    static const char *const words[] = {"error:", "fatal:", "detail:", "hint:", "ERROR:", "FATAL:",
-                                        "PANIC:", "DETAIL:", "HINT:",   "could not"};
+    static const char *const words[] = {"error:", "fatal:",  "detail:", "hint:",     "ERROR:",       "FATAL:",
+                                        "PANIC:", "DETAIL:", "HINT:",   "could not", "unrecognized", "invalid "};
 
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
         if (has_word(line, len, words[i]))

@@ -28,8 +28,7 @@ static char *text_of(const struct cluster_key *k)
 static json_t *json_of(struct cluster *c, const struct cluster_key *k)
 {
     json_error_t error;
-    json_t *json = json_loadb(k->value ? k->value : "", k->value_len,
-                              JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
+    json_t *json = json_loadb(k->value ? k->value : "", k->value_len, JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
 
     if (!json)
         note_bad(c, k->name, error.text);
@@ -71,7 +70,8 @@ static json_t *read_slots(const json_t *slots)
     if (!json_is_object(slots))
         return NULL;
     json_t *clean = json_object();
-    json_object_foreach((json_t *)slots, name, value) {
+    json_object_foreach((json_t *)slots, name, value)
+    {
         int64_t at = json_integer_value(value);
         if (json_is_string(value) && !str_to_int(json_string_value(value), 0, INT64_MAX, &at))
             continue;

@@ -55,7 +55,7 @@ struct member {
     lsn xlog_location; /* 0: not published */
     lsn receive_lsn;
     lsn replay_lsn;
-    uint32_t timeline; /* 0: not published */
+    uint32_t timeline;                     /* 0: not published */
     bool checkpoint_after_promote_pending; /* "checkpoint_after_promote": false is in the key */
     bool pending_restart;
     json_t *pending_restart_reason; /* {param:{old_value,new_value}}; NULL */
@@ -70,11 +70,11 @@ struct member {
 
 /* failover: {"leader","member","scheduled_at"}, or the legacy text "a:b" */
 struct failover_key {
-    bool present;     /* key exists and asks for something */
-    char *leader;     /* set: a switchover away from it */
-    char *candidate;  /* NULL: the best */
-    char *scheduled_at;          /* ISO 8601; NULL: now */
-    int64_t scheduled_epoch_ms;  /* wall clock; 0: now */
+    bool present;               /* key exists and asks for something */
+    char *leader;               /* set: a switchover away from it */
+    char *candidate;            /* NULL: the best */
+    char *scheduled_at;         /* ISO 8601; NULL: now */
+    int64_t scheduled_epoch_ms; /* wall clock; 0: now */
     int64_t mod_revision;
 };
 
@@ -89,8 +89,8 @@ struct sync_key {
 
 /* status: {"optime","slots","retain_slots"} */
 struct status_key {
-    lsn optime;       /* 0: never written */
-    json_t *slots;    /* {slot: lsn}; NULL */
+    lsn optime;           /* 0: never written */
+    json_t *slots;        /* {slot: lsn}; NULL */
     json_t *retain_slots; /* [slot]; NULL */
     int64_t mod_revision;
 };
@@ -103,7 +103,7 @@ struct record_key {
     bool present;
     term term;
     char *leader;
-    bool released;    /* the holder let go of the leader key itself: nobody has to wait for its ttl */
+    bool released; /* the holder let go of the leader key itself: nobody has to wait for its ttl */
     uint64_t beat;
     int64_t mod_revision;
 };
@@ -112,18 +112,18 @@ struct cluster {
     char *initialize; /* system identifier; "" while a bootstrap runs; NULL: absent */
     int64_t initialize_revision;
     int64_t initialize_lease; /* pgkeep hangs the claim of a bootstrap on the claimant's lease; 0: none */
-    char *leader;     /* NULL: no leader key */
+    char *leader;             /* NULL: no leader key */
     int64_t leader_revision;
     int64_t leader_lease;
     struct member *members; /* sorted by name */
     size_t member_count;
-    json_t *config;   /* object; NULL: absent */
+    json_t *config; /* object; NULL: absent */
     int64_t config_revision;
     struct status_key status;
     struct failover_key failover;
     struct sync_key sync;
     struct record_key record;
-    json_t *history;  /* [[tli, lsn, reason, timestamp, leader]]; NULL: absent */
+    json_t *history; /* [[tli, lsn, reason, timestamp, leader]]; NULL: absent */
     int64_t history_revision;
     json_t *failsafe; /* {name: api_url}; NULL: absent */
     int64_t failsafe_revision;

@@ -63,8 +63,7 @@ static bool get_int(const json_t *object, const char *key, int *ret_value)
 }
 
 /* A pair such as nofailover/failover_priority: the boolean wins where it is given (Patroni: tags.py). */
-static void read_pair(const json_t *tags, const char *no_key, const char *priority_key, bool *ret_no,
-                      int *ret_priority)
+static void read_pair(const json_t *tags, const char *no_key, const char *priority_key, bool *ret_no, int *ret_priority)
 {
     const json_t *no = json_object_get(tags, no_key);
     int priority = 1;

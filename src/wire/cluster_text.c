@@ -99,13 +99,12 @@ static unsigned int code_lower(unsigned int c)
 {
     if (c >= 'A' && c <= 'Z')
         return c + 32;
-    if ((c >= 0xC0 && c <= 0xDE && c != 0xD7) || (c >= 0x391 && c <= 0x3A9 && c != 0x3A2) ||
-        (c >= 0x410 && c <= 0x42F))
+    if ((c >= 0xC0 && c <= 0xDE && c != 0xD7) || (c >= 0x391 && c <= 0x3A9 && c != 0x3A2) || (c >= 0x410 && c <= 0x42F))
         return c + 32;
     if (c >= 0x400 && c <= 0x40F)
         return c + 80;
-    bool pairs_even = (c >= 0x100 && c <= 0x137 && c != 0x130) || (c >= 0x14A && c <= 0x177) ||
-                      (c >= 0x460 && c <= 0x481);
+    bool pairs_even =
+        (c >= 0x100 && c <= 0x137 && c != 0x130) || (c >= 0x14A && c <= 0x177) || (c >= 0x460 && c <= 0x481);
     bool pairs_odd = (c >= 0x139 && c <= 0x148) || (c >= 0x179 && c <= 0x17E);
     if ((pairs_even && c % 2 == 0) || (pairs_odd && c % 2 == 1))
         return c + 1;
@@ -205,7 +204,8 @@ json_t *json_merge_patch(json_t *take_target, const json_t *patch)
         json_decref(target);
         target = json_object();
     }
-    json_object_foreach((json_t *)patch, key, value) {
+    json_object_foreach((json_t *)patch, key, value)
+    {
         if (json_is_null(value)) {
             (void)json_object_del(target, key); /* an absent key is as good as deleted */
             continue;

@@ -79,8 +79,7 @@ static void pair_set(struct conninfo *c, const char *key, size_t key_len, const 
         }
     }
     c->at = mem_grow(c->at, c->count + 1, sizeof(*c->at));
-    c->at[c->count++] =
-        (struct conninfo_pair){.key = str_fmt("%.*s", (int)key_len, key), .value = str_dup(value)};
+    c->at[c->count++] = (struct conninfo_pair){.key = str_fmt("%.*s", (int)key_len, key), .value = str_dup(value)};
 }
 
 struct conninfo *conninfo_parse(const char *text)
@@ -133,15 +132,28 @@ bool conninfo_same_upstream(const char *a, const char *b)
         const char *key;
         const char *fallback;
     } compared[] = {
-        {"host", ""},        {"hostaddr", ""},         {"port", "5432"},
-        {"user", ""},        {"application_name", ""}, {"sslmode", "prefer"},
-        {"sslcert", ""},     {"sslkey", ""},           {"sslrootcert", ""},
-        {"sslcrl", ""},      {"sslcrldir", ""},        {"gssencmode", "prefer"},
-        {"krbsrvname", "postgres"},                    {"channel_binding", "prefer"},
-        {"target_session_attrs", "any"},               {"passfile", ""},
-        {"connect_timeout", ""},                       {"keepalives_idle", ""},
-        {"keepalives_interval", ""},                   {"keepalives_count", ""},
-        {"tcp_user_timeout", ""},                      {"sslnegotiation", "postgres"},
+        {"host", ""},
+        {"hostaddr", ""},
+        {"port", "5432"},
+        {"user", ""},
+        {"application_name", ""},
+        {"sslmode", "prefer"},
+        {"sslcert", ""},
+        {"sslkey", ""},
+        {"sslrootcert", ""},
+        {"sslcrl", ""},
+        {"sslcrldir", ""},
+        {"gssencmode", "prefer"},
+        {"krbsrvname", "postgres"},
+        {"channel_binding", "prefer"},
+        {"target_session_attrs", "any"},
+        {"passfile", ""},
+        {"connect_timeout", ""},
+        {"keepalives_idle", ""},
+        {"keepalives_interval", ""},
+        {"keepalives_count", ""},
+        {"tcp_user_timeout", ""},
+        {"sslnegotiation", "postgres"},
     };
     AUTO(conninfo) struct conninfo *left = conninfo_parse(a);
     AUTO(conninfo) struct conninfo *right = conninfo_parse(b);

@@ -97,8 +97,14 @@ static void test_forbidden_and_malformed_options_are_refused_whole(void **state)
 {
     static const char *const forbidden[] = {"pgdata", "version", NULL};
     static const char *const bad[] = {
-        "[\"data-checksums\",\"pgdata\"]", "[\"pgdata=/x\"]", "[{\"pgdata\":\"/x\"}]", "[{\"a\":\"1\",\"b\":\"2\"}]",
-        "[{\"a\":[1]}]",                   "[1]",             "[\"--encoding\"]",      "\"text\"",
+        "[\"data-checksums\",\"pgdata\"]",
+        "[\"pgdata=/x\"]",
+        "[{\"pgdata\":\"/x\"}]",
+        "[{\"a\":\"1\",\"b\":\"2\"}]",
+        "[{\"a\":[1]}]",
+        "[1]",
+        "[\"--encoding\"]",
+        "\"text\"",
         "{\"version\":\"1\"}",
     };
 
@@ -115,7 +121,8 @@ static void test_keys_of_a_method_become_options(void **state)
 {
     static const char *const skip[] = {"command", NULL};
     AUTO(argv) char **argv = NULL;
-    json_t *section = json_loads("{\"command\":\"x\",\"keep_data\":true,\"n\":5,\"s\":\"a b\",\"deep\":{\"a\":1}}", 0, NULL);
+    json_t *section =
+        json_loads("{\"command\":\"x\",\"keep_data\":true,\"n\":5,\"s\":\"a b\",\"deep\":{\"a\":1}}", 0, NULL);
 
     method_options(section, skip, &argv);
     json_decref(section);

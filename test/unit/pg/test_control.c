@@ -12,40 +12,39 @@
 #include "pg/control.h"
 
 /* PostgreSQL 15 of Debian 12. 14 to 18 print the same labels; 18 adds "Default char data signedness". */
-static const char sample[] =
-    "pg_control version number:            1300\n"
-    "Catalog version number:               202209061\n"
-    "Database system identifier:           7575757575757575757\n"
-    "Database cluster state:               in production\n"
-    "pg_control last modified:             Tue Nov 24 09:00:00 2026\n"
-    "Latest checkpoint location:           0/3000060\n"
-    "Latest checkpoint's REDO location:    0/3000028\n"
-    "Latest checkpoint's REDO WAL file:    000000010000000000000003\n"
-    "Latest checkpoint's TimeLineID:       2\n"
-    "Latest checkpoint's PrevTimeLineID:   1\n"
-    "Latest checkpoint's full_page_writes: on\n"
-    "Latest checkpoint's NextXID:          1:734\n"
-    "Latest checkpoint's NextOID:          13761\n"
-    "Fake LSN counter for unlogged rels:   0/3E8\n"
-    "Minimum recovery ending location:     0/4000000\n"
-    "Min recovery ending loc's timeline:   2\n"
-    "Backup start location:                0/0\n"
-    "Backup end location:                  0/0\n"
-    "End-of-backup record required:        no\n"
-    "wal_level setting:                    replica\n"
-    "wal_log_hints setting:                off\n"
-    "max_connections setting:              100\n"
-    "max_worker_processes setting:         8\n"
-    "max_wal_senders setting:              10\n"
-    "max_prepared_xacts setting:           0\n"
-    "max_locks_per_xact setting:           64\n"
-    "track_commit_timestamp setting:       off\n"
-    "Maximum data alignment:               8\n"
-    "Database block size:                  8192\n"
-    "WAL block size:                       8192\n"
-    "Bytes per WAL segment:                16777216\n"
-    "Data page checksum version:           0\n"
-    "Mock authentication nonce:            d2f0\n";
+static const char sample[] = "pg_control version number:            1300\n"
+                             "Catalog version number:               202209061\n"
+                             "Database system identifier:           7575757575757575757\n"
+                             "Database cluster state:               in production\n"
+                             "pg_control last modified:             Tue Nov 24 09:00:00 2026\n"
+                             "Latest checkpoint location:           0/3000060\n"
+                             "Latest checkpoint's REDO location:    0/3000028\n"
+                             "Latest checkpoint's REDO WAL file:    000000010000000000000003\n"
+                             "Latest checkpoint's TimeLineID:       2\n"
+                             "Latest checkpoint's PrevTimeLineID:   1\n"
+                             "Latest checkpoint's full_page_writes: on\n"
+                             "Latest checkpoint's NextXID:          1:734\n"
+                             "Latest checkpoint's NextOID:          13761\n"
+                             "Fake LSN counter for unlogged rels:   0/3E8\n"
+                             "Minimum recovery ending location:     0/4000000\n"
+                             "Min recovery ending loc's timeline:   2\n"
+                             "Backup start location:                0/0\n"
+                             "Backup end location:                  0/0\n"
+                             "End-of-backup record required:        no\n"
+                             "wal_level setting:                    replica\n"
+                             "wal_log_hints setting:                off\n"
+                             "max_connections setting:              100\n"
+                             "max_worker_processes setting:         8\n"
+                             "max_wal_senders setting:              10\n"
+                             "max_prepared_xacts setting:           0\n"
+                             "max_locks_per_xact setting:           64\n"
+                             "track_commit_timestamp setting:       off\n"
+                             "Maximum data alignment:               8\n"
+                             "Database block size:                  8192\n"
+                             "WAL block size:                       8192\n"
+                             "Bytes per WAL segment:                16777216\n"
+                             "Data page checksum version:           0\n"
+                             "Mock authentication nonce:            d2f0\n";
 
 /* The sample with one line's value replaced; free() it. */
 static char *with(const char *label, const char *value)
@@ -144,8 +143,8 @@ static void test_states_say_where_the_instance_ends(void **state)
 static void test_missing_or_malformed_lines_are_named(void **state)
 {
     static const char *const labels[] = {
-        "Database system identifier", "Latest checkpoint location",         "Latest checkpoint's TimeLineID",
-        "Latest checkpoint's NextXID", "Minimum recovery ending location",  "max_connections setting",
+        "Database system identifier",  "Latest checkpoint location",       "Latest checkpoint's TimeLineID",
+        "Latest checkpoint's NextXID", "Minimum recovery ending location", "max_connections setting",
         "Bytes per WAL segment",       "Data page checksum version",
     };
 

@@ -102,9 +102,9 @@ static void test_booleans_as_postgresql_spells_them(void **state)
         const char *text;
         bool good, value;
     } cases[] = {
-        {"on", true, true},   {"OFF", true, false}, {"tr", true, true},  {"f", true, false}, {"yes", true, true},
-        {"n", true, false},   {"1", true, true},    {"0", true, false},  {"o", false, false}, {"2", false, false},
-        {"", false, false},   {"truely", false, false},
+        {"on", true, true},  {"OFF", true, false}, {"tr", true, true}, {"f", true, false},
+        {"yes", true, true}, {"n", true, false},   {"1", true, true},  {"0", true, false},
+        {"o", false, false}, {"2", false, false},  {"", false, false}, {"truely", false, false},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

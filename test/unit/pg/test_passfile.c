@@ -74,16 +74,23 @@ static void test_primary_conninfo_has_everything_but_the_password(void **state)
 
 static void test_tls_settings_of_the_user_are_taken_along(void **state)
 {
-    struct pg_user user = {.username = TEXT("r"), .sslmode = TEXT("verify-full"), .sslcert = TEXT("/c"), .sslkey = TEXT("/k"), .sslpassword = TEXT("pw"),
-                           .sslrootcert = TEXT("/ca"), .sslnegotiation = TEXT("direct"), .channel_binding = TEXT("require")};
+    struct pg_user user = {.username = TEXT("r"),
+                           .sslmode = TEXT("verify-full"),
+                           .sslcert = TEXT("/c"),
+                           .sslkey = TEXT("/k"),
+                           .sslpassword = TEXT("pw"),
+                           .sslrootcert = TEXT("/ca"),
+                           .sslnegotiation = TEXT("direct"),
+                           .channel_binding = TEXT("require")};
     struct conninfo_spec spec = {.user = &user, .host = "h", .port = 1, .major = 15};
     AUTO(cstr) char *old = conninfo_text(&spec);
     spec.major = 17;
     spec.with_sslpassword = true;
     AUTO(cstr) char *new = conninfo_text(&spec);
 
-    assert_string_equal(old, "user=r host=h port=1 sslmode=verify-full sslcert=/c sslkey=/k sslrootcert=/ca gssencmode=prefer "
-                             "channel_binding=require");
+    assert_string_equal(
+        old, "user=r host=h port=1 sslmode=verify-full sslcert=/c sslkey=/k sslrootcert=/ca gssencmode=prefer "
+             "channel_binding=require");
     assert_non_null(strstr(new, "sslpassword=pw"));
     assert_non_null(strstr(new, "sslnegotiation=direct"));
 }
@@ -93,7 +100,8 @@ static void test_tools_get_no_secret_on_their_command_line(void **state)
     char *folder = config_folder();
     AUTO(cstr) char *yaml = config_yaml("n1", folder, 5432, NULL);
     struct config c = config_make(yaml, "{}");
-    struct pg_user user = {.username = TEXT("r"), .password = TEXT("secret"), .sslkey = TEXT("/k"), .sslpassword = TEXT("secret2")};
+    struct pg_user user = {
+        .username = TEXT("r"), .password = TEXT("secret"), .sslkey = TEXT("/k"), .sslpassword = TEXT("secret2")};
     AUTO(cstr) char *text = NULL;
 
     assert_true(tool_conninfo(c.instance, &user, "h", 5432, "postgres", &text, NULL));

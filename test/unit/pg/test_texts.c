@@ -20,19 +20,28 @@ static void test_a_refused_connection_shows_its_state(void **state)
         bool needs_password;
         enum sql_status status;
     } cases[] = {
-        {"connection to server on socket \"/x/.s.PGSQL.5432\" failed: FATAL:  57P03: the database system is starting up\n"
+        {"connection to server on socket \"/x/.s.PGSQL.5432\" failed: FATAL:  57P03: the database system is starting "
+         "up\n"
          "LOCATION:  ProcessStartupPacket, postmaster.c:2355\n",
-         "57P03", "connection to server on socket \"/x/.s.PGSQL.5432\" failed: FATAL:  the database system is starting up",
+         "57P03",
+         "connection to server on socket \"/x/.s.PGSQL.5432\" failed: FATAL:  the database system is starting up",
          false, SQL_STARTING},
-        {"connection to server at \"h\" (10.0.0.1), port 5432 failed: FATAL:  28P01: password authentication failed for user \"r\"\n",
-         "28P01", "connection to server at \"h\" (10.0.0.1), port 5432 failed: FATAL:  password authentication failed for user \"r\"",
+        {"connection to server at \"h\" (10.0.0.1), port 5432 failed: FATAL:  28P01: password authentication failed "
+         "for user \"r\"\n",
+         "28P01",
+         "connection to server at \"h\" (10.0.0.1), port 5432 failed: FATAL:  password authentication failed for user "
+         "\"r\"",
          false, SQL_DENIED},
-        {"x failed: FATAL:  53300: sorry, too many clients already\n", "53300", "x failed: FATAL:  sorry, too many clients already",
-         false, SQL_FAILED},
-        {"x failed: fe_sendauth: no password supplied\n", "", "x failed: fe_sendauth: no password supplied", true, SQL_DENIED},
-        {"connection to server at \"127.0.0.1\", port 1 failed: Connection refused\n\tIs the server running on that host?\n", "",
-         "connection to server at \"127.0.0.1\", port 1 failed: Connection refused;  Is the server running on that host?", false,
-         SQL_NO_SERVER},
+        {"x failed: FATAL:  53300: sorry, too many clients already\n", "53300",
+         "x failed: FATAL:  sorry, too many clients already", false, SQL_FAILED},
+        {"x failed: fe_sendauth: no password supplied\n", "", "x failed: fe_sendauth: no password supplied", true,
+         SQL_DENIED},
+        {"connection to server at \"127.0.0.1\", port 1 failed: Connection refused\n\tIs the server running on that "
+         "host?\n",
+         "",
+         "connection to server at \"127.0.0.1\", port 1 failed: Connection refused;  Is the server running on that "
+         "host?",
+         false, SQL_NO_SERVER},
         {"a failed: Connection refused\nb failed: FATAL:  3D000: database \"x\" does not exist\n", "3D000",
          "a failed: Connection refused; b failed: FATAL:  database \"x\" does not exist", false, SQL_DENIED},
         {"", "", "", false, SQL_NO_SERVER},
@@ -101,8 +110,9 @@ static void test_the_lines_that_say_why_are_picked(void **state)
     struct err err;
 
     assert_false(tool_succeeded(&failed, "pg_basebackup", &err));
-    assert_string_equal(err.text, "pg_basebackup: exit 1: pg_basebackup: error: could not receive data from WAL stream: server "
-                                  "closed the connection");
+    assert_string_equal(err.text,
+                        "pg_basebackup: exit 1: pg_basebackup: error: could not receive data from WAL stream: server "
+                        "closed the connection");
     assert_false(tool_succeeded(&wordless, "script", &err));
     assert_string_equal(err.text, "script: exit 3: last words");
     assert_false(tool_succeeded(&late, "x", &err));

@@ -30,12 +30,14 @@ static void test_a_whole_cluster_of_patroni_is_read(void **state)
         key("leader", "n1"),
         key("config", "{\"ttl\":30,\"loop_wait\":10}"),
         key("status", "{\"optime\":67109120,\"slots\":{\"n2\":67108864,\"n3\":\"5\"},\"retain_slots\":[\"n2\"]}"),
-        key("members/n2", "{\"conn_url\":\"postgres://10.0.0.2:5432/postgres\",\"api_url\":\"http://10.0.0.2:8008/patroni\","
-                          "\"state\":\"running\",\"role\":\"replica\",\"version\":\"3.0.2\",\"xlog_location\":67109120,"
-                          "\"timeline\":3,\"replication_state\":\"streaming\",\"tags\":{\"nofailover\":true,\"site\":\"a\"}}"),
-        key("members/n1", "{\"state\":\"running\",\"role\":\"master\",\"checkpoint_after_promote\":false,"
-                          "\"pgkeep\":{\"v\":1},\"pause\":true,\"pending_restart\":true,"
-                          "\"pending_restart_reason\":{\"max_connections\":{\"old_value\":\"100\",\"new_value\":\"200\"}}}"),
+        key("members/n2",
+            "{\"conn_url\":\"postgres://10.0.0.2:5432/postgres\",\"api_url\":\"http://10.0.0.2:8008/patroni\","
+            "\"state\":\"running\",\"role\":\"replica\",\"version\":\"3.0.2\",\"xlog_location\":67109120,"
+            "\"timeline\":3,\"replication_state\":\"streaming\",\"tags\":{\"nofailover\":true,\"site\":\"a\"}}"),
+        key("members/n1",
+            "{\"state\":\"running\",\"role\":\"master\",\"checkpoint_after_promote\":false,"
+            "\"pgkeep\":{\"v\":1},\"pause\":true,\"pending_restart\":true,"
+            "\"pending_restart_reason\":{\"max_connections\":{\"old_value\":\"100\",\"new_value\":\"200\"}}}"),
         key("history", "[[1,67108864,\"no recovery target specified\",\"2026-11-24T08:00:00+00:00\",\"n1\"]]"),
         key("failsafe", "{\"n1\":\"http://10.0.0.1:8008/patroni\"}"),
         key("sync", "{\"leader\":\"n1\",\"quorum\":0,\"sync_standby\":\"n2,n3\"}"),
@@ -177,7 +179,8 @@ static void test_failover_key_in_all_its_forms(void **state)
 
 static void test_a_schedule_without_a_zone_is_never_done_now(void **state)
 {
-    static const char *const bad[] = {"2026-11-24T10:00:00", "tomorrow", "2026-13-01T00:00:00Z", "2026-11-24T10:00:00+2"};
+    static const char *const bad[] = {"2026-11-24T10:00:00", "tomorrow", "2026-13-01T00:00:00Z",
+                                      "2026-11-24T10:00:00+2"};
 
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         AUTO(cstr) char *value = str_fmt("{\"leader\":\"a\",\"scheduled_at\":\"%s\"}", bad[i]);
@@ -240,7 +243,8 @@ static void test_written_values_are_patronis_to_the_byte(void **state)
     AUTO(cstr) char *sync = sync_key_text("n1", 1, "n2,n3");
     AUTO(cstr) char *sync_empty = sync_key_text("n1", 0, "");
 
-    assert_string_equal(status, "{\"optime\":67109120,\"slots\":{\"n1\":67109120,\"n2\":67108864},\"retain_slots\":[\"n2\"]}");
+    assert_string_equal(status,
+                        "{\"optime\":67109120,\"slots\":{\"n1\":67109120,\"n2\":67108864},\"retain_slots\":[\"n2\"]}");
     assert_string_equal(bare, "{\"optime\":0}");
     assert_string_equal(cleared, "{}");
     assert_string_equal(failover, "{\"leader\":\"a\",\"member\":\"b\",\"scheduled_at\":\"2026-11-24T10:00:00+00:00\"}");
@@ -304,8 +308,15 @@ static void test_host_and_port_of_urls(void **state)
         {"https://h/patroni", "h", 443},
         {"http://h", "h", 80},
     };
-    static const char *const bad[] = {"", "h:5432", "postgres://", "postgres://:5432/x", "postgres://h:0/x",
-                                      "postgres://h:99999/x", "postgres://h:x/x", "ftp://h/x", "postgres://[::1/x"};
+    static const char *const bad[] = {"",
+                                      "h:5432",
+                                      "postgres://",
+                                      "postgres://:5432/x",
+                                      "postgres://h:0/x",
+                                      "postgres://h:99999/x",
+                                      "postgres://h:x/x",
+                                      "ftp://h/x",
+                                      "postgres://[::1/x"};
 
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
         AUTO(cstr) char *host = NULL;

@@ -15,9 +15,8 @@ static void test_values_are_quoted_only_where_libpq_needs_it(void **state)
         const char *value;
         const char *text;
     } cases[] = {
-        {"10.0.0.1", "k=10.0.0.1"},   {"", "k=''"},          {"a b", "k='a b'"},
-        {"it's", "k='it\\'s'"},       {"C:\\x", "k='C:\\\\x'"}, {"a=b", "k='a=b'"},
-        {"/run/pg", "k=/run/pg"},     {"tab\there", "k='tab\there'"},
+        {"10.0.0.1", "k=10.0.0.1"}, {"", "k=''"},       {"a b", "k='a b'"},       {"it's", "k='it\\'s'"},
+        {"C:\\x", "k='C:\\\\x'"},   {"a=b", "k='a=b'"}, {"/run/pg", "k=/run/pg"}, {"tab\there", "k='tab\there'"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -43,8 +42,8 @@ static void test_null_leaves_the_keyword_out(void **state)
 
 static void test_reading_takes_blanks_quotes_and_escapes(void **state)
 {
-    AUTO(conninfo) struct conninfo *c =
-        conninfo_parse("  host = 'a b'  port=5433 user=it\\'s opt='x\\\\y' empty='' host=last");
+    AUTO(conninfo)
+    struct conninfo *c = conninfo_parse("  host = 'a b'  port=5433 user=it\\'s opt='x\\\\y' empty='' host=last");
 
     assert_non_null(c);
     assert_int_equal(c->count, 5);
@@ -71,10 +70,11 @@ static void test_malformed_strings_are_refused(void **state)
 static void test_same_upstream_sees_through_defaults_and_secrets(void **state)
 {
     const char *ours = "user=replicator passfile=/s/pgpass host=n1 port=5432 sslmode=prefer application_name=n2";
-    const char *shown = "user=replicator passfile=/s/pgpass channel_binding=prefer dbname=replication host=n1 port=5432 "
-                        "application_name=n2 fallback_application_name=c1 sslmode=prefer sslcompression=0 "
-                        "sslsni=1 ssl_min_protocol_version=TLSv1.2 gssencmode=prefer krbsrvname=postgres "
-                        "target_session_attrs=any";
+    const char *shown =
+        "user=replicator passfile=/s/pgpass channel_binding=prefer dbname=replication host=n1 port=5432 "
+        "application_name=n2 fallback_application_name=c1 sslmode=prefer sslcompression=0 "
+        "sslsni=1 ssl_min_protocol_version=TLSv1.2 gssencmode=prefer krbsrvname=postgres "
+        "target_session_attrs=any";
 
     assert_true(conninfo_same_upstream(ours, shown));
     assert_true(conninfo_same_upstream("host=n1", "host=n1 port=5432 password=********"));

@@ -1,0 +1,483 @@
+/* Coming back: crashed and diverged primaries against a new one, on real servers. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "base/str.h"
+#include "live.h"
+#include "pg/bin.h"
+#include "pg/datadir.h"
+#include "pg/passfile.h"
+#include "pg/promote.h"
+#include "pg/rewind.h"
+
+static struct loop *l;
+static struct live n1, n2;
+
+static int start_all(void **state)
+{
+    l = loop_new();
+    live_new(&n1, l, "n1", NULL, NULL);
+    live_new(&n2, l, "n2", NULL, NULL);
+    live_bootstrap(&n1);
+    live_clone(&n2, &n1);
+    live_start(&n2, &n1);
+    return 0;
+}
+
+static int stop_all(void **state)
+{
+    live_free(&n2);
+    live_free(&n1);
+    loop_free(l);
+    return 0;
+}
+
+/* ---- helpers ---- */
+
+struct judging {
+    bool done;
+    struct rewind_judgement found;
+};
+
+static void judged(const struct rewind_judgement *found, void *arg)
+{
+    struct judging *j = arg;
+
+    j->done = true;
+    j->found = *found;
+}
+
+static struct rewind_judgement judge(struct live *n, int port, const struct rewind_position *known)
+{
+    struct rewind_source source = {.host = "127.0.0.1", .port = port};
+    struct judging j = {0};
+    struct rewind_job *job;
+    struct err err;
+
+    if (!rewind_judge(l, n->config.instance, &source, known, 15000, judged, &j, &job, &err))
+        fail_msg("%s", err.text);
+    live_wait(l, &j.done, "the judgement");
+    return j.found;
+}
+
+static void must_be(const struct rewind_judgement *found, enum rewind_verdict verdict)
+{
+    if (found->verdict != verdict)
+        fail_msg("%s: %s", rewind_verdict_name(found->verdict), found->err.text);
+}
+
+struct recovery {
+    bool done;
+    enum rewind_outcome outcome;
+    struct rewind_position position;
+    struct err err;
+};
+
+static void recovered(enum rewind_outcome outcome, const struct rewind_position *position, const struct err *err,
+                      void *arg)
+{
+    struct recovery *r = arg;
+
+    r->done = true;
+    r->outcome = outcome;
+    r->position = *position;
+    if (err)
+        r->err = *err;
+}
+
+static struct recovery recover(struct live *n, enum rewind_recovery how)
+{
+    struct recovery r = {0};
+    struct rewind_job *job;
+
+    if (!rewind_recover(l, n->config.instance, how, 60000, recovered, &r, &job, &r.err)) {
+        r.outcome = REWIND_FAILED_UNTOUCHED;
+        return r;
+    }
+    live_wait(l, &r.done, "the recovery");
+    return r;
+}
+
+struct rewinding {
+    bool done;
+    enum rewind_outcome outcome;
+    struct err err;
+    int64_t total_bytes;
+};
+
+static void rewound(enum rewind_outcome outcome, const struct err *err, void *arg)
+{
+    struct rewinding *r = arg;
+
+    r->done = true;
+    r->outcome = outcome;
+    if (err)
+        r->err = *err;
+}
+
+static void progressed(int64_t done_bytes, int64_t total_bytes, void *arg)
+{
+    struct rewinding *r = arg;
+
+    (void)done_bytes;
+    r->total_bytes = total_bytes;
+}
+
+static struct rewinding rewind_to(struct live *n, int port)
+{
+    AUTO(cstr) char *conninfo = primary_conninfo(n->config.instance, "127.0.0.1", port);
+    struct rewind_spec spec = {.instance = n->config.instance,
+                               .source = {.host = "127.0.0.1", .port = port},
+                               .primary_conninfo = conninfo,
+                               .primary_slot_name = "some_slot",
+                               .progress = progressed};
+    struct rewinding r = {0};
+    struct rewind_job *job;
+
+    if (!rewind_start(l, &spec, rewound, &r, &job, &r.err)) {
+        r.outcome = REWIND_FAILED_UNTOUCHED;
+        return r;
+    }
+    live_wait(l, &r.done, "pg_rewind");
+    return r;
+}
+
+static struct datadir_state look(const struct live *n)
+{
+    struct datadir_state s;
+
+    datadir_look(n->config.instance->data_dir, n->config.instance->state_dir, &s, NULL);
+    return s;
+}
+
+static void insert(struct live *n)
+{
+    AUTO(cstr) char *failed = live_query(n, "INSERT INTO public.t SELECT generate_series(1, 1000)");
+
+    assert_null(failed);
+}
+
+static void level(void)
+{
+    AUTO(cstr) char *at = live_query(&n1, "SELECT pg_current_wal_flush_lsn()");
+    AUTO(cstr) char *question = str_fmt("SELECT pg_last_wal_replay_lsn() >= '%s'", at);
+
+    live_query_until(&n2, question, "t");
+}
+
+static void promote(struct live *n)
+{
+    assert_true(promote_trigger(n->config.instance->data_dir, n->pid, NULL));
+    live_query_until(n, "SELECT pg_is_in_recovery()", "f");
+}
+
+static void same_rows(void)
+{
+    AUTO(cstr) char *rows = live_query(&n1, "SELECT count(*) FROM public.t");
+
+    live_query_until(&n2, "SELECT count(*) FROM public.t", rows);
+}
+
+/* ---- a primary that crashed where its successor took over ---- */
+
+static void test_a_crashed_primary_must_be_recovered_before_it_is_judged(void **state)
+{
+    insert(&n1);
+    level();
+    live_stop(&n1, SIGKILL);
+    struct rewind_judgement found = judge(&n1, n2.port, NULL);
+    must_be(&found, REWIND_RECOVER_FIRST);
+    /* Nobody is asked in vain: the upstream is still in recovery and nobody noticed. */
+    struct rewind_position some = {.tli = 1, .end = 0x1000000};
+    struct rewind_judgement asked = judge(&n1, n2.port, &some);
+    must_be(&asked, REWIND_UNKNOWN);
+    assert_true(asked.upstream_in_recovery);
+}
+
+static void test_quarantine_finds_the_end_without_writing_wal(void **state)
+{
+    struct recovery r = recover(&n1, REWIND_QUARANTINE);
+    if (r.outcome != REWIND_DONE)
+        fail_msg("%s", r.err.text);
+    struct pg_control control = live_control(&n1);
+    struct datadir_state s = look(&n1);
+    AUTO(cstr) char *replay = live_query(&n2, "SELECT pg_last_wal_replay_lsn()");
+    lsn theirs;
+
+    assert_int_equal(r.position.tli, 1);
+    assert_int_equal(control.state, PG_CONTROL_SHUT_DOWN_IN_RECOVERY);
+    assert_int_equal(s.kind, DATADIR_VALID);
+    assert_true(s.standby_signal);
+    assert_int_equal(s.marker, DATADIR_MARK_NONE);
+    assert_true(lsn_parse(replay, &theirs));
+    assert_int_equal(r.position.end, theirs);
+
+    /* Again: the same end, nothing was added. */
+    struct recovery again = recover(&n1, REWIND_QUARANTINE);
+    assert_int_equal(again.outcome, REWIND_DONE);
+    assert_int_equal(again.position.end, r.position.end);
+
+    promote(&n2);
+    insert(&n2);
+    struct rewind_judgement found = judge(&n1, n2.port, &r.position);
+    must_be(&found, REWIND_NOT_NEEDED);
+    assert_int_equal(found.upstream_tli, 2);
+    assert_int_equal(found.fork_tli, 1);
+    live_start(&n1, &n2);
+    live_query_until(&n1, "SELECT status FROM pg_stat_wal_receiver", "streaming");
+}
+
+/* ---- a crashed primary with WAL of its own ---- */
+
+static void test_a_diverged_crashed_primary_is_rewound_and_follows(void **state)
+{
+    live_stop(&n1, SIGINT);
+    insert(&n2); /* nobody else has these */
+    live_stop(&n2, SIGKILL);
+    live_launch(&n1, CONF_STANDBY, &n2);
+    live_query_until(&n1, "SELECT 1", "1");
+    promote(&n1);
+    insert(&n1);
+
+    struct rewind_judgement first = judge(&n2, n1.port, NULL);
+    must_be(&first, REWIND_RECOVER_FIRST);
+    struct recovery r = recover(&n2, REWIND_QUARANTINE);
+    if (r.outcome != REWIND_DONE)
+        fail_msg("%s", r.err.text);
+    struct rewind_judgement second = judge(&n2, n1.port, &r.position);
+    must_be(&second, REWIND_NEEDED);
+    assert_int_equal(second.our_tli, 2);
+    assert_int_equal(second.upstream_tli, 3);
+    assert_int_equal(second.fork_tli, 2);
+    assert_true(second.fork_at < second.our_end);
+
+    AUTO(cstr) char *checkpoint = live_query(&n1, "CHECKPOINT");
+    assert_null(checkpoint);
+    struct rewind_judgement third = judge(&n2, n1.port, &r.position);
+    assert_true(third.upstream_checkpointed);
+    struct rewinding w = rewind_to(&n2, n1.port);
+    if (w.outcome != REWIND_DONE)
+        fail_msg("%s", w.err.text);
+    assert_true(w.total_bytes > 0);
+
+    /* pg_rewind took standby.signal away and brought the source's configuration: ours is back before the marker went. */
+    struct datadir_state s = look(&n2);
+    assert_int_equal(s.kind, DATADIR_VALID);
+    assert_true(s.standby_signal);
+    AUTO(cstr) char *conf = config_slurp(n2.config.instance->config_file);
+    AUTO(cstr) char *port = str_fmt("\nport = '%d'\n", n2.port);
+    assert_non_null(strstr(conf, port));
+    assert_non_null(strstr(conf, "application_name=n2"));
+    assert_non_null(strstr(conf, "\nprimary_slot_name = 'some_slot'\n"));
+    live_start(&n2, &n1);
+    same_rows();
+    live_query_until(&n2, "SELECT status FROM pg_stat_wal_receiver", "streaming");
+}
+
+/* ---- a primary that was stopped in good order, but too late ---- */
+
+static void test_a_clean_shutdown_is_judged_by_its_last_record(void **state)
+{
+    /* Everything shipped: it follows. */
+    level();
+    live_stop(&n1, SIGINT);
+    live_query_until(&n2, "SELECT count(*) FROM pg_stat_wal_receiver", "0");
+    promote(&n2);
+    struct rewind_judgement shipped = judge(&n1, n2.port, NULL);
+    must_be(&shipped, REWIND_NOT_NEEDED);
+    live_start(&n1, &n2);
+    live_query_until(&n1, "SELECT status FROM pg_stat_wal_receiver", "streaming");
+
+    /* A shutdown record alone is enough to part. */
+    live_stop(&n1, SIGINT);
+    live_stop(&n2, SIGINT);
+    live_start(&n1, &n2);
+    promote(&n1);
+    struct rewind_judgement alone = judge(&n2, n1.port, NULL);
+    must_be(&alone, REWIND_NEEDED);
+    assert_true(alone.our_end >= alone.fork_at);
+}
+
+static void test_what_stands_in_the_way_of_a_rewind_is_named(void **state)
+{
+    struct live other = n2;
+    AUTO(cstr) char *yaml = config_yaml("n2", n2.folder, n2.port, "  use_pg_rewind: false\n");
+
+    other.config = config_make(yaml, "{}");
+    struct rewind_judgement found = judge(&other, n1.port, NULL);
+    must_be(&found, REWIND_IMPOSSIBLE);
+    assert_non_null(strstr(found.err.text, "use_pg_rewind"));
+    config_free(&other.config);
+}
+
+static void test_another_cluster_is_never_followed(void **state)
+{
+    struct live stranger;
+
+    live_new(&stranger, l, "sx", NULL, NULL);
+    live_bootstrap(&stranger);
+    struct rewind_judgement found = judge(&n2, stranger.port, NULL);
+    must_be(&found, REWIND_FOREIGN);
+    live_free(&stranger);
+    struct rewind_judgement gone = judge(&n2, stranger.port, NULL);
+    must_be(&gone, REWIND_UNKNOWN);
+    assert_non_null(strstr(gone.err.text, "refused"));
+}
+
+static void test_a_rewind_that_cannot_begin_changes_nothing(void **state)
+{
+    struct pg_control before = live_control(&n2);
+    struct rewinding w = rewind_to(&n2, 1);
+    struct pg_control after = live_control(&n2);
+    struct datadir_state s = look(&n2);
+
+    assert_int_equal(w.outcome, REWIND_FAILED_UNTOUCHED);
+    assert_non_null(strstr(w.err.text, "refused"));
+    assert_int_equal(s.marker, DATADIR_MARK_NONE);
+    assert_int_equal(after.checkpoint, before.checkpoint);
+}
+
+/* A pg_rewind of ours that fails where the real one could. */
+static struct rewinding rewind_by_script(const char *text)
+{
+    AUTO(cstr) char *path = str_fmt("%s/fake_rewind", n2.folder);
+    AUTO(cstr) char *yaml = config_yaml("n2", n2.folder, n2.port, NULL);
+    struct live other = n2;
+    struct pg_bin *bin = pg_bin_copy(n2.config.instance->bin);
+    struct err err;
+
+    config_spill(path, text);
+    assert_int_equal(chmod(path, 0755), 0);
+    str_set(&bin->path[PG_REWIND], path);
+    other.config = config_make(yaml, "{}");
+    pg_instance_unref(other.config.instance);
+    if (!pg_instance_new(other.config.settings, other.config.dynamic, bin, &other.config.instance, &err))
+        fail_msg("%s", err.text);
+    struct rewinding w = rewind_to(&other, n1.port);
+    config_free(&other.config);
+    return w;
+}
+
+static void test_a_rewind_that_fails_half_way_keeps_its_mark(void **state)
+{
+    struct rewinding early =
+        rewind_by_script("#!/bin/sh\necho 'pg_rewind: error: could not open file \"pg_wal/x\"' >&2\nexit 1\n");
+    assert_int_equal(early.outcome, REWIND_FAILED_UNTOUCHED);
+    assert_non_null(strstr(early.err.text, "could not open file"));
+    assert_int_equal(look(&n2).marker, DATADIR_MARK_NONE);
+
+    struct rewinding late = rewind_by_script("#!/bin/sh\necho 'pg_rewind: need to copy 5 MB' >&2\nkill -9 $$\n");
+    assert_int_equal(late.outcome, REWIND_FAILED);
+    struct datadir_state s = look(&n2);
+    assert_int_equal(s.kind, DATADIR_HALF);
+    assert_int_equal(s.marker, DATADIR_MARK_REWIND);
+
+    /* Half a rewind is not made whole by an attempt that did not begin. */
+    struct rewinding again = rewind_to(&n2, 1);
+    assert_int_equal(again.outcome, REWIND_FAILED_UNTOUCHED);
+    assert_int_equal(look(&n2).marker, DATADIR_MARK_REWIND);
+
+    struct rewinding real = rewind_to(&n2, n1.port);
+    if (real.outcome != REWIND_DONE)
+        fail_msg("%s", real.err.text);
+    assert_int_equal(look(&n2).kind, DATADIR_VALID);
+    live_start(&n2, &n1);
+    same_rows();
+}
+
+/* ---- single user, refusals, cancelling ---- */
+
+static void test_single_user_recovery_leaves_a_clean_standby(void **state)
+{
+    insert(&n1);
+    level();
+    live_stop(&n1, SIGKILL);
+    struct recovery r = recover(&n1, REWIND_SINGLE_USER);
+    if (r.outcome != REWIND_DONE)
+        fail_msg("%s", r.err.text);
+    struct pg_control control = live_control(&n1);
+    assert_int_equal(control.state, PG_CONTROL_SHUT_DOWN);
+    assert_true(look(&n1).standby_signal);
+    assert_int_equal(look(&n1).marker, DATADIR_MARK_NONE);
+    assert_int_equal(r.position.tli, 0);
+
+    /* Its checkpoint is a divergence of its own. */
+    promote(&n2);
+    struct rewind_judgement found = judge(&n1, n2.port, NULL);
+    must_be(&found, REWIND_NEEDED);
+}
+
+static void test_an_unfinished_restore_is_not_recovered(void **state)
+{
+    AUTO(cstr) char *label = str_fmt("%s/backup_label", n1.config.instance->data_dir);
+
+    config_spill(label, "START WAL LOCATION: 0/1\n");
+    struct recovery r = recover(&n1, REWIND_QUARANTINE);
+    assert_int_equal(r.outcome, REWIND_FAILED_UNTOUCHED);
+    assert_non_null(strstr(r.err.text, "backup_label"));
+    assert_int_equal(look(&n1).marker, DATADIR_MARK_NONE);
+    assert_true(file_remove(label, NULL));
+}
+
+static void test_a_recovery_that_cannot_work_says_what_the_server_said(void **state)
+{
+    AUTO(cstr) char *conf = str_fmt("%s/postgresql.base.conf", n1.config.instance->data_dir);
+    AUTO(cstr) char *before = config_slurp(conf);
+
+    config_spill(conf, "no_such_parameter_at_all = 1\n");
+    struct recovery r = recover(&n1, REWIND_QUARANTINE);
+    config_spill(conf, before);
+    assert_int_equal(r.outcome, REWIND_FAILED_UNTOUCHED);
+    assert_non_null(strstr(r.err.text, "no_such_parameter_at_all"));
+    assert_int_equal(look(&n1).marker, DATADIR_MARK_NONE);
+}
+
+static void test_a_cancelled_recovery_leaves_its_mark(void **state)
+{
+    struct recovery r = {0};
+    struct rewind_job *job;
+
+    assert_true(rewind_recover(l, n1.config.instance, REWIND_QUARANTINE, 60000, recovered, &r, &job, NULL));
+    for (int i = 0; i < 3; i++)
+        loop_turn(l, 50);
+    rewind_cancel(job);
+    rewind_cancel(NULL);
+    for (int i = 0; i < 10; i++)
+        loop_turn(l, 50);
+    assert_false(r.done);
+    assert_int_equal(look(&n1).marker, DATADIR_MARK_REWIND);
+    assert_int_equal(look(&n1).kind, DATADIR_HALF);
+    struct recovery again = recover(&n1, REWIND_QUARANTINE);
+    if (again.outcome != REWIND_DONE)
+        fail_msg("%s", again.err.text);
+    assert_int_equal(look(&n1).marker, DATADIR_MARK_REWIND); /* it stood before: whoever set it decides */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_crashed_primary_must_be_recovered_before_it_is_judged),
+        cmocka_unit_test(test_quarantine_finds_the_end_without_writing_wal),
+        cmocka_unit_test(test_a_diverged_crashed_primary_is_rewound_and_follows),
+        cmocka_unit_test(test_a_clean_shutdown_is_judged_by_its_last_record),
+        cmocka_unit_test(test_what_stands_in_the_way_of_a_rewind_is_named),
+        cmocka_unit_test(test_another_cluster_is_never_followed),
+        cmocka_unit_test(test_a_rewind_that_cannot_begin_changes_nothing),
+        cmocka_unit_test(test_a_rewind_that_fails_half_way_keeps_its_mark),
+        cmocka_unit_test(test_single_user_recovery_leaves_a_clean_standby),
+        cmocka_unit_test(test_an_unfinished_restore_is_not_recovered),
+        cmocka_unit_test(test_a_recovery_that_cannot_work_says_what_the_server_said),
+        cmocka_unit_test(test_a_cancelled_recovery_leaves_its_mark),
+    };
+
+    config_leave_root();
+    return cmocka_run_group_tests(tests, start_all, stop_all);
+}
