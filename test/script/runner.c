@@ -164,6 +164,8 @@ static void set_conf(struct scenario *s, char *rest)
             c->remove_on_rewind_failure = flag(s, v);
         else if (str_eq(k, "remove_on_diverged_timelines"))
             c->remove_on_diverged_timelines = flag(s, v);
+        else if (str_eq(k, "clone_without_leader"))
+            c->clone_without_leader = flag(s, v);
         else if (str_eq(k, "pre_promote"))
             c->pre_promote = flag(s, v);
         else if (str_eq(k, "nofailover"))

@@ -108,7 +108,9 @@ static void write_initialize(struct agent *a)
     AUTO(cstr) char *initialize = key(a, "initialize");
     AUTO(cstr) char *config = key(a, "config");
     AUTO(cstr) char *leader = key(a, "leader");
-    AUTO(cstr) char *text = json_dumps(a->seed, JSON_COMPACT);
+    json_t *seed = config_seed(a);
+    AUTO(cstr) char *text = json_dumps(seed, JSON_COMPACT);
+    json_decref(seed);
     struct store_compare ours = { .kind = STORE_IF_VALUE, .key = leader, .value = agent_name(a) };
     struct store_op ops[] = {
         { .kind = STORE_PUT, .key = initialize, .value = local_system_id(a->local) },

@@ -149,6 +149,7 @@ static void without_guard(struct agent *a, const char *why)
     log_critical("guard.lost", "%s: stopping PostgreSQL, nothing runs here without a guard", why);
     if (!guard_link_signal_postmaster(a->guard, SIGQUIT, &err))
         log_error("guard.lost", "%s", err.text);
+    a->guard_lost = true;
     a->exit_status = 1;
     loop_stop(a->loop);
 }
@@ -219,7 +220,6 @@ static bool start_parts(struct agent *a, struct err *err)
     for (size_t i = 0; i < findings.count; i++)
         log_warning("config.finding", "bootstrap.dcs: %s", findings.at[i].text);
     findings_deinit(&findings);
-    a->seed = dynamic_seed(a->settings);
 
     a->board = snapshot_board_new();
     a->local = local_new(a->loop, local_changed, a);
@@ -260,7 +260,6 @@ static void end_parts(struct agent *a)
     pg_instance_unref(a->instance);
     dynamic_unref(a->dynamic);
     settings_unref(a->settings);
-    json_decref(a->seed);
     char *texts[] = { a->instance_trouble, a->member_text, a->member_core, a->status_text, a->failsafe_text };
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         free(texts[i]);
@@ -290,6 +289,9 @@ int agent_main(int argc, char **argv)
     loop_run(a->loop);
 
     int status = a->exit_status;
+    AUTO(cstr) char *clear_dir = a->guard_lost ? str_dup(a->settings->postgresql.data_dir) : NULL;
     end_parts(a);
+    if (clear_dir)
+        run_guard_clear(clear_dir);
     return status;
 }

@@ -8,3 +8,6 @@ int run_main(int argc, char **argv);
 
 /* `pgkeep agent FILE`: started by the guard, with its socket in the environment. */
 int agent_main(int argc, char **argv);
+
+/* Becomes `pgkeep-guard --clear`: SIGKILLs every process of the instance. Returns only if that cannot be executed. */
+void run_guard_clear(const char *data_dir);

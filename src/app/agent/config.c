@@ -16,6 +16,8 @@
 #include "io/log.h"
 #include "pg/bin.h"
 #include "pg/callbacks.h"
+#include "pg/datadir.h"
+#include "pg/file.h"
 #include "pg/instance.h"
 #include "pg/passfile.h"
 #include "store/store.h"
@@ -23,6 +25,8 @@
 #include "wire/conf/dynamic.h"
 
 extern char **environ;
+
+enum { CACHE_MAX = 1024 * 1024 };
 
 static void log_findings(struct findings *findings)
 {
@@ -146,6 +150,42 @@ void config_start(struct agent *a)
     (void)config_make_instance(a); /* what is wrong has been logged; a job that needs it tries again */
 }
 
+/* <data_dir>/patroni.dynamic.json: what both programs restore the config key from when the store has lost everything. */
+static char *cache_path(const struct agent *a)
+{
+    return str_fmt("%s/patroni.dynamic.json", a->settings->postgresql.data_dir);
+}
+
+static void write_cache(struct agent *a, const json_t *config)
+{
+    AUTO(cstr) char *path = cache_path(a);
+    AUTO(cstr) char *text = json_dumps(config, JSON_COMPACT);
+    struct err err = { 0 };
+
+    if (local_datadir(a->local)->kind == DATADIR_VALID && !file_replace(path, text, strlen(text), 0600, &err))
+        log_warning("config.cache", "%s", err.text);
+}
+
+json_t *config_seed(struct agent *a)
+{
+    AUTO(cstr) char *path = cache_path(a);
+    char *text = NULL;
+    size_t len = 0;
+
+    if (a->config_revision)
+        return json_incref(a->dynamic->json);
+    if (local_datadir(a->local)->kind == DATADIR_VALID && file_read(path, CACHE_MAX, &text, &len, NULL)) {
+        json_t *cached = json_loadb(text, len, 0, NULL);
+        free(text);
+        if (json_is_object(cached)) {
+            log_info("config.seed", "the dynamic configuration is taken from %s", path);
+            return cached;
+        }
+        json_decref(cached);
+    }
+    return dynamic_seed(a->settings);
+}
+
 void config_take_dynamic(struct agent *a)
 {
     const struct cluster *c = registry_cluster(a->registry);
@@ -157,6 +197,7 @@ void config_take_dynamic(struct agent *a)
     a->config_revision = c->config_revision;
     struct dynamic *dynamic = dynamic_read(c->config, a->settings, &findings);
     log_findings(&findings);
+    write_cache(a, c->config);
     if (!first)
         log_info("config.dynamic", "the dynamic configuration changed (revision %lld)", (long long)c->config_revision);
     use_dynamic(a, dynamic);

@@ -41,7 +41,6 @@ static void conf_view(struct agent *a, struct ha_conf *conf)
         .remove_on_diverged_timelines = d->remove_data_directory_on_diverged_timelines,
         .clone_without_leader = a->instance && clone_works_alone(a->instance),
         .pre_promote = !str_empty(a->settings->postgresql.pre_promote),
-        .post_bootstrap = !str_empty(a->settings->bootstrap.post_bootstrap),
     };
     member_tags_read(a->settings->tags.all, &conf->tags);
 }

@@ -159,7 +159,7 @@ static void cloned(const char *method, const struct err *err, void *arg)
 
     j->clone = NULL;
     if (!err)
-        log_info("clone.done", "cloned from %s by %s", j->subject, method);
+        log_info("clone.done", "cloned from %s by %s", j->subject[0] ? j->subject : "no member", method);
     job_end(j, err);
 }
 
@@ -184,19 +184,20 @@ void job_clone_begin(struct jobs *j)
     struct config_hold hold;
     struct err err = { 0 };
     AUTO(cstr) char *host = NULL;
-    struct conf_input in = config_input(a, CONF_STANDBY, j->subject, &hold);
+    const char *source = j->subject[0] ? j->subject : NULL; /* none: only methods that need no leader */
+    struct conf_input in = config_input(a, CONF_STANDBY, source, &hold);
     struct clone_spec spec = {
         .instance = a->instance,
-        .source = { .name = j->subject, .system_identifier = c ? c->initialize : NULL },
+        .source = { .name = source, .system_identifier = c ? c->initialize : NULL },
         .primary_conninfo = in.primary_conninfo,
         .primary_slot_name = in.primary_slot_name,
         .progress = clone_progressed,
     };
 
-    bool ok = job_member_address(j, j->subject, &host, &spec.source.port, &err);
+    bool ok = !source || job_member_address(j, source, &host, &spec.source.port, &err);
     spec.source.host = host;
     /* The leader makes our slot when it sees our member key; published in /status before we need it. */
-    if (ok && c && str_eq(c->leader, j->subject) && json_object_get(c->status.slots, hold.slot ? hold.slot : ""))
+    if (ok && source && c && str_eq(c->leader, source) && json_object_get(c->status.slots, hold.slot ? hold.slot : ""))
         spec.source.slot = hold.slot;
     if (!ok || !clone_start(a->loop, &spec, cloned, j, &j->clone, &err))
         job_end(j, &err);

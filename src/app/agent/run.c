@@ -77,6 +77,21 @@ static int become_guard(const char *config, const struct settings *s)
     return 1;
 }
 
+void run_guard_clear(const char *data_dir)
+{
+    char guard[PATH_MAX];
+    char self[PATH_MAX];
+    struct err err = { 0 };
+
+    if (!guard_path(guard, self, &err)) {
+        log_critical("guard.clear_failed", "%s", err.text);
+        return;
+    }
+    const char *argv[] = { guard, "--clear", data_dir, NULL };
+    (void)execv(guard, (char *const *)argv);
+    log_critical("guard.clear_failed", "executing %s: %s", guard, strerror(errno));
+}
+
 int run_main(int argc, char **argv)
 {
     const char *config = argc > 1 ? argv[1] : NULL;

@@ -44,7 +44,6 @@ struct agent {
     int64_t config_revision; /* of the config key that `dynamic` was read from; 0: none yet */
     struct pg_instance *instance; /* NULL until PostgreSQL's programs are found */
     char *instance_trouble;       /* why not */
-    json_t *seed;                 /* config to write when the cluster is born or has lost it */
 
     struct store *store;
     struct registry *registry;
@@ -92,6 +91,7 @@ struct agent {
     bool ending;                 /* SIGTERM was heard */
     msec orphans_not_before_ms;
     bool leaving;                /* pause: PostgreSQL stays */
+    bool guard_lost;             /* nobody fences for us: the end clears the instance */
     int exit_status;
 
     /* publishing (publish.c) */

@@ -216,7 +216,9 @@ static void config_key(struct agent *a)
         str_empty(c->initialize))
         return;
     AUTO(cstr) char *key = str_fmt("%sconfig", a->settings->key_prefix);
-    AUTO(cstr) char *text = json_dumps(a->config_revision ? a->dynamic->json : a->seed, JSON_COMPACT);
+    json_t *config = config_seed(a);
+    AUTO(cstr) char *text = json_dumps(config, JSON_COMPACT);
+    json_decref(config);
     struct store_compare absent = { .kind = STORE_IF_ABSENT, .key = key };
     struct store_op put = { .kind = STORE_PUT, .key = key, .value = text };
     struct store_txn txn = { .compares = &absent, .compare_count = 1, .then = &put, .then_count = 1 };

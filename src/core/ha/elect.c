@@ -57,6 +57,9 @@ static bool we_may_lead(const struct ha_memory *m, const struct ha_view *v, stru
     }
     if (v->conf.pause && !named && !pg_is_primary(v))
         return !plan_why(p, "no leader; paused, nothing is done automatically");
+    /* The leader counts on those members only whom it asks. */
+    if (v->conf.failsafe_mode && c->failsafe && !json_object_get(c->failsafe, v->conf.name))
+        return !plan_why(p, "no leader; this node is not in /failsafe yet");
     if (named)
         return true;
 

@@ -70,9 +70,12 @@ static void leader_absent(struct ha_memory *m, const struct ha_view *v)
         m->leader_alive_ms = v->store.failsafe_heard_ms;
     }
 
-    /* Patroni deletes the key and keeps its member key, which hangs on the same lease. */
+    /*
+     * Patroni deletes the key and keeps its member key, which hangs on the same lease. One of ours says so in the record:
+     * a key that somebody else removed is not given up.
+     */
     const struct member *last = m->leader[0] ? cluster_member(c, m->leader) : NULL;
-    bool kept_lease = last && last->lease;
+    bool kept_lease = last && last->lease && !last->pgkeep;
     bool recorded = c->record.present && c->record.released && str_eq(c->record.leader, m->leader);
     bool promised = v->store.failsafe_heard_ms && v->now_ms < v->store.failsafe_heard_ms + v->conf.ttl_ms &&
                     !str_eq(v->store.failsafe_heard_from, v->conf.name);

@@ -219,9 +219,10 @@ static void stay_attached(struct ha_memory *m, const struct ha_view *v, struct h
     (void)plan_why(p, "a standby, following %s", upstream ? upstream : "nobody");
     if (operator_asks(m, v, p))
         return;
-    if (!str_eq(v->pg.upstream, upstream ? upstream : "") || v->pg.upstream_conninfo_state) {
+    /* A leader without an address (its member key is about to come) is no reason to let go of the old one. */
+    if (upstream && (!str_eq(v->pg.upstream, upstream) || v->pg.upstream_conninfo_state)) {
         struct ha_action *follow = plan_add(p, HA_DO_FOLLOW);
-        str_copy(follow->subject, sizeof(follow->subject), upstream ? upstream : "");
+        str_copy(follow->subject, sizeof(follow->subject), upstream);
         m->silent_ms = 0;
         return;
     }
@@ -331,6 +332,22 @@ void rejoin_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan 
     }
 }
 
+/* A method that needs no leader (a restore from a backup) may fill an empty directory of a known cluster. */
+static bool clone_alone(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    bool empty = v->pg.data == HA_DATA_EMPTY || v->pg.data == HA_DATA_CLONING;
+
+    if (!empty || !v->conf.clone_without_leader || v->conf.pause || !v->store.cluster ||
+        str_empty(v->store.cluster->initialize))
+        return false;
+    if (v->now_ms < m->clone_not_before_ms) {
+        plan_wake(p, m->clone_not_before_ms);
+        return plan_why(p, "the last clone failed; the next attempt follows a back-off");
+    }
+    (void)plan_job(p, HA_JOB_CLONE, NULL);
+    return plan_why(p, "no leader; creating this replica by a method that needs none");
+}
+
 void rejoin_stay_up(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     if (v->pg.process == HA_PROC_ORPHANS) {
@@ -338,6 +355,8 @@ void rejoin_stay_up(struct ha_memory *m, const struct ha_view *v, struct ha_plan
         (void)plan_why(p, "the postmaster died; ending the processes it left");
     } else if (v->pg.process == HA_PROC_NONE && v->pg.data == HA_DATA_VALID && !v->conf.pause) {
         start_standby(m, v, p, NULL);
+    } else if (v->pg.process == HA_PROC_NONE && clone_alone(m, v, p)) {
+        return;
     } else if (v->pg.process == HA_PROC_RUNNING && pg_is_standby(v)) {
         (void)plan_why(p, "a standby; no leader is known");
         (void)operator_asks(m, v, p);

@@ -34,7 +34,6 @@ struct ha_conf {
     bool remove_on_diverged_timelines;
     bool clone_without_leader; /* a create_replica_method with no_leader exists */
     bool pre_promote;          /* a script is configured */
-    bool post_bootstrap;
     struct member_tags tags;   /* borrowed */
 };
 
