@@ -308,6 +308,12 @@ static const char *env_get(const char *const *env, const char *name)
     return found;
 }
 
+/* PATRONI_* is our own configuration, passwords included: nobody's business below us. */
+static bool is_private(const char *variable)
+{
+    return strncmp(variable, "PATRONI_", strlen("PATRONI_")) == 0;
+}
+
 /* Our environment with the additions; the strings are borrowed. */
 static char **env_merge(const char *const *add)
 {
@@ -325,7 +331,7 @@ static char **env_merge(const char *const *add)
         bool replaced = false;
         for (size_t k = 0; k < added; k++)
             replaced |= strcspn(add[k], "=") == name_len && strncmp(environ[i], add[k], name_len) == 0;
-        if (!replaced)
+        if (!replaced && !is_private(environ[i]))
             env[count++] = environ[i];
     }
     for (size_t k = 0; k < added; k++)

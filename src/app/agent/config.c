@@ -198,6 +198,9 @@ void config_take_dynamic(struct agent *a)
     struct dynamic *dynamic = dynamic_read(c->config, a->settings, &findings);
     log_findings(&findings);
     write_cache(a, c->config);
+    if (dynamic_refused(dynamic))
+        log_critical("config.refused", "%s is not built yet: this node will not become primary, and if it is the "
+                     "leader it goes on without that promise", dynamic_refused(dynamic));
     if (!first)
         log_info("config.dynamic", "the dynamic configuration changed (revision %lld)", (long long)c->config_revision);
     use_dynamic(a, dynamic);

@@ -40,7 +40,8 @@ static void conf_view(struct agent *a, struct ha_conf *conf)
         .remove_on_rewind_failure = d->remove_data_directory_on_rewind_failure,
         .remove_on_diverged_timelines = d->remove_data_directory_on_diverged_timelines,
         .clone_without_leader = a->instance && clone_works_alone(a->instance),
-        .pre_promote = !str_empty(a->settings->postgresql.pre_promote),
+        .refused = dynamic_refused(d),
+        .pre_promote = !str_empty(a->dynamic->pre_promote),
     };
     member_tags_read(a->settings->tags.all, &conf->tags);
 }

@@ -178,7 +178,7 @@ static void before_stop_done(const struct err *err, void *arg)
 
 static void run_before_stop(struct jobs *j)
 {
-    const char *command = j->agent->settings->postgresql.before_stop;
+    const char *command = j->agent->dynamic->before_stop;
     struct err err = { 0 };
 
     /* In a hurry (the fence is near, somebody else leads) no script is waited for. */
@@ -245,7 +245,7 @@ static void pre_promote_done(const struct err *err, void *arg)
 void job_pre_promote_begin(struct jobs *j)
 {
     struct err err = { 0 };
-    const char *command = j->agent->settings->postgresql.pre_promote;
+    const char *command = j->agent->dynamic->pre_promote;
 
     if (!script_start(j->agent->loop, "pre_promote", command, 0, pre_promote_done, j, &j->script, &err))
         job_end(j, &err);
@@ -262,7 +262,7 @@ static void trigger(struct jobs *j)
     }
     j->signalled = true;
     local_hurry(a->local, true);
-    j->deadline_ms = loop_clock_ms() + a->settings->postgresql.pg_ctl_timeout_s * 1000LL;
+    j->deadline_ms = loop_clock_ms() + a->dynamic->pg_ctl_timeout_s * 1000LL;
     loop_timer_set(&j->timer, j->deadline_ms);
 }
 

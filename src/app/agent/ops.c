@@ -215,6 +215,8 @@ static bool config_is_sound(struct agent *a, const json_t *config, char **ret_wh
     for (size_t i = 0; i < findings.count && !*ret_why_not; i++)
         if (findings.at[i].level == FINDING_ERROR)
             *ret_why_not = str_dup(findings.at[i].text);
+    if (!*ret_why_not && dynamic_refused(d))
+        *ret_why_not = str_fmt("%s is not built yet and cannot be switched on", dynamic_refused(d));
     findings_deinit(&findings);
     dynamic_unref(d);
     return !*ret_why_not;

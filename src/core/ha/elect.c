@@ -49,6 +49,8 @@ static bool we_may_lead(const struct ha_memory *m, const struct ha_view *v, stru
     const struct cluster *c = v->store.cluster;
     bool named = c->failover.present && str_eq(c->failover.candidate, v->conf.name);
 
+    if (v->conf.refused)
+        return !plan_why(p, "no leader; %s promises what this program cannot keep yet, so it does not lead", v->conf.refused);
     if (v->conf.tags.nofailover || v->conf.tags.failover_priority <= 0)
         return !plan_why(p, "no leader; this node is tagged nofailover");
     if (v->now_ms < m->stand_back_until_ms) {

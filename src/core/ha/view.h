@@ -34,6 +34,7 @@ struct ha_conf {
     bool remove_on_diverged_timelines;
     bool clone_without_leader; /* a create_replica_method with no_leader exists */
     bool pre_promote;          /* a script is configured */
+    const char *refused;       /* a key that promises safety and is not built: this node must not become primary; NULL */
     struct member_tags tags;   /* borrowed */
 };
 
