@@ -1,6 +1,7 @@
 """Fixtures. A test gets a bench of its own and asks `cluster_of` for what it needs on it."""
 import os
 import re
+import signal
 
 import pytest
 
@@ -12,6 +13,11 @@ from lab.netns import Network
 def pytest_addoption(parser):
     parser.addoption('--flavour', default='pgkeep', choices=('pgkeep', 'patroni'),
                      help='what runs the nodes of tests that do not say: pgkeep, or Debian\'s Patroni to try the tests themselves')
+
+
+def pytest_configure():
+    """A terminated run ends its servers like an interrupted one."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):

@@ -94,7 +94,7 @@ def test_reinit_of_the_leader_is_refused(two_nodes):
     cluster, leader = two_nodes
     before = (leader.data / 'PG_VERSION').stat().st_ino
     done = leader.ctl('reinit', CLUSTER, leader.name, '--force')
-    assert 'leader' in done.stdout + done.stderr
+    assert done.returncode != 0 and done.stderr
     assert (leader.data / 'PG_VERSION').stat().st_ino == before
     assert cluster.leader() is leader
 
@@ -157,14 +157,24 @@ def test_patronictl_is_the_same_program(two_nodes):
     assert len(json.loads(ok(done))) == 2
 
 
-def test_check_finds_everything_at_once(bench, cluster_of):
-    cluster = cluster_of(1, more={'postgresql': {'listen': '127.0.0.1:99999', 'bin_dir': '/nowhere'}, 'scoope': 'x'})
+def test_check_names_every_wrong_key_at_once(bench, cluster_of):
+    cluster = cluster_of(1, more={'postgresql': {'listen': '127.0.0.1:99999'}, 'restapi': {'connect_address': 'nowhere'}, 'scoope': 'x'})
     node = cluster.nodes[0]
     for command in (['pgkeep', 'check', node.yml], ['patroni', '--validate-config', node.yml]):
         done = bench.run(command, node.folder)
         assert done.returncode != 0
         out = done.stdout + done.stderr
-        assert 'postgresql.listen' in out and '/nowhere' in out and 'scoope' in out
+        assert 'postgresql.listen' in out and 'restapi.connect_address' in out and 'scoope' in out
+
+
+def test_check_names_all_that_is_wrong_with_the_machine_at_once(bench, cluster_of):
+    cluster = cluster_of(1, more={'postgresql': {'bin_dir': '/nowhere', 'data_dir': '/proc/nowhere/data'}})
+    node = cluster.nodes[0]
+    done = bench.run(['pgkeep', 'check', node.yml], node.folder)
+    assert done.returncode != 0
+    out = done.stdout + done.stderr
+    assert '/nowhere' in out and '/proc/nowhere' in out
+    assert cluster.store.members[0].client in out, 'the store that nobody has started'
 
 
 def test_check_passes_the_articles_yaml(cluster_of):

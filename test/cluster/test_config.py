@@ -99,7 +99,8 @@ def test_patch_merges_and_null_removes(two_nodes):
     cluster, leader = two_nodes
     before = leader.rest.get('/config').json
     assert cluster.configure({'postgresql': {'parameters': {'work_mem': '5MB'}}})['postgresql']['parameters'] == {'work_mem': '5MB'}
-    assert leader.rest.get('/config').json['ttl'] == before['ttl']
+    wait_for('the rest as it was', lambda: leader.rest.get('/config').json == {
+        **before, 'postgresql': {'parameters': {'work_mem': '5MB'}}}, 5)
     after = cluster.configure({'postgresql': None})
     assert 'postgresql' not in after and after == before
 
@@ -109,9 +110,9 @@ def test_put_replaces_the_whole(two_nodes):
     before = leader.rest.get('/config').json
     answer = leader.rest.call('PUT', '/config', {**before, 'member_slots_ttl': '1min'})
     assert answer.status == 200
-    assert leader.rest.get('/config').json['member_slots_ttl'] == '1min'
+    wait_for('the new configuration', lambda: leader.rest.get('/config').json['member_slots_ttl'] == '1min', 5)
     assert leader.rest.call('PUT', '/config', before).status == 200
-    assert leader.rest.get('/config').json == before
+    wait_for('the old configuration', lambda: leader.rest.get('/config').json == before, 5)
 
 
 def test_nonsense_in_the_store_keeps_the_last_good_configuration(cluster_of):
@@ -228,7 +229,7 @@ def test_custom_bootstrap_restores_a_backup(cluster_of, bench):
     (bench.folder / 'copy' / 'base').rename(backup)
     source.stop()
     script = bench.write(bench.folder / 'restore', f'#!/bin/sh\nfor a in "$@"; do case $a in --datadir=*) d=${{a#*=}} ;; esac; done\n'
-                         f'cp -a {backup} "$d"\n', 0o755)
+                         f'mkdir -p "$d" && cp -a {backup}/. "$d"\n', 0o755)
     (bench.folder / 'db-01').rename(bench.folder / 'source')
     (bench.folder / 'etcd-01').rename(bench.folder / 'source-etcd')
     cluster = cluster_of(2, more={'bootstrap': {'method': 'restore', 'restore': {'command': str(script)}}})

@@ -84,20 +84,17 @@ def test_diverged_primary_is_kept_where_neither_rewind_nor_clone_is_allowed(clus
     assert cluster.wait_healthy() is new
 
 
-def test_failed_rewind_ends_in_a_clone_where_that_is_allowed(cluster_of):
-    """The WAL that pg_rewind needs is gone: it fails, and is not tried for ever."""
-    cluster = cluster_of(2, more=merged(REWIND, {
-        'postgresql': {'remove_data_directory_on_rewind_failure': True}}))
+def test_failed_rewind_ends_in_a_clone_where_that_is_allowed(cluster_of, bench):
+    failing = bench.write(bench.folder / 'pg_rewind', '#!/bin/sh\necho "pg_rewind: error: no luck today" >&2\nexit 1\n', 0o755)
+    cluster = cluster_of(2, more=merged(REWIND, {'postgresql': {
+        'remove_data_directory_on_rewind_failure': True, 'bin_name': {'pg_rewind': str(failing)}}}))
     old = cluster.up()
     new = crash_diverged(cluster, old)
-    # Break it where pg_rewind reads first: the old primary's own WAL before the fork.
-    for segment in (old.data / 'pg_wal').glob('0000000*'):
-        if segment.is_file() and segment.suffix != '.history':
-            segment.unlink()
     old.start()
     assert cluster.wait_healthy() is new
     cluster.wait_replayed()
     assert old.sql('select of, count(*) from apart group by of') == [('the new leader', 10)]
+    assert old.log.lines('no luck today')
 
 
 def test_a_data_directory_that_is_replaced_is_moved_aside(cluster_of):

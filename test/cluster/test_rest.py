@@ -16,7 +16,7 @@ from lab.cluster import Cluster
 from lab.rest import Rest
 from lab.wait import wait_for
 
-HEALTH = ('/', '/primary', '/master', '/leader', '/read-write', '/replica', '/replica?lag=1MB', '/replica?lag=0',
+HEALTH = ('/', '/primary', '/master', '/leader', '/read-write', '/replica', '/replica?lag=1MB', '/replica?lag=64kB',
           '/replica?lag=nonsense', '/replica?tag_none=1', '/read-only', '/standby-leader', '/standby_leader', '/sync',
           '/synchronous', '/async', '/asynchronous', '/async?lag=100MB', '/read-only-sync', '/health', '/nonsense')
 READS = HEALTH + ('/liveness', '/readiness', '/patroni', '/cluster', '/history', '/config', '/failsafe', '/metrics')
