@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/agent/agent.h"
 #include "app/ctl/check.h"
 #include "app/ctl/ctl.h"
 #include "app/ctl/init.h"
@@ -13,9 +14,6 @@
 #include "base/buf.h"
 #include "base/str.h"
 #include "wire/cluster.h"
-#ifdef PGKEEP_WITH_AGENT
-#include "app/agent/agent.h"
-#endif
 
 struct program {
     const char *name; /* a word, or an option that asks for the same */
@@ -25,10 +23,8 @@ struct program {
 
 /* argv[0] is the word itself. */
 static const struct program programs[] = {
-#ifdef PGKEEP_WITH_AGENT
     { "run", "Keep the node that a configuration describes: run FILE", run_main },
     { "agent", NULL, agent_main },
-#endif
     { "check", "Say everything about a configuration that can be said without starting: check FILE", check_main },
     { "--validate-config", NULL, check_main },
     { "init", "Write a first configuration for a node", init_main },
@@ -89,8 +85,7 @@ static int patroni_main(int argc, char **argv)
             return p->run(argc - 1, argv + 1);
         }
     }
-    const struct program *run = find_program("run");
-    return run ? run->run(argc, argv) : ctl_refuse("this build has no agent");
+    return run_main(argc, argv);
 }
 
 static int pgkeep_main(int argc, char **argv)

@@ -113,9 +113,13 @@ static void check_tls(struct check *c)
     check_certificate(c, "restapi.certfile", s->restapi.certfile);
     check_key(c, "restapi.keyfile", s->restapi.keyfile);
     check_certificate(c, "restapi.cafile", s->restapi.cafile);
-    check_certificate(c, "ctl.certfile", s->ctl.cert);
-    check_key(c, "ctl.keyfile", s->ctl.key);
-    check_certificate(c, "ctl.cacert", s->ctl.cacert);
+    /* What ctl leaves out is taken from restapi, and told of there. */
+    if (!str_eq(s->ctl.cert, s->restapi.certfile))
+        check_certificate(c, "ctl.certfile", s->ctl.cert);
+    if (!str_eq(s->ctl.key, s->restapi.keyfile))
+        check_key(c, "ctl.keyfile", s->ctl.key);
+    if (!str_eq(s->ctl.cacert, s->restapi.cafile))
+        check_certificate(c, "ctl.cacert", s->ctl.cacert);
     check_certificate(c, cacert, s->store.cacert);
     check_certificate(c, cert, s->store.cert);
     check_key(c, key, s->store.key);
