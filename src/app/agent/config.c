@@ -11,7 +11,7 @@
 #include "app/agent/rounds.h"
 #include "base/check.h"
 #include "base/str.h"
-#include "io/conf_files.h"
+#include "app/conf_files.h"
 #include "io/http_client.h"
 #include "io/log.h"
 #include "pg/bin.h"

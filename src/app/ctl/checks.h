@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "io/conf_files.h"
+#include "app/conf_files.h"
 #include "wire/conf/settings.h"
 
 struct loop;

@@ -6,7 +6,7 @@
 
 #include "base/buf.h"
 #include "base/str.h"
-#include "io/conf_files.h"
+#include "app/conf_files.h"
 #include "wire/conf/value.h"
 
 extern char **environ;

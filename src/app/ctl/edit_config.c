@@ -14,7 +14,7 @@
 #include "app/ctl/wait.h"
 #include "app/ctl/yaml_out.h"
 #include "base/str.h"
-#include "io/conf_files.h"
+#include "app/conf_files.h"
 
 struct edit {
     bool quiet, force;

@@ -15,7 +15,7 @@
 #include "app/ctl/init_file.h"
 #include "app/ctl/yaml_out.h"
 #include "base/str.h"
-#include "io/conf_files.h"
+#include "app/conf_files.h"
 #include "wire/conf/parameters.h"
 #include "wire/conf/sample.h"
 

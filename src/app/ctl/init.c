@@ -19,7 +19,7 @@
 #include "app/ctl/prompt.h"
 #include "base/check.h"
 #include "base/str.h"
-#include "io/conf_files.h"
+#include "app/conf_files.h"
 #include "pg/bin.h"
 #include "wire/conf/sample.h"
 #include "wire/conf/value.h"

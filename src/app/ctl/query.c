@@ -16,7 +16,7 @@
 #include "app/ctl/verbs.h"
 #include "app/ctl/wait.h"
 #include "base/str.h"
-#include "io/conf_files.h"
+#include "app/conf_files.h"
 
 #define QUERY_CONNECT_S "5"
 

@@ -1,4 +1,4 @@
-#include "io/conf_files.h"
+#include "app/conf_files.h"
 
 #include <dirent.h>
 #include <errno.h>
