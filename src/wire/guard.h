@@ -38,10 +38,10 @@ enum { GUARD_PROTOCOL = 1, GUARD_ARGS_MAX = 6144, GUARD_PATH_MAX = 1024, GUARD_T
 #define GUARD_ENV_FD "PGKEEP_GUARD_FD"
 #define GUARD_ENV_LOCK_FD "PGKEEP_GUARD_LOCK_FD"
 
-/* The agent pings this often; the guard takes silence of GUARD_SILENCE_MS for a hung agent (4 pings
- * lost), the agent takes silence of GUARD_ECHO_MS for a hung guard. Both are counted from the last
+/* The agent pings this often; the guard takes silence of GUARD_SILENCE_MS for a hung agent (three pings
+ * lost; time to replace it within a second), the agent takes silence of GUARD_ECHO_MS for a hung guard. Both are counted from the last
  * packet that was read, and not while the counting process was itself suspended. */
-enum { GUARD_PING_MS = 200, GUARD_SILENCE_MS = 800, GUARD_ECHO_MS = 2000 };
+enum { GUARD_PING_MS = 200, GUARD_SILENCE_MS = 700, GUARD_ECHO_MS = 2000 };
 
 /* The agent's exit status that says: wrong configuration, starting me again will not help. */
 enum { GUARD_EXIT_CONFIG = 78 };

@@ -21,8 +21,8 @@ enum {
     AGENT_QUICK_MS = 5000,       /* one that lived longer was not broken from the start: no back-off */
     AGENT_BACKOFF_MS = 50,       /* after the second quick death, doubled from there */
     AGENT_BACKOFF_MAX_MS = 1000, /* "replaced within a second" holds even then */
-    AGENT_DISK_MS = 5000,        /* how long state D (waiting for a disk) excuses silence: fsync on a busy one */
-    AGENT_DISK_STEP_MS = 100,    /* how often that is looked at */
+    AGENT_EXCUSE_MS = 5000,      /* how long it may wait for a disk or a processor: an fsync on a busy one */
+    AGENT_EXCUSE_STEP_MS = 100,  /* how often that is looked at */
     AGENT_FD = 3,                /* what is in its environment */
     AGENT_LOCK_FD = 4,
     AGENT_FD_SAFE = 10, /* while the two are moved into place */
@@ -106,6 +106,7 @@ bool agent_start(struct agent *a, msec now_ms, int *ret_fd)
     a->started_ms = now_ms;
     a->heard_ms = now_ms;
     a->excused_ms = now_ms;
+    a->run_ns = 0;
     lock_note(a->lock_fd, a->pid);
     say_info("guard.agent_started", "agent started, pid %d", (int)a->pid);
     *ret_fd = pair[0];
@@ -142,6 +143,7 @@ void agent_kill(struct agent *a, const char *why)
 void agent_heard(struct agent *a, msec now_ms)
 {
     a->heard_ms = now_ms;
+    a->run_ns = 0;
 }
 
 static msec limit_ms(const struct agent *a)
@@ -151,18 +153,34 @@ static msec limit_ms(const struct agent *a)
     return a->greeted ? a->silence_ms : a->hello_ms;
 }
 
-bool agent_hung(struct agent *a, msec now_ms)
+/* Runnable and not run since we last looked: starved. One that has run, and still was silent, loops. */
+static bool starved(struct agent *a)
+{
+    uint64_t run_ns = proc_run_ns(a->pid);
+    bool first = a->run_ns == 0;
+    bool same = a->run_ns == run_ns;
+
+    a->run_ns = run_ns;
+    return run_ns && (first || same);
+}
+
+static bool excused(struct agent *a)
 {
     struct proc_stat stat;
+
+    return proc_stat_read(a->pid, &stat) && (stat.state == 'D' || (stat.state == 'R' && starved(a)));
+}
+
+bool agent_hung(struct agent *a, msec now_ms)
+{
     msec limit = limit_ms(a);
 
     if (a->state != AGENT_RUNNING || limit == MSEC_NEVER || now_ms < a->heard_ms + limit || now_ms < a->excused_ms)
         return false;
-    if (now_ms < a->heard_ms + AGENT_DISK_MS && proc_stat_read(a->pid, &stat) && stat.state == 'D') {
-        a->excused_ms = now_ms + AGENT_DISK_STEP_MS;
-        return false;
-    }
-    return true;
+    if (now_ms >= a->heard_ms + AGENT_EXCUSE_MS || !excused(a))
+        return true;
+    a->excused_ms = now_ms + AGENT_EXCUSE_STEP_MS;
+    return false;
 }
 
 msec agent_hung_at_ms(const struct agent *a)

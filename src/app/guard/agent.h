@@ -28,6 +28,7 @@ struct agent {
     msec started_ms; /* 0: there was none yet */
     msec heard_ms;
     msec excused_ms;  /* silence is not judged before this */
+    uint64_t run_ns;  /* its processor time when silence was last excused; 0: not yet */
     msec start_at_ms; /* AGENT_NONE: when the successor is due */
     unsigned int quick_deaths;
     uint32_t restarts;
@@ -43,7 +44,10 @@ void agent_kill(struct agent *a, const char *why);
 
 /* Its packet was read. */
 void agent_heard(struct agent *a, msec now_ms);
-/* Silent for too long; not while it waits for a disk, where killing it would not take effect anyway. */
+/*
+ * Silent for too long. For a while it is excused: waiting for a disk (killing it would not take effect before the
+ * disk answers, and its successor would wait for the same), or for a processor (its successor would starve too).
+ */
 bool agent_hung(struct agent *a, msec now_ms);
 /* When agent_hung() may become true; MSEC_NEVER if not by time alone. */
 msec agent_hung_at_ms(const struct agent *a);

@@ -233,8 +233,8 @@ void carry_exec(struct guard *g, struct err *err)
 bool carry_take(struct guard *g, int fd, struct err *err)
 {
     struct instance *i = &g->pg;
-    AUTO(fd) int closed_at_end = fd;
-    struct carry c;
+    UNUSED AUTO(fd) int closed_at_end = fd;
+    struct carry c = {0};
 
     if (!read_in(fd, i->dir, &c, err))
         return false;

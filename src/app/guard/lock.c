@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -15,6 +17,7 @@
 #include "app/guard/clock.h"
 #include "app/guard/procs.h"
 #include "app/guard/say.h"
+#include "base/str.h"
 
 enum {
     LOCK_WAIT_MS = 5000, /* an agent without guard stops PostgreSQL first: a fast stop, usually below a second */
@@ -29,6 +32,21 @@ struct lock_note {
     uint64_t agent_start;
 };
 
+/* "word NUMBER NUMBER" at *at, which moves on. */
+static bool read_process(char **at, const char *word, int *ret_pid, uint64_t *ret_start)
+{
+    char *end;
+
+    if (!str_starts(*at, word))
+        return false;
+    long long pid = strtoll(*at + strlen(word), &end, 10);
+    if (pid < 0 || pid > INT_MAX)
+        return false;
+    *ret_pid = (int)pid;
+    *ret_start = strtoull(end, at, 10);
+    return *at != end;
+}
+
 static bool note_read(int fd, struct lock_note *ret_note)
 {
     char text[128];
@@ -38,8 +56,9 @@ static bool note_read(int fd, struct lock_note *ret_note)
     if (len <= 0)
         return false;
     text[len] = '\0';
-    if (sscanf(text, "guard %d %" SCNu64 " agent %d %" SCNu64, &note.guard, &note.guard_start, &note.agent,
-               &note.agent_start) != 4)
+    char *at = text;
+    if (!read_process(&at, "guard ", &note.guard, &note.guard_start) ||
+        !read_process(&at, " agent ", &note.agent, &note.agent_start))
         return false;
 
     *ret_note = note;

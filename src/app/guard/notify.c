@@ -21,7 +21,7 @@ void notify_init(void)
     const char *path = getenv("NOTIFY_SOCKET");
     int64_t value;
 
-    if (str_empty(path) || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof(notify.to.sun_path))
+    if (!path || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof(notify.to.sun_path))
         return;
 
     notify.to.sun_family = AF_UNIX;

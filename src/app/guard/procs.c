@@ -35,20 +35,31 @@ bool file_id_eq(const struct file_id *a, const struct file_id *b)
     return a->ino && a->ino == b->ino && a->dev == b->dev;
 }
 
-bool proc_stat_read(pid_t pid, struct proc_stat *ret_stat)
+/* The number of bytes read; 0 if there is no such process. *text is terminated. */
+static size_t proc_read(pid_t pid, const char *name, char *text, size_t cap)
 {
     char path[32];
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+    AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd >= 0 ? read(fd, text, cap - 1) : 0;
+    text[len > 0 ? len : 0] = '\0';
+    return len > 0 ? (size_t)len : 0;
+}
+
+uint64_t proc_run_ns(pid_t pid)
+{
+    char text[128];
+
+    return proc_read(pid, "schedstat", text, sizeof(text)) ? strtoull(text, NULL, 10) : 0;
+}
+
+bool proc_stat_read(pid_t pid, struct proc_stat *ret_stat)
+{
     char text[1024];
 
-    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    if (!proc_read(pid, "stat", text, sizeof(text)))
         return false;
-
-    ssize_t len = read(fd, text, sizeof(text) - 1);
-    if (len <= 0)
-        return false;
-    text[len] = '\0';
 
     /* The name in field 2 may hold spaces and parentheses: fields are counted from the last ')'. */
     const char *at = strrchr(text, ')');

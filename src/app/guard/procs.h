@@ -36,6 +36,8 @@ bool file_id_eq(const struct file_id *a, const struct file_id *b);
 
 /* False if the process does not exist (any more). */
 bool proc_stat_read(pid_t pid, struct proc_stat *ret_stat);
+/* For how long its first thread has had a processor; 0 if the kernel does not tell. */
+uint64_t proc_run_ns(pid_t pid);
 /* True while the process lives: a zombie does not. */
 bool proc_alive(pid_t pid, uint64_t start_ticks);
 

@@ -165,16 +165,15 @@ pid_t pgrig_make_busy(PGconn *conn)
 pid_t pgrig_pid(const struct rig *r)
 {
     char path[200];
-    int pid = 0;
+    char line[32] = "";
 
     (void)snprintf(path, sizeof(path), "%s/postmaster.pid", r->data_dir);
     FILE *f = fopen(path, "r");
     if (!f)
         return 0;
-    if (fscanf(f, "%d", &pid) != 1)
-        pid = 0;
+    const char *got = fgets(line, sizeof(line), f);
     (void)fclose(f);
-    return pid;
+    return got ? (pid_t)strtol(line, NULL, 10) : 0;
 }
 
 bool pgrig_log_says(const struct rig *r, const char *text, msec wait_ms)

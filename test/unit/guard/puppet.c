@@ -4,7 +4,8 @@
  *   puppet CONTROL        connects to the test's socket and carries packets both ways; pings by itself
  *   puppet CONTROL N      exits with N at once
  *
- * Packets of two bytes are orders: "xN" exit with N, "q" ping no more, "d" read nothing more from the guard.
+ * Packets of two bytes are orders: "xN" exit with N, "q" ping no more, "l" loop for ever, "d" read nothing more from
+ * the guard.
  */
 #include <errno.h>
 #include <poll.h>
@@ -72,11 +73,11 @@ int main(int argc, char **argv)
     char order[2];
 
     if (argc > 2)
-        return atoi(argv[2]);
+        return (int)strtol(argv[2], NULL, 10);
     if (argc < 2 || !fd_text)
         return PUPPET_NO_TEST;
 
-    int guard = atoi(fd_text);
+    int guard = (int)strtol(fd_text, NULL, 10);
     int test = connect_to(argv[1]);
     int32_t pid = getpid();
     if (send(test, &pid, sizeof(pid), MSG_NOSIGNAL) != sizeof(pid))
@@ -103,6 +104,8 @@ int main(int argc, char **argv)
         (void)recv(test, order, sizeof(order), 0);
         if (order[0] == 'x')
             return order[1];
+        for (volatile bool loops = order[0] == 'l'; loops;)
+            ;
         if (order[0] == 'q')
             pinging = false;
         if (order[0] == 'd')

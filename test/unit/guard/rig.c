@@ -66,14 +66,30 @@ static void make_dir(const char *path)
     give(path);
 }
 
-static void copy_program(const char *variable, const char *to)
+static int run_as_test(const char *const *argv)
 {
-    char command[1024];
-    const char *from = getenv(variable);
+    int status;
 
-    assert_non_null(from); /* the build says where the programs are */
-    (void)snprintf(command, sizeof(command), "install -m 0755 '%s' '%s'", from, to);
-    assert_int_equal(system(command), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)execv(argv[0], (char *const *)argv);
+        _exit(127);
+    }
+    while (waitpid(pid, &status, 0) < 0)
+        assert_int_equal(errno, EINTR);
+    return status;
+}
+
+void rig_install(const char *from, const char *to)
+{
+    char fresh[300];
+    const char *const argv[] = {"/usr/bin/install", "-m", "0755", from, fresh, NULL};
+
+    (void)snprintf(fresh, sizeof(fresh), "%s.new", to);
+    assert_non_null(from);
+    assert_int_equal(run_as_test(argv), 0);
+    assert_int_equal(rename(fresh, to), 0);
 }
 
 static void open_control(struct rig *r)
@@ -103,8 +119,8 @@ void rig_init(struct rig *r)
     (void)snprintf(r->log_path, sizeof(r->log_path), "%s/guard.log", r->dir);
     make_dir(r->data_dir);
     make_dir(r->state_dir);
-    copy_program("GUARD_EXE", r->guard_path);
-    copy_program("PUPPET_EXE", r->puppet_path);
+    rig_install(getenv("GUARD_EXE"), r->guard_path); /* the build says where the programs are */
+    rig_install(getenv("PUPPET_EXE"), r->puppet_path);
     open_control(r);
 }
 
@@ -137,18 +153,16 @@ void rig_end(struct rig *r)
 
 void rig_deinit(struct rig *r)
 {
-    char command[256];
+    const char *const show[] = {"/bin/cat", r->log_path, NULL};
+    const char *const remove[] = {"/bin/rm", "-rf", r->dir, NULL};
 
     rig_end(r);
     for (int *fd = (int[]){r->listen_fd, r->agent_fd, r->pidfd, -2}; *fd != -2; fd++)
         if (*fd >= 0)
             (void)close(*fd);
-    if (getenv("GUARD_TEST_LOG")) {
-        (void)snprintf(command, sizeof(command), "cat %s >&2", r->log_path);
-        (void)!system(command);
-    }
-    (void)snprintf(command, sizeof(command), "rm -rf %s", r->dir);
-    (void)!system(command);
+    if (getenv("GUARD_TEST_LOG"))
+        (void)run_as_test(show);
+    assert_int_equal(run_as_test(remove), 0);
 }
 
 pid_t rig_spawn(const struct rig *r, const char *const *argv, const char *out_path)
@@ -428,7 +442,7 @@ int rig_instance(const struct rig *r, pid_t *ret_pids, int max)
         if (strcmp(cwd, r->data_dir) != 0 || !strstr(exe, "/postgres"))
             continue;
         if (count < max)
-            ret_pids[count] = atoi(e->d_name);
+            ret_pids[count] = (pid_t)strtol(e->d_name, NULL, 10);
         count++;
     }
     (void)closedir(proc);

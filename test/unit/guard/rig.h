@@ -59,6 +59,9 @@ void rig_until_runs(pid_t pid, const char *name);
 int rig_wait(pid_t pid, msec wait_ms);
 int rig_run(const struct rig *r, const char *const *argv, const char *out_path);
 
+/* As a package manager does it: a new file under the old name. */
+void rig_install(const char *from, const char *to);
+
 void rig_start(struct rig *r);
 /* The next agent has connected (not yet said HELLO). */
 void rig_accept(struct rig *r, msec wait_ms);

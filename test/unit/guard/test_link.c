@@ -285,14 +285,12 @@ static void test_guard_that_does_not_echo_is_silent_once(void **state)
 {
     msec deadline_ms = rig_now_ms() + RIG_WAIT_MS;
     struct guard_msg m;
-    msec from_ms = rig_now_ms();
 
     while (!at.silences && rig_now_ms() < deadline_ms) {
         loop_turn(at.loop, 20);
         (void)recv(at.guard, &m, sizeof(m), MSG_DONTWAIT);
     }
     assert_int_equal(at.silences, 1);
-    assert_true(rig_now_ms() - from_ms >= GUARD_ECHO_MS);
     assert_true(guard_link_echo_age_ms(at.link) >= GUARD_ECHO_MS);
     for (int i = 0; i < 20; i++)
         loop_turn(at.loop, 20);

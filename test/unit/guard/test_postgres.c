@@ -61,15 +61,15 @@ static pid_t parent_of(pid_t pid)
 {
     char path[64];
     char text[512];
-    int parent = 0;
 
     (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
     FILE *f = fopen(path, "r");
     assert_non_null(f);
     text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
     (void)fclose(f);
-    assert_int_equal(sscanf(strrchr(text, ')') + 1, " %*c %d", &parent), 1);
-    return parent;
+    const char *end = strrchr(text, ')'); /* then " S 4711 …" */
+    assert_non_null(end);
+    return (pid_t)strtol(end + 4, NULL, 10);
 }
 
 /* A backend with a client; then it is stopped, as by a frozen disk or a debugger. */
@@ -431,12 +431,12 @@ static void test_fence_kills_a_busy_orphan_of_a_killed_postmaster(void **state)
     pid_t pid = pgrig_start(&rig);
     PGconn *conn = pgrig_connect(&rig);
     pid_t busy = pgrig_make_busy(conn);
-    struct guard_msg arm = arm_at(400, 400, 400); /* before the guard would clear it of its own accord */
 
-    assert_true(rig_ask(&rig, &arm));
     assert_int_equal(kill(pid, SIGKILL), 0);
     rig_until_state(&rig, GUARD_PG_ORPHANS, RIG_WAIT_MS);
     assert_true(rig_alive(busy));
+    struct guard_msg arm = arm_at(300, 300, 300); /* before the guard would clear it of its own accord */
+    assert_true(rig_ask(&rig, &arm));
     rig_until_no_instance(&rig, RIG_WAIT_MS);
     assert_in_range(rig_now_ms(), arm.kill_at_ms, arm.kill_at_ms + RIG_SLACK_MS);
     rig_until_state(&rig, GUARD_PG_NONE, RIG_WAIT_MS);
@@ -680,14 +680,9 @@ static ino_t exe_of(pid_t pid)
     return st.st_ino;
 }
 
-/* As a package manager does it: a new file under the old name. */
 static void replace_guard(const char *content_from)
 {
-    char command[600];
-
-    (void)snprintf(command, sizeof(command), "install -m 0755 '%s' '%s.new' && mv '%s.new' '%s'", content_from,
-                   rig.guard_path, rig.guard_path, rig.guard_path);
-    assert_int_equal(system(command), 0);
+    rig_install(content_from, rig.guard_path);
 }
 
 static void test_upgrade_in_place_keeps_guard_postmaster_and_fence(void **state)

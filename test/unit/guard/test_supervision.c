@@ -66,7 +66,7 @@ static void test_killed_agent_is_replaced_at_once(void **state)
 static void test_stopped_agent_is_killed_and_replaced_within_a_second(void **state)
 {
     rig_begin(&rig);
-    assert_in_range(replaced_after_ms(SIGSTOP), 500, 1000);
+    assert_in_range(replaced_after_ms(SIGSTOP), GUARD_SILENCE_MS - 200, 1000);
 }
 
 static void test_agent_that_runs_but_does_not_ping_is_replaced(void **state)
@@ -76,6 +76,18 @@ static void test_agent_that_runs_but_does_not_ping_is_replaced(void **state)
 
     rig_order(&rig, 'q', 0);
     rig_accept(&rig, RIG_WAIT_MS);
+
+    assert_false(rig_alive(old));
+    assert_true(rig_file_says(rig.log_path, "is silent, killed", 0));
+}
+
+static void test_looping_agent_is_replaced_although_it_is_running(void **state)
+{
+    rig_begin(&rig);
+    pid_t old = rig.agent;
+
+    rig_order(&rig, 'l', 0);
+    rig_accept(&rig, 4000); /* before the five seconds for which a starved one is excused */
 
     assert_false(rig_alive(old));
     assert_true(rig_file_says(rig.log_path, "is silent, killed", 0));
@@ -426,12 +438,10 @@ static void test_systemd_watchdog_is_fed_only_while_the_agent_lives(void **state
     int fd = notify_socket();
 
     assert_int_equal(setenv("WATCHDOG_USEC", "200000", 1), 0);
-    (void)snprintf(rig.guard_options, sizeof(rig.guard_options), "--agent-silence-ms 300 --agent-hello-ms 300");
     rig_begin(&rig);
     assert_int_equal(unsetenv("WATCHDOG_USEC"), 0);
     assert_true(notified(fd, "WATCHDOG=1", 2000));
 
-    (void)snprintf(rig.puppet_argument, sizeof(rig.puppet_argument), "1");
     assert_int_equal(kill(rig.guard, SIGTERM), 0);
     assert_true(notified(fd, "STOPPING=1", 2000));
     rig_order(&rig, 'x', 0);
@@ -530,6 +540,7 @@ int main(void)
         RIGGED(test_killed_agent_is_replaced_at_once),
         RIGGED(test_stopped_agent_is_killed_and_replaced_within_a_second),
         RIGGED(test_agent_that_runs_but_does_not_ping_is_replaced),
+        RIGGED(test_looping_agent_is_replaced_although_it_is_running),
         RIGGED(test_agent_that_does_not_read_its_answers_is_replaced),
         RIGGED(test_agent_that_never_says_hello_is_replaced),
         RIGGED(test_agent_that_keeps_dying_is_restarted_at_growing_intervals),
