@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -425,10 +424,16 @@ enum etcd_verdict etcd_judge(const struct etcd_error *e)
 const char *etcd_read_version(const json_t *json, char *ret_version, size_t cap)
 {
     const char *version = json_string_value(json_object_get(json, "etcdserver"));
-    int major;
-    int minor;
+    char *dot = NULL;
+    char *end = NULL;
 
-    if (!version || sscanf(version, "%d.%d", &major, &minor) != 2)
+    if (!version)
+        return NULL;
+    long major = strtol(version, &dot, 10);
+    if (dot == version || *dot != '.')
+        return NULL;
+    long minor = strtol(dot + 1, &end, 10);
+    if (end == dot + 1)
         return NULL;
 
     str_copy(ret_version, cap, version);

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -260,6 +261,17 @@ static bool process_lives(pid_t pid)
     return after_name && after_name[2] != 'Z';
 }
 
+/* The number that stands at the front of the output. */
+static pid_t pid_in(const char *text)
+{
+    char *end = NULL;
+    long pid = strtol(text, &end, 10);
+
+    assert_true(end > text);
+    assert_true(pid > 1);
+    return (pid_t)pid;
+}
+
 static void wait_dead(pid_t pid)
 {
     msec end_ms = loop_clock_ms() + PATIENCE_MS;
@@ -295,7 +307,7 @@ static void test_what_ignores_sigterm_or_is_stopped_is_killed_with_its_group(voi
     wait_done();
     assert_true(run.timed_out);
     assert_int_equal(run.signal, SIGKILL);
-    assert_int_equal(sscanf(buf_cstr(&run.out), "%d", &grandchild), 1);
+    grandchild = pid_in(buf_cstr(&run.out));
     wait_dead(grandchild);
 }
 
@@ -307,7 +319,7 @@ static void test_a_daemon_that_keeps_the_output_open_is_not_waited_for(void **st
     sh("setsid sleep 60 & echo $!");
     wait_done();
     assert_true(loop_clock_ms() - begin_ms < 10000);
-    assert_int_equal(sscanf(buf_cstr(&run.out), "%d", &daemon_pid), 1);
+    daemon_pid = pid_in(buf_cstr(&run.out));
     assert_true(process_lives(daemon_pid)); /* a program that leaves something running meant it */
     (void)kill(daemon_pid, SIGKILL);
 }
@@ -320,7 +332,7 @@ static void test_an_abandoned_program_dies_with_its_group_and_says_nothing(void 
     sh("sleep 60 & echo $!; wait");
     while (!run.lines.len && loop_clock_ms() < end_ms)
         loop_turn(run.loop, 100);
-    assert_int_equal(sscanf(buf_cstr(&run.lines), "out[%d]", &grandchild), 1);
+    grandchild = pid_in(buf_cstr(&run.lines) + strlen("out["));
     pid = child_pid(run.child);
     child_abandon(run.child);
     wait_dead(pid);

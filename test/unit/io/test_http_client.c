@@ -26,6 +26,7 @@
 enum { PATIENCE_MS = 20000, RESOLVER_SLEEP_S = 3 };
 
 /* libcurl's resolver threads come here: one name takes longer than anybody waits. */
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): libc's names are reserved */
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **res)
 {
     int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);

@@ -78,15 +78,15 @@ static const char *rotated(int number)
 
 static void test_a_text_line_has_time_and_level_where_patroni_has_them(void **state)
 {
-    int y, mo, d, h, mi, s, ms, at = 0;
+    static const char shape[] = "dddd-dd-dd dd:dd:dd,ddd ";
 
     configure((struct log_conf){.file = file});
     log_info("leader.acquired", "promoted to leader term=%d", 4);
     const char *line = text_of(file);
-    assert_int_equal(sscanf(line, "%4d-%2d-%2d %2d:%2d:%2d,%3d %n", &y, &mo, &d, &h, &mi, &s, &ms, &at), 7);
-    assert_int_equal(at, 24);
-    assert_string_equal(line + at, "INFO: promoted to leader term=4 event=leader.acquired\n");
-    assert_true(y >= 2024);
+    for (size_t i = 0; shape[i]; i++)
+        assert_true(shape[i] == 'd' ? line[i] >= '0' && line[i] <= '9' : line[i] == shape[i]);
+    assert_string_equal(line + strlen(shape), "INFO: promoted to leader term=4 event=leader.acquired\n");
+    assert_true(line[0] == '2');
 }
 
 static void test_lines_below_the_level_are_not_written(void **state)
@@ -266,8 +266,9 @@ static void test_lines_of_several_threads_are_whole(void **state)
     for (int i = 0; i < 4; i++)
         (void)pthread_join(threads[i], NULL);
     for (const char *at = text_of(file); *at; at = strchr(at, '\n') + 1) {
-        int which, number;
-        assert_int_equal(sscanf(at + 24, "INFO: thread%1d %4d end event=n\n", &which, &number), 2);
+        const char *text = at + strlen("2026-11-24 08:45:35,123 ");
+        assert_true(str_starts(text, "INFO: thread"));
+        assert_true(str_starts(text + strlen("INFO: thread0 0000"), " end event=n\n"));
         count++;
     }
     assert_int_equal(count, 2000);

@@ -172,6 +172,7 @@ static void test_the_gateways_path_is_chosen_from_the_version_and_again_after_a_
     assert_int_equal(a.status, STORE_DONE);
     assert_true(str_starts(buf_cstr(&gateways[0].http.last), "POST /v3beta/kv/txn "));
     AUTO(answer) struct answer b = put(2000);
+    assert_int_equal(b.status, STORE_DONE);
     assert_int_equal(gateways[0].http.requests, 3); /* asked once */
 
     gateways[0].range = HANG_UP;
@@ -444,6 +445,7 @@ static void test_a_raft_term_that_went_back_ends_a_watch_with_resync(void **stat
     only_the_first_answers();
     begin_story(101);
     first->raft_term = 6;
+    first->revision = 110;
     send_watch(first, EVENT(101));
     first->raft_term = 4;
     fake_http_close(first->watch);

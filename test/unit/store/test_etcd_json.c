@@ -109,7 +109,7 @@ static void test_a_password_with_any_characters_is_valid_json(void **state)
 static struct etcd_answer read_answer(const char *text)
 {
     json_t *json = parse(text);
-    struct etcd_answer a;
+    struct etcd_answer a = {0};
 
     if (!etcd_read_answer(json, &a))
         fail_msg("not understood: %s", text);
@@ -198,7 +198,7 @@ static void test_what_etcd_does_not_say_is_not_understood(void **state)
 
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         json_t *json = parse(bad[i]);
-        struct etcd_answer a;
+        struct etcd_answer a = {0};
         if (etcd_read_answer(json, &a))
             fail_msg("%s was understood", bad[i]);
         json_decref(json);
@@ -210,7 +210,7 @@ static void test_what_etcd_does_not_say_is_not_understood(void **state)
 static struct etcd_watch_message read_message(const char *text)
 {
     json_t *json = parse(text);
-    struct etcd_watch_message m;
+    struct etcd_watch_message m = {0};
 
     if (!etcd_read_watch_message(json, &m))
         fail_msg("not understood: %s", text);
@@ -273,7 +273,7 @@ static void test_a_bad_event_spoils_its_message(void **state)
 
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         json_t *json = parse(bad[i]);
-        struct etcd_watch_message m;
+        struct etcd_watch_message m = {0};
         assert_false(etcd_read_watch_message(json, &m));
         json_decref(json);
     }
@@ -317,8 +317,8 @@ static void test_error_bodies_differ_and_all_are_read(void **state)
         "{\"code\":14,\"message\":\"etcdserver: no leader\"}",                                     /* 3.5 */
         "{\"code\":14,\"message\":\"etcdserver: no leader\",\"details\":[]}",                      /* 3.6 */
         "{\"error\":\"etcdserver: no leader\",\"code\":14}",                                       /* 3.3 */
-        "{\"error\":{\"grpc_code\":14,\"http_code\":503,\"message\":\"etcdserver: no leader\","
-        "\"http_status\":\"Service Unavailable\"}}",                                      /* stream, 3.4 */
+        ("{\"error\":{\"grpc_code\":14,\"http_code\":503,\"message\":\"etcdserver: no leader\","
+         "\"http_status\":\"Service Unavailable\"}}"),                                    /* stream, 3.4 */
         "{\"error\":{\"code\":14,\"message\":\"etcdserver: no leader\",\"details\":[]}}", /* stream, 3.5 */
     };
     struct etcd_error e;
