@@ -14,7 +14,7 @@
 #include "base/check.h"
 #include "base/str.h"
 
-enum { TALK_MS = 5000, MS_PER_S = 1000, NS_PER_MS = 1000 * 1000, PIECE_MAX = 4096 };
+enum { TALK_MS = 15 * 1000, NARROW_BYTES = 4096, MS_PER_S = 1000, NS_PER_MS = 1000 * 1000, PIECE_MAX = 4096 };
 
 static msec clock_ms(void)
 {
@@ -24,16 +24,28 @@ static msec clock_ms(void)
     return (msec)now.tv_sec * MS_PER_S + now.tv_nsec / NS_PER_MS;
 }
 
-int peer_connect(int port)
+static int connect_to(int port, int receive_max)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     CHECK(fd >= 0);
+    if (receive_max)
+        CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_max, sizeof(receive_max)) == 0);
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int failed = connect(fd, (const struct sockaddr *)&at, sizeof(at));
     CHECK(!failed);
     return fd;
+}
+
+int peer_connect(int port)
+{
+    return connect_to(port, 0);
+}
+
+int peer_connect_narrow(int port)
+{
+    return connect_to(port, NARROW_BYTES);
 }
 
 void peer_send(int fd, const char *text)

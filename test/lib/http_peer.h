@@ -12,10 +12,12 @@
 
 /* A connected socket. */
 int peer_connect(int port);
+/* One into which the kernel takes only a few kB before we read. */
+int peer_connect_narrow(int port);
 void peer_send(int fd, const char *text);
 /* What comes until the other side closes or wait_ms have passed. *ret_closed may be NULL. free() it. */
 char *peer_read(int fd, msec wait_ms, bool *ret_closed);
-/* Connect, send, read to the end (at most 5 s), close. free() it. */
+/* Connect, send, read to the end (at most 15 s), close. free() it. */
 char *peer_talk(int port, const char *text);
 
 struct peer_answer {

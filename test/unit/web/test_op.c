@@ -17,7 +17,7 @@
 #include "test/lib/http_peer.h"
 #include "web/op_desk.h"
 
-enum { SOON_MS = 150, LONG_MS = 60 * 1000, WAIT_MS = 5000, US_PER_MS = 1000 };
+enum { SOON_MS = 150, LONG_MS = 60 * 1000, WAIT_MS = 15 * 1000, US_PER_MS = 1000 };
 
 /* What the agent of a test does with an op. */
 enum manner {

@@ -22,9 +22,10 @@
 #include "web/op.h"
 #include "web/server.h"
 
-enum { WAIT_MS = 5000, US_PER_MS = 1000, SILENT = 100, FRESH_MS = 500 };
+enum { WAIT_MS = 15 * 1000, US_PER_MS = 1000, SILENT = 100, FRESH_MS = 500, LEASE_MS = 1500 };
 
-static const double PROMPT_S = 0.4; /* of an answer that needs about a millisecond, on a busy machine */
+/* An answer needs about a millisecond; one that had to wait for silent connections would need five seconds. */
+static const double PROMPT_S = 2;
 
 /* ---- the node under test ---- */
 
@@ -276,11 +277,11 @@ static void test_the_lease_is_judged_at_the_moment_of_the_request(void **state)
     struct snapshot *s = primary();
 
     (void)state;
-    s->lease_deadline_ms = NOW + 400;
+    s->lease_deadline_ms = NOW + LEASE_MS;
     start(s);
     expect("GET", "/primary", NULL, 200, NULL);
     expect("GET", "/leader", NULL, 200, NULL);
-    (void)usleep(450 * US_PER_MS);
+    (void)usleep((LEASE_MS + 50) * US_PER_MS);
     expect("GET", "/primary", NULL, 503, NULL); /* nobody has published anything new */
     expect("GET", "/leader", NULL, 503, NULL);
 }
@@ -444,7 +445,7 @@ static void test_an_agent_that_is_ending_or_stuck_does_not_stop_the_reading(void
     t.stuck = true;
 
     int waiting = peer_connect(t.port);
-    peer_send(waiting, "POST /restart HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    peer_send(waiting, "POST /restart HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
     for (int i = 0; atomic_load(&t.ops) == 0 && i < WAIT_MS; i++)
         (void)usleep(US_PER_MS);
     struct peer_answer a = ask("GET", "/primary", NULL);
@@ -452,7 +453,7 @@ static void test_an_agent_that_is_ending_or_stuck_does_not_stop_the_reading(void
     assert_true(a.took_s < PROMPT_S);
     peer_answer_deinit(&a);
     answer(TAKE(t.kept)); /* it comes to, and whoever waited is answered */
-    AUTO(cstr) char *got = peer_read(waiting, 500, NULL);
+    AUTO(cstr) char *got = peer_read(waiting, WAIT_MS, NULL);
     assert_non_null(strstr(got, "restart conditions are not satisfied"));
     (void)close(waiting);
 }
@@ -529,7 +530,7 @@ static void test_members_are_let_in_as_the_snapshot_names_them(void **state)
     s->member_hosts[0] = str_dup("localhost");
     snapshot_publish(t.board, at_now(s));
     struct peer_answer a = {0};
-    for (int i = 0; a.status != 202 && i < 100; i++) { /* the name is looked up in the background */
+    for (int i = 0; a.status != 202 && i < 500; i++) { /* the name is looked up in the background */
         peer_answer_deinit(&a);
         a = ask("POST", "/reload", NULL);
         (void)usleep(10 * US_PER_MS);
