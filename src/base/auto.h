@@ -16,19 +16,19 @@
 #define AUTO(x) __attribute__((cleanup(x##_freep)))
 
 /* Defines the cleanup for pointers to struct `x`, released by `free_fn`. */
-#define AUTO_DEFINE(x, type, free_fn)                 \
-    static inline UNUSED void x##_freep(type **p)     \
-    {                                                 \
-        if (*p)                                       \
-            free_fn(*p);                              \
+#define AUTO_DEFINE(x, type, free_fn)             \
+    static inline UNUSED void x##_freep(type **p) \
+    {                                             \
+        if (*p)                                   \
+            free_fn(*p);                          \
     }
 
 /* Hand over a pointer: the variable forgets it, its AUTO does nothing. */
-#define TAKE(p)                          \
-    ({                                   \
-        __typeof__(p) take_tmp_ = (p);   \
-        (p) = NULL;                      \
-        take_tmp_;                       \
+#define TAKE(p)                        \
+    ({                                 \
+        __typeof__(p) take_tmp_ = (p); \
+        (p) = NULL;                    \
+        take_tmp_;                     \
     })
 
 /* Hand over a descriptor. */

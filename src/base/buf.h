@@ -16,7 +16,10 @@ struct buf {
     size_t cap;
 };
 
-#define BUF_EMPTY { 0 }
+#define BUF_EMPTY \
+    {             \
+        0         \
+    }
 
 void buf_deinit(struct buf *b);
 void buf_clear(struct buf *b);

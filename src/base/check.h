@@ -7,10 +7,10 @@
  */
 #pragma once
 
-#define CHECK(c)                                         \
-    do {                                                 \
-        if (__builtin_expect(!(c), 0))                   \
-            check_failed(#c, __FILE__, __LINE__);        \
+#define CHECK(c)                                  \
+    do {                                          \
+        if (__builtin_expect(!(c), 0))            \
+            check_failed(#c, __FILE__, __LINE__); \
     } while (0)
 
 /* A place that no execution may reach. */

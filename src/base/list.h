@@ -11,7 +11,7 @@ struct list {
     struct list *prev;
 };
 
-#define LIST_ENTRY(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define LIST_ENTRY(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /* The body may unlink (and free) the current entry. */
 #define LIST_EACH(it, tmp, head) \
