@@ -84,7 +84,7 @@ static void add_ms(struct page *p, const char *name, const char *help, msec valu
 
     value_ms = msec_max(value_ms, 0);
     (void)snprintf(text, sizeof(text), "%" PRId64 ".%03" PRId64, value_ms / MS_PER_S, value_ms % MS_PER_S);
-    add_text(p, name, "gauge", help, text);
+    add_text(p, name, "gauge", help, value_ms == MSEC_NEVER ? "+Inf" : text);
 }
 
 /* "4.0.2" → "040002" */
@@ -184,6 +184,13 @@ static void add_clone(struct page *p, const char *progress)
     json_decref(clone);
 }
 
+static msec lease_left_ms(const struct snapshot *s, msec now_ms)
+{
+    if (!snapshot_lease_held(s, now_ms))
+        return 0;
+    return s->lease_deadline_ms == MSEC_NEVER ? MSEC_NEVER : s->lease_deadline_ms - now_ms;
+}
+
 static void add_ours(struct page *p, const struct snapshot *s, const struct health_node *n, msec now_ms)
 {
     add_flag(p, "pgkeep_writable",
@@ -191,7 +198,7 @@ static void add_ours(struct page *p, const struct snapshot *s, const struct heal
              n->known && s->writable && snapshot_lease_held(s, now_ms));
     add_int(p, "pgkeep_term", "gauge", "Term of the primary; grows with every new one.", (int64_t)s->term);
     add_ms(p, "pgkeep_lease_seconds", "Time until the lease of this node ends, 0 if it has none.",
-           snapshot_lease_held(s, now_ms) ? s->lease_deadline_ms - now_ms : 0);
+           lease_left_ms(s, now_ms));
     add_ms(p, "pgkeep_facts_age_seconds", "Time since PostgreSQL was last looked at.", now_ms - s->taken_ms);
     add_ms(p, "pgkeep_cycle_age_seconds", "Time since the last cycle of decisions ended.", now_ms - s->loop_ran_ms);
     add_flag(p, "pgkeep_watchdog_failed", "Value is 1 if the watchdog that was asked for does not work, 0 otherwise.",

@@ -99,6 +99,14 @@ static void set_facts(json_t *status, const struct snapshot *s, enum node_role r
         set(status, "replication", replication(s));
 }
 
+/* What is left of the lease; null where it has no end (in pause). */
+static json_t *lease_left(const struct snapshot *s, msec now_ms)
+{
+    if (!snapshot_lease_held(s, now_ms))
+        return json_integer(0);
+    return s->lease_deadline_ms == MSEC_NEVER ? json_null() : json_integer(s->lease_deadline_ms - now_ms);
+}
+
 static json_t *ours(const struct snapshot *s, msec now_ms)
 {
     json_t *p = json_object();
@@ -108,7 +116,7 @@ static json_t *ours(const struct snapshot *s, msec now_ms)
     set(p, "seq", json_integer((json_int_t)s->seq));
     set(p, "age_ms", json_integer(msec_max(0, now_ms - s->taken_ms)));
     set(p, "term", json_integer((json_int_t)s->term));
-    set(p, "lease_ms", json_integer(snapshot_lease_held(s, now_ms) ? s->lease_deadline_ms - now_ms : 0));
+    set(p, "lease_ms", lease_left(s, now_ms));
     set(p, "writable", json_boolean(health_node(s, now_ms).known && s->writable));
     set_json(p, "clone", s->clone_progress);
     return p;

@@ -148,6 +148,9 @@ static void test_our_own_series(void **state)
     str_set(&s->clone_progress, NULL);
     AUTO(cstr) char *text = metrics_text(s, NOW);
     assert_null(strstr(text, "pgkeep_clone"));
+    s->lease_deadline_ms = MSEC_NEVER; /* in pause */
+    static const struct expected endless[] = {{"pgkeep_lease_seconds", "gauge", "+Inf"}};
+    expect(s, endless, 1);
 }
 
 static void test_labels_are_escaped(void **state)

@@ -168,6 +168,16 @@ static void test_our_own_fields_stand_under_one_key(void **state)
                            "\"clone\": {\"done\": 10, \"total\": 100, \"from\": \"n2\"}}}"));
 }
 
+static void test_a_lease_without_an_end_has_no_number(void **state)
+{
+    AUTO(snapshot) struct snapshot *s = primary();
+
+    (void)state;
+    s->lease_deadline_ms = MSEC_NEVER; /* in pause */
+    AUTO(cstr) char *text = status_text(s, NOW);
+    assert_non_null(strstr(text, "\"lease_ms\": null, \"writable\": true"));
+}
+
 static void test_a_name_that_is_no_utf8_does_not_break_the_answer(void **state)
 {
     AUTO(snapshot) struct snapshot *s = primary();
@@ -202,6 +212,7 @@ int main(void)
         cmocka_unit_test(test_the_role_is_what_postgresql_is),
         cmocka_unit_test(test_a_store_that_was_not_read_leaves_the_cluster_unlocked),
         cmocka_unit_test(test_our_own_fields_stand_under_one_key),
+        cmocka_unit_test(test_a_lease_without_an_end_has_no_number),
         cmocka_unit_test(test_a_name_that_is_no_utf8_does_not_break_the_answer),
         cmocka_unit_test(test_before_the_first_snapshot_there_is_an_answer),
     };
