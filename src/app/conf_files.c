@@ -50,7 +50,7 @@ static bool add_file(const char *path, struct conf_files *f, struct err *err)
         return err_wrap(err, "%s", path);
 
     f->at = mem_grow(f->at, f->count + 1, sizeof(*f->at));
-    f->at[f->count++] = (struct conf_source){ .path = str_dup(path), .text = text, .len = len };
+    f->at[f->count++] = (struct conf_source){.path = str_dup(path), .text = text, .len = len};
     return true;
 }
 
@@ -87,7 +87,7 @@ static bool add_folder(const char *path, struct conf_files *f, struct err *err)
 
 bool conf_files_read(const char *path, struct conf_files *ret_files, struct err *err)
 {
-    AUTO(conf_files) struct conf_files files = { 0 };
+    AUTO(conf_files) struct conf_files files = {0};
     struct stat st;
 
     if (stat(path, &st) < 0)
@@ -96,7 +96,7 @@ bool conf_files_read(const char *path, struct conf_files *ret_files, struct err 
         return false;
 
     *ret_files = files;
-    files = (struct conf_files){ 0 };
+    files = (struct conf_files){0};
     return true;
 }
 
@@ -107,5 +107,5 @@ void conf_files_deinit(struct conf_files *f)
         free((char *)f->at[i].text);
     }
     free(f->at);
-    *f = (struct conf_files){ 0 };
+    *f = (struct conf_files){0};
 }

@@ -106,10 +106,10 @@ static int choice(const struct scenario *s, const char *value, const char *const
     bad(s, "unknown value", value);
 }
 
-#define CHOICE(s, value, ...)                                                \
-    ({                                                                       \
-        static const char *const names_[] = { __VA_ARGS__ };                 \
-        choice((s), (value), names_, ARRAY_LEN(names_));                     \
+#define CHOICE(s, value, ...)                              \
+    ({                                                     \
+        static const char *const names_[] = {__VA_ARGS__}; \
+        choice((s), (value), names_, ARRAY_LEN(names_));   \
     })
 
 /* "key=value" → key, value; the next one in *rest. False at the end of the line. */
@@ -287,8 +287,7 @@ static struct ha_peer *peer_of(struct scenario *s, const char *name)
         if (str_eq(p->at[i].name, name))
             return &p->at[i];
     p->at[p->count] = (struct ha_peer){
-        .name = keep(s, name), .answer = HA_ANSWER_YES, .running = true, .failover_priority = 1, .timeline = 1
-    };
+        .name = keep(s, name), .answer = HA_ANSWER_YES, .running = true, .failover_priority = 1, .timeline = 1};
     return &p->at[p->count++];
 }
 
@@ -341,8 +340,8 @@ static void reread(struct scenario *s)
     struct cluster_key keys[KEYS_MAX];
 
     for (size_t i = 0; i < s->key_count; i++)
-        keys[i] = (struct cluster_key){ s->keys[i].name, s->keys[i].value, strlen(s->keys[i].value),
-                                        s->keys[i].mod_revision, s->keys[i].lease };
+        keys[i] = (struct cluster_key){s->keys[i].name, s->keys[i].value, strlen(s->keys[i].value),
+                                       s->keys[i].mod_revision, s->keys[i].lease};
     cluster_free(s->cluster);
     s->cluster = cluster_read(keys, s->key_count, s->revision);
     if (s->cluster->bad)
@@ -362,7 +361,7 @@ static void put_key(struct scenario *s, const char *name, const char *value, int
         if (s->key_count == KEYS_MAX)
             bad(s, "too many keys", name);
         k = &s->keys[s->key_count++];
-        *k = (struct key){ .name = str_dup(name) };
+        *k = (struct key){.name = str_dup(name)};
     }
     str_set(&k->value, value);
     k->mod_revision = ++s->revision;
@@ -457,7 +456,10 @@ static void print_action(struct buf *out, const struct ha_action *a)
     if (a->kind == HA_DO_START_JOB && a->job == HA_JOB_START)
         buf_add_str(out, a->start == HA_START_PRIMARY ? " as primary" : " as standby");
     if (a->kind == HA_DO_START_JOB && a->job == HA_JOB_STOP)
-        buf_printf(out, " %s%s", a->stop == HA_STOP_FAST ? "fast" : a->stop == HA_STOP_IMMEDIATE ? "immediate" : "kill",
+        buf_printf(out, " %s%s",
+                   a->stop == HA_STOP_FAST        ? "fast"
+                   : a->stop == HA_STOP_IMMEDIATE ? "immediate"
+                                                  : "kill",
                    a->checkpoint_first ? " after a checkpoint" : "");
     if (a->kind == HA_DO_START_JOB && a->job == HA_JOB_DISCARD)
         buf_add_str(out, a->remove ? " remove" : " move aside");
@@ -476,10 +478,13 @@ static void carry_out(struct scenario *s)
     for (size_t i = 0; i < s->plan.count; i++) {
         const struct ha_action *a = &s->plan.actions[i];
         if (a->kind == HA_DO_START_JOB) {
-            s->view.job = (struct ha_job){ .kind = a->job, .state = HA_JOB_RUNNING, .id = s->view.job.id + 1,
-                                           .since_ms = s->view.now_ms, .subject = keep(s, a->subject) };
+            s->view.job = (struct ha_job){.kind = a->job,
+                                          .state = HA_JOB_RUNNING,
+                                          .id = s->view.job.id + 1,
+                                          .since_ms = s->view.now_ms,
+                                          .subject = keep(s, a->subject)};
         } else if (a->kind == HA_DO_ASK_PEERS) {
-            s->view.peers = (struct ha_peers){ .asked_ms = s->view.now_ms };
+            s->view.peers = (struct ha_peers){.asked_ms = s->view.now_ms};
         } else if (a->kind == HA_DO_RENEW) {
             s->view.lease.tried_ms = s->view.now_ms;
             s->view.lease.renewing = true;
@@ -570,8 +575,8 @@ static void run_line(struct scenario *s, char *line, struct buf *out)
         s->view.job.kind = HA_JOB_NONE;
     } else if (str_eq(word, "restart-agent")) { /* memory is lost, facts are not */
         ha_memory_init(&s->memory);
-        s->view.job = (struct ha_job){ 0 };
-        s->view.peers = (struct ha_peers){ 0 };
+        s->view.job = (struct ha_job){0};
+        s->view.peers = (struct ha_peers){0};
     } else if (str_eq(word, "decide"))
         decide(s, out);
     else
@@ -580,17 +585,21 @@ static void run_line(struct scenario *s, char *line, struct buf *out)
 
 static void scenario_init(struct scenario *s, const char *path)
 {
-    *s = (struct scenario){ .path = path };
+    *s = (struct scenario){.path = path};
     ha_memory_init(&s->memory);
     s->view.now_ms = 1000;
     s->view.wall_ms = 1000000;
     s->view.conf = (struct ha_conf){
-        .name = "n1", .ttl_ms = 30000, .loop_wait_ms = 10000, .retry_timeout_ms = 10000,
-        .primary_start_timeout_ms = 300000, .maximum_lag_on_failover = 1048576,
-        .tags = { .failover_priority = 1, .sync_priority = 1 },
+        .name = "n1",
+        .ttl_ms = 30000,
+        .loop_wait_ms = 10000,
+        .retry_timeout_ms = 10000,
+        .primary_start_timeout_ms = 300000,
+        .maximum_lag_on_failover = 1048576,
+        .tags = {.failover_priority = 1, .sync_priority = 1},
     };
     s->view.store.known = true;
-    s->view.pg = (struct ha_pg){ .data = HA_DATA_EMPTY, .process = HA_PROC_NONE, .upstream = "" };
+    s->view.pg = (struct ha_pg){.data = HA_DATA_EMPTY, .process = HA_PROC_NONE, .upstream = ""};
     reread(s);
 }
 
@@ -677,7 +686,8 @@ int main(int argc, char **argv)
 
     for (int i = 1 + accept; i < argc; i++) {
         bool ok = run_file(argv[i], accept);
-        (void)printf("%s %d - %s\n", ok ? "ok" : "not ok", ++count, strrchr(argv[i], '/') ? strrchr(argv[i], '/') + 1 : argv[i]);
+        (void)printf("%s %d - %s\n", ok ? "ok" : "not ok", ++count,
+                     strrchr(argv[i], '/') ? strrchr(argv[i], '/') + 1 : argv[i]);
         failed += !ok;
     }
     (void)printf("1..%d\n", count);

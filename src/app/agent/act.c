@@ -78,9 +78,7 @@ static void key_written(const struct store_result *result, void *arg)
 static void write_keys(struct agent *a, const struct store_compare *compares, size_t compare_count,
                        const struct store_op *ops, size_t op_count)
 {
-    struct store_txn txn = {
-        .compares = compares, .compare_count = compare_count, .then = ops, .then_count = op_count
-    };
+    struct store_txn txn = {.compares = compares, .compare_count = compare_count, .then = ops, .then_count = op_count};
 
     store_txn(a->store, &txn, a->dynamic->retry_timeout_ms, key_written, a);
 }
@@ -94,10 +92,8 @@ static char *key(const struct agent *a, const char *name)
 static void claim_bootstrap(struct agent *a)
 {
     AUTO(cstr) char *initialize = key(a, "initialize");
-    struct store_compare absent = { .kind = STORE_IF_ABSENT, .key = initialize };
-    struct store_op put = {
-        .kind = STORE_PUT, .key = initialize, .value = "", .lease = leadership_lease(a->leadership)
-    };
+    struct store_compare absent = {.kind = STORE_IF_ABSENT, .key = initialize};
+    struct store_op put = {.kind = STORE_PUT, .key = initialize, .value = "", .lease = leadership_lease(a->leadership)};
 
     write_keys(a, &absent, 1, &put, 1);
 }
@@ -111,10 +107,10 @@ static void write_initialize(struct agent *a)
     json_t *seed = config_seed(a);
     AUTO(cstr) char *text = json_dumps(seed, JSON_COMPACT);
     json_decref(seed);
-    struct store_compare ours = { .kind = STORE_IF_VALUE, .key = leader, .value = agent_name(a) };
+    struct store_compare ours = {.kind = STORE_IF_VALUE, .key = leader, .value = agent_name(a)};
     struct store_op ops[] = {
-        { .kind = STORE_PUT, .key = initialize, .value = local_system_id(a->local) },
-        { .kind = STORE_PUT, .key = config, .value = text },
+        {.kind = STORE_PUT, .key = initialize, .value = local_system_id(a->local)},
+        {.kind = STORE_PUT, .key = config, .value = text},
     };
 
     CHECK(local_system_id(a->local));
@@ -125,8 +121,8 @@ static void write_initialize(struct agent *a)
 static void drop_initialize(struct agent *a)
 {
     AUTO(cstr) char *initialize = key(a, "initialize");
-    struct store_compare claim = { .kind = STORE_IF_VALUE, .key = initialize, .value = "" };
-    struct store_op drop = { .kind = STORE_DELETE, .key = initialize };
+    struct store_compare claim = {.kind = STORE_IF_VALUE, .key = initialize, .value = ""};
+    struct store_op drop = {.kind = STORE_DELETE, .key = initialize};
 
     write_keys(a, &claim, 1, &drop, 1);
 }
@@ -135,10 +131,8 @@ static void clear_failover(struct agent *a)
 {
     const struct cluster *c = registry_cluster(a->registry);
     AUTO(cstr) char *failover = key(a, "failover");
-    struct store_compare same = {
-        .kind = STORE_IF_MOD_REVISION, .key = failover, .revision = c->failover.mod_revision
-    };
-    struct store_op clear = { .kind = STORE_PUT, .key = failover, .value = "{}" };
+    struct store_compare same = {.kind = STORE_IF_MOD_REVISION, .key = failover, .revision = c->failover.mod_revision};
+    struct store_op clear = {.kind = STORE_PUT, .key = failover, .value = "{}"};
 
     write_keys(a, &same, 1, &clear, 1);
 }
@@ -147,7 +141,7 @@ static void clear_failover(struct agent *a)
 
 static void follow(struct agent *a, const char *upstream)
 {
-    struct err err = { 0 };
+    struct err err = {0};
     bool ok = config_apply(a, CONF_STANDBY, *upstream ? upstream : NULL, &err);
 
     if (ok)
@@ -170,7 +164,7 @@ static void checkpointed(const struct sql_result *result, void *arg)
 
 static void checkpoint(struct agent *a)
 {
-    static const struct sql_statement statement = { .text = "CHECKPOINT" };
+    static const struct sql_statement statement = {.text = "CHECKPOINT"};
     struct sql_target target = pg_instance_local(a->instance, NULL);
 
     if (!a->checkpoint_busy) {
@@ -183,7 +177,7 @@ static void checkpoint(struct agent *a)
 /* The guard's answers wake us: without a pause a process that the kernel holds would keep us spinning. */
 static void kill_orphans(struct agent *a)
 {
-    struct err err = { 0 };
+    struct err err = {0};
     msec now_ms = loop_clock_ms();
 
     if (now_ms < a->orphans_not_before_ms)
@@ -222,7 +216,7 @@ static void resigned(enum leadership_result result, const char *why, void *arg)
 
 static void leave(struct agent *a)
 {
-    struct err err = { 0 };
+    struct err err = {0};
 
     a->leaving = true;
     if (!guard_link_leave(a->guard, &err))

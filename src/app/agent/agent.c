@@ -40,7 +40,7 @@
 static void notify(const char *text)
 {
     const char *path = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un to = { .sun_family = AF_UNIX };
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
 
     if (str_empty(path) || strlen(path) >= sizeof(to.sun_path))
         return;
@@ -50,16 +50,18 @@ static void notify(const char *text)
     AUTO(fd) int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd >= 0)
         (void)sendto(fd, text, strlen(text), 0, (struct sockaddr *)&to,
-                     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path))); /* a lost notice is systemd's to time out */
+                     (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
+                                 strlen(path))); /* a lost notice is systemd's to time out */
 }
 
 /* ---- the guard ---- */
 
 static bool state_is_news(const struct agent *a, const struct guard_msg *m)
 {
-    return !a->guard_ready || m->pg_state != a->guard_seen.pg_state || m->postmaster_pid != a->guard_seen.postmaster_pid ||
-           m->exited != a->guard_seen.exited || m->adopted != a->guard_seen.adopted ||
-           m->fence_fired != a->guard_seen.fence_fired || m->fence_spent != a->guard_seen.fence_spent;
+    return !a->guard_ready || m->pg_state != a->guard_seen.pg_state ||
+           m->postmaster_pid != a->guard_seen.postmaster_pid || m->exited != a->guard_seen.exited ||
+           m->adopted != a->guard_seen.adopted || m->fence_fired != a->guard_seen.fence_fired ||
+           m->fence_spent != a->guard_seen.fence_spent;
 }
 
 static void log_fence(struct agent *a, const struct guard_msg *m)
@@ -78,7 +80,7 @@ static void log_fence(struct agent *a, const struct guard_msg *m)
 
 static void adopt(struct agent *a, const struct guard_msg *m)
 {
-    struct err err = { 0 };
+    struct err err = {0};
 
     if (m->pg_state != GUARD_PG_FOREIGN || !m->postmaster_pid)
         return;
@@ -144,7 +146,7 @@ static void guard_reopen(void *arg)
 /* Nobody fences for us any more: PostgreSQL goes, and so do we. */
 static void without_guard(struct agent *a, const char *why)
 {
-    struct err err = { 0 };
+    struct err err = {0};
 
     log_critical("guard.lost", "%s: stopping PostgreSQL, nothing runs here without a guard", why);
     if (!guard_link_signal_postmaster(a->guard, SIGQUIT, &err))
@@ -214,7 +216,7 @@ static void callback_done(enum callback_action action, const struct err *err, vo
 
 static bool start_parts(struct agent *a, struct err *err)
 {
-    struct findings findings = { 0 };
+    struct findings findings = {0};
 
     a->dynamic = dynamic_read(a->settings->bootstrap.dcs, a->settings, &findings);
     for (size_t i = 0; i < findings.count; i++)
@@ -260,7 +262,7 @@ static void end_parts(struct agent *a)
     pg_instance_unref(a->instance);
     dynamic_unref(a->dynamic);
     settings_unref(a->settings);
-    char *texts[] = { a->instance_trouble, a->member_text, a->member_core, a->status_text, a->failsafe_text };
+    char *texts[] = {a->instance_trouble, a->member_text, a->member_core, a->status_text, a->failsafe_text};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         free(texts[i]);
     loop_free(a->loop);
@@ -270,7 +272,7 @@ static void end_parts(struct agent *a)
 int agent_main(int argc, char **argv)
 {
     struct agent *a = mem_zero(1, sizeof(*a));
-    struct err err = { 0 };
+    struct err err = {0};
 
     a->config_path = argc > 1 ? argv[1] : NULL;
     a->loop = loop_new();

@@ -9,9 +9,9 @@
 #include "app/agent/local.h"
 #include "app/agent/registry.h"
 #include "app/agent/rounds.h"
+#include "app/conf_files.h"
 #include "base/check.h"
 #include "base/str.h"
-#include "app/conf_files.h"
 #include "io/http_client.h"
 #include "io/log.h"
 #include "pg/bin.h"
@@ -41,9 +41,9 @@ static void log_findings(struct findings *findings)
 
 struct settings *config_read_local(const char *path)
 {
-    AUTO(conf_files) struct conf_files files = { 0 };
-    struct findings findings = { 0 };
-    struct err err = { 0 };
+    AUTO(conf_files) struct conf_files files = {0};
+    struct findings findings = {0};
+    struct err err = {0};
 
     if (path && !conf_files_read(path, &files, &err)) {
         log_error("config.unreadable", "%s", err.text);
@@ -65,7 +65,7 @@ void config_apply_log(const struct settings *s)
         .file_count = s->log.file_num,
         .syslog_facility = s->log.syslog,
     };
-    struct err err = { 0 };
+    struct err err = {0};
 
     (void)log_level_parse(s->log.level, &conf.level); /* checked when the settings were read */
     if (!log_configure(&conf, &err))
@@ -96,7 +96,7 @@ bool config_make_instance(struct agent *a)
     struct datadir_state datadir;
     struct pg_bin *bin = NULL;
     struct pg_instance *instance = NULL;
-    struct err err = { 0 };
+    struct err err = {0};
     bool changed;
     const json_t *merged = a->dynamic->postgresql;
     struct pg_bin_spec spec = {
@@ -160,7 +160,7 @@ static void write_cache(struct agent *a, const json_t *config)
 {
     AUTO(cstr) char *path = cache_path(a);
     AUTO(cstr) char *text = json_dumps(config, JSON_COMPACT);
-    struct err err = { 0 };
+    struct err err = {0};
 
     if (local_datadir(a->local)->kind == DATADIR_VALID && !file_replace(path, text, strlen(text), 0600, &err))
         log_warning("config.cache", "%s", err.text);
@@ -189,7 +189,7 @@ json_t *config_seed(struct agent *a)
 void config_take_dynamic(struct agent *a)
 {
     const struct cluster *c = registry_cluster(a->registry);
-    struct findings findings = { 0 };
+    struct findings findings = {0};
 
     if (!c || !c->config || c->config_revision == a->config_revision)
         return;
@@ -199,8 +199,10 @@ void config_take_dynamic(struct agent *a)
     log_findings(&findings);
     write_cache(a, c->config);
     if (dynamic_refused(dynamic))
-        log_critical("config.refused", "%s is not built yet: this node will not become primary, and if it is the "
-                     "leader it goes on without that promise", dynamic_refused(dynamic));
+        log_critical("config.refused",
+                     "%s is not built yet: this node will not become primary, and if it is the "
+                     "leader it goes on without that promise",
+                     dynamic_refused(dynamic));
     if (!first)
         log_info("config.dynamic", "the dynamic configuration changed (revision %lld)", (long long)c->config_revision);
     use_dynamic(a, dynamic);
@@ -208,8 +210,8 @@ void config_take_dynamic(struct agent *a)
 
 bool config_reload(struct agent *a)
 {
-    struct findings findings = { 0 };
-    struct err err = { 0 };
+    struct findings findings = {0};
+    struct err err = {0};
     struct settings *fresh = config_read_local(a->config_path);
 
     if (!fresh) {
@@ -251,18 +253,18 @@ void config_hold_deinit(struct config_hold *hold)
     for (size_t i = 0; hold->members && hold->members[i].name; i++)
         free((char *)hold->members[i].host);
     free(hold->members);
-    *hold = (struct config_hold){ 0 };
+    *hold = (struct config_hold){0};
 }
 
 struct conf_input config_input(struct agent *a, enum conf_role role, const char *upstream, struct config_hold *hold)
 {
     const struct cluster *c = registry_cluster(a->registry);
     const struct member *from = c && upstream ? cluster_member(c, upstream) : NULL;
-    struct conf_input in = { .instance = a->instance, .role = role, .control = local_control(a->local) };
+    struct conf_input in = {.instance = a->instance, .role = role, .control = local_control(a->local)};
     char *host;
     int port;
 
-    *hold = (struct config_hold){ 0 };
+    *hold = (struct config_hold){0};
     if (from && url_host_port(from->conn_url, &host, &port)) {
         hold->conninfo = primary_conninfo(a->instance, host, port);
         if (a->dynamic->use_slots)
@@ -276,7 +278,7 @@ struct conf_input config_input(struct agent *a, enum conf_role role, const char 
     for (size_t i = 0; c && i < c->member_count; i++) {
         if (str_empty(c->members[i].conn_url) || !url_host_port(c->members[i].conn_url, &host, &port))
             continue;
-        hold->members[in.member_count++] = (struct conf_member){ .name = c->members[i].name, .host = host };
+        hold->members[in.member_count++] = (struct conf_member){.name = c->members[i].name, .host = host};
     }
     in.members = hold->members;
     return in;
@@ -296,8 +298,8 @@ bool config_signal_reload(struct agent *a, struct err *err)
 bool config_apply(struct agent *a, enum conf_role role, const char *upstream, struct err *err)
 {
     struct config_hold hold;
-    struct conf_result result = { 0 };
-    struct findings findings = { 0 };
+    struct conf_result result = {0};
+    struct findings findings = {0};
 
     CHECK(a->instance);
     struct conf_input in = config_input(a, role, upstream, &hold);

@@ -50,7 +50,7 @@ void cycle_view(struct agent *a, struct ha_view *ret_view)
 {
     struct ha_view *v = ret_view;
 
-    *v = (struct ha_view){ .now_ms = loop_clock_ms(), .wall_ms = wall_clock_ms() };
+    *v = (struct ha_view){.now_ms = loop_clock_ms(), .wall_ms = wall_clock_ms()};
     conf_view(a, &v->conf);
     v->store.known = registry_answers(a->registry);
     v->store.read_ms = registry_read_ms(a->registry);
@@ -70,13 +70,12 @@ void cycle_view(struct agent *a, struct ha_view *ret_view)
 static void arm(struct agent *a)
 {
     const struct ha_fence *f = &a->plan.fence;
-    struct err err = { 0 };
+    struct err err = {0};
 
     if (a->fence_sent_kill_ms == f->kill_ms && a->fence_sent_stop_ms == f->stop_ms)
         return;
-    bool sent = f->kill_ms == MSEC_NEVER
-                    ? guard_link_disarm(a->guard, &err)
-                    : guard_link_arm(a->guard, f->term, f->stop_ms, f->quit_ms, f->kill_ms, &err);
+    bool sent = f->kill_ms == MSEC_NEVER ? guard_link_disarm(a->guard, &err)
+                                         : guard_link_arm(a->guard, f->term, f->stop_ms, f->quit_ms, f->kill_ms, &err);
     if (!sent) { /* the fence in force stands, and ends earlier */
         log_error("fence.not_sent", "%s", err.text);
         return;

@@ -20,7 +20,7 @@ static void created(const struct err *err, void *arg)
 
 void job_bootstrap_begin(struct jobs *j)
 {
-    struct err err = { 0 };
+    struct err err = {0};
 
     if (!bootstrap_create(j->agent->loop, j->agent->instance, created, j, &j->bootstrap, &err))
         job_end(j, &err);
@@ -29,7 +29,7 @@ void job_bootstrap_begin(struct jobs *j)
 static void script_done(const struct err *err, void *arg)
 {
     struct jobs *j = arg;
-    struct err unmark = { 0 };
+    struct err unmark = {0};
 
     j->bootstrap = NULL;
     if (!err && !datadir_unmark(j->agent->instance->state_dir, &unmark))
@@ -40,7 +40,7 @@ static void script_done(const struct err *err, void *arg)
 static void users_done(const struct err *err, void *arg)
 {
     struct jobs *j = arg;
-    struct err begin = { 0 };
+    struct err begin = {0};
 
     j->bootstrap = NULL;
     if (!err && !bootstrap_script(j->agent->loop, j->agent->instance, script_done, j, &j->bootstrap, &begin))
@@ -51,7 +51,7 @@ static void users_done(const struct err *err, void *arg)
 
 void job_post_bootstrap_begin(struct jobs *j)
 {
-    struct err err = { 0 };
+    struct err err = {0};
 
     if (!bootstrap_users(j->agent->loop, j->agent->instance, USERS_MS, users_done, j, &j->bootstrap, &err))
         job_end(j, &err);

@@ -62,9 +62,10 @@ static void judged(const struct rewind_judgement *found, void *arg)
         job_end(j, NULL);
         break;
     case REWIND_RECOVER_FIRST:
-        log_info("rejoin.recover", "this node was not shut down cleanly: recovering it without clients to learn where it ends");
-        if (!rewind_recover(j->agent->loop, j->agent->instance, REWIND_QUARANTINE, RECOVER_MS, recovered, j,
-                            &j->rewind, &err))
+        log_info("rejoin.recover",
+                 "this node was not shut down cleanly: recovering it without clients to learn where it ends");
+        if (!rewind_recover(j->agent->loop, j->agent->instance, REWIND_QUARANTINE, RECOVER_MS, recovered, j, &j->rewind,
+                            &err))
             job_end(j, &err);
         break;
     case REWIND_FOREIGN:
@@ -76,8 +77,8 @@ static void judged(const struct rewind_judgement *found, void *arg)
 
 static void judge(struct jobs *j, const struct rewind_position *known)
 {
-    struct rewind_source source = { 0 };
-    struct err err = { 0 };
+    struct rewind_source source = {0};
+    struct err err = {0};
     AUTO(cstr) char *host = NULL;
 
     if (!job_member_address(j, j->subject, &host, &source.port, &err)) {
@@ -92,7 +93,7 @@ static void judge(struct jobs *j, const struct rewind_position *known)
 void job_check_rejoin_begin(struct jobs *j)
 {
     const struct pg_facts *facts = local_facts(j->agent->local);
-    struct rewind_position known = { 0 };
+    struct rewind_position known = {0};
 
     if (local_postmaster(j->agent->local) && facts && facts->in_recovery) {
         known.tli = local_timeline(j->agent->local);
@@ -134,7 +135,7 @@ void job_rewind_begin(struct jobs *j)
 {
     struct agent *a = j->agent;
     struct config_hold hold;
-    struct err err = { 0 };
+    struct err err = {0};
     AUTO(cstr) char *host = NULL;
     struct conf_input in = config_input(a, CONF_STANDBY, j->subject, &hold);
     struct rewind_spec spec = {
@@ -182,13 +183,13 @@ void job_clone_begin(struct jobs *j)
     struct agent *a = j->agent;
     const struct cluster *c = registry_cluster(a->registry);
     struct config_hold hold;
-    struct err err = { 0 };
+    struct err err = {0};
     AUTO(cstr) char *host = NULL;
     const char *source = j->subject[0] ? j->subject : NULL; /* none: only methods that need no leader */
     struct conf_input in = config_input(a, CONF_STANDBY, source, &hold);
     struct clone_spec spec = {
         .instance = a->instance,
-        .source = { .name = source, .system_identifier = c ? c->initialize : NULL },
+        .source = {.name = source, .system_identifier = c ? c->initialize : NULL},
         .primary_conninfo = in.primary_conninfo,
         .primary_slot_name = in.primary_slot_name,
         .progress = clone_progressed,
@@ -209,7 +210,7 @@ void job_clone_begin(struct jobs *j)
 void job_discard_begin(struct jobs *j)
 {
     const struct pg_instance *i = j->agent->instance;
-    struct err err = { 0 };
+    struct err err = {0};
     AUTO(cstr) char *path = NULL;
     bool ok;
 

@@ -25,8 +25,8 @@
 #include "wire/guard.h"
 
 enum {
-    START_SEEN_MS = 5000,      /* a start that recovers longer is "starting": decisions go on meanwhile */
-    CHECKPOINT_MS = 30000,     /* before a planned stop, while clients still work; longer and the stop does the rest */
+    START_SEEN_MS = 5000,  /* a start that recovers longer is "starting": decisions go on meanwhile */
+    CHECKPOINT_MS = 30000, /* before a planned stop, while clients still work; longer and the stop does the rest */
     STOP_DEFAULT_MS = 60000,
     LOG_TAIL_MAX = 64 * 1024,
 };
@@ -75,7 +75,7 @@ static bool prepare_files(struct jobs *j, bool standby, struct err *err)
 
 static bool ask_guard(struct jobs *j, const struct conf_input *in, struct err *err)
 {
-    struct findings findings = { 0 };
+    struct findings findings = {0};
     char **argv = NULL;
     bool ok = conffile_postmaster_args(in, &argv, &findings, err);
 
@@ -99,8 +99,8 @@ void job_start_begin(struct jobs *j)
     const char *upstream = j->subject[0] ? j->subject : NULL;
     bool custom = !standby && local_datadir(a->local)->marker == DATADIR_MARK_BOOTSTRAP;
     enum conf_role role = standby ? CONF_STANDBY : custom ? CONF_BOOTSTRAP : CONF_PRIMARY;
-    struct config_hold hold = { 0 };
-    struct err err = { 0 };
+    struct config_hold hold = {0};
+    struct err err = {0};
 
     bool ok = prepare_files(j, standby, &err) && config_apply(a, role, upstream, &err);
     if (ok) {
@@ -123,7 +123,7 @@ void job_start_begin(struct jobs *j)
 void job_start_notice(struct jobs *j)
 {
     struct ha_pg pg;
-    struct err err = { 0 };
+    struct err err = {0};
 
     local_view(j->agent->local, &pg);
     if (j->refused || pg.deaths != j->deaths) {
@@ -153,10 +153,11 @@ static void tell_guard(struct jobs *j)
     msec now_ms = loop_clock_ms();
     msec budget_ms = j->action.budget_ms ? j->action.budget_ms : STOP_DEFAULT_MS;
 
-    struct err err = { 0 };
+    struct err err = {0};
 
     j->signalled = true;
-    if (!guard_link_stop(j->agent->guard, modes[j->action.stop], now_ms + budget_ms * 3 / 4, now_ms + budget_ms, &err)) {
+    if (!guard_link_stop(j->agent->guard, modes[j->action.stop], now_ms + budget_ms * 3 / 4, now_ms + budget_ms,
+                         &err)) {
         job_end(j, &err);
         return;
     }
@@ -179,7 +180,7 @@ static void before_stop_done(const struct err *err, void *arg)
 static void run_before_stop(struct jobs *j)
 {
     const char *command = j->agent->dynamic->before_stop;
-    struct err err = { 0 };
+    struct err err = {0};
 
     /* In a hurry (the fence is near, somebody else leads) no script is waited for. */
     if (str_empty(command) || !j->action.checkpoint_first) {
@@ -204,7 +205,7 @@ static void checkpoint_done(const struct sql_result *result, void *arg)
 
 void job_stop_begin(struct jobs *j)
 {
-    static const struct sql_statement checkpoint = { .text = "CHECKPOINT" };
+    static const struct sql_statement checkpoint = {.text = "CHECKPOINT"};
 
     if (!j->action.checkpoint_first || !local_answers(j->agent->local)) {
         tell_guard(j);
@@ -217,14 +218,13 @@ void job_stop_begin(struct jobs *j)
 void job_stop_notice(struct jobs *j)
 {
     struct ha_pg pg;
-    struct err err = { 0 };
+    struct err err = {0};
 
     if (!j->signalled)
         return;
     local_view(j->agent->local, &pg);
     if (pg.process == HA_PROC_NONE) {
-        callbacks_run(j->agent->callbacks, j->agent->instance, CALLBACK_ON_STOP,
-                      node_role_text(j->agent->role_told));
+        callbacks_run(j->agent->callbacks, j->agent->instance, CALLBACK_ON_STOP, node_role_text(j->agent->role_told));
         job_end(j, NULL);
     } else if (j->refused || loop_clock_ms() >= j->deadline_ms) {
         (void)err_set(&err, ERR_TIMEOUT, "%s", j->refused ? j->error : "processes of the instance are still there");
@@ -244,7 +244,7 @@ static void pre_promote_done(const struct err *err, void *arg)
 
 void job_pre_promote_begin(struct jobs *j)
 {
-    struct err err = { 0 };
+    struct err err = {0};
     const char *command = j->agent->dynamic->pre_promote;
 
     if (!script_start(j->agent->loop, "pre_promote", command, 0, pre_promote_done, j, &j->script, &err))
@@ -254,7 +254,7 @@ void job_pre_promote_begin(struct jobs *j)
 static void trigger(struct jobs *j)
 {
     struct agent *a = j->agent;
-    struct err err = { 0 };
+    struct err err = {0};
 
     if (!promote_trigger(a->instance->data_dir, local_postmaster(a->local), &err)) {
         job_end(j, &err);
@@ -277,7 +277,7 @@ static void resumed(const struct sql_result *result, void *arg)
 
 void job_promote_begin(struct jobs *j)
 {
-    static const struct sql_statement resume = { .text = "SELECT pg_catalog.pg_wal_replay_resume()", .may_fail = true };
+    static const struct sql_statement resume = {.text = "SELECT pg_catalog.pg_wal_replay_resume()", .may_fail = true};
     const struct pg_facts *facts = local_facts(j->agent->local);
 
     if (facts && facts->replay_paused) { /* a paused replay would never come to the promotion */
@@ -291,7 +291,7 @@ void job_promote_begin(struct jobs *j)
 void job_promote_notice(struct jobs *j)
 {
     struct ha_pg pg;
-    struct err err = { 0 };
+    struct err err = {0};
 
     if (!j->signalled)
         return;

@@ -116,7 +116,7 @@ void jobs_begin(struct jobs *j, const struct ha_action *action)
     local_view(j->agent->local, &pg);
     j->deaths = pg.deaths;
     if (!j->agent->instance && !config_make_instance(j->agent)) {
-        struct err err = { 0 };
+        struct err err = {0};
         (void)err_set(&err, ERR_PG, "%s", j->agent->instance_trouble);
         j->nothing_done = true;
         job_end(j, &err);
@@ -127,7 +127,7 @@ void jobs_begin(struct jobs *j, const struct ha_action *action)
 
 void jobs_cancel(struct jobs *j)
 {
-    struct err err = { 0 };
+    struct err err = {0};
 
     if (j->state != HA_JOB_RUNNING)
         return;

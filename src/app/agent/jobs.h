@@ -33,11 +33,11 @@ struct jobs {
     struct script_job *script;
     struct sql *sql;
 
-    struct loop_timer timer;   /* the running job's deadline or next step */
-    unsigned int deaths;       /* of the postmaster, when the job began */
+    struct loop_timer timer; /* the running job's deadline or next step */
+    unsigned int deaths;     /* of the postmaster, when the job began */
     msec deadline_ms;
-    bool signalled;            /* PROMOTE: the trigger is out; STOP: the guard was told */
-    bool refused;              /* the guard said no */
+    bool signalled;                  /* PROMOTE: the trigger is out; STOP: the guard was told */
+    bool refused;                    /* the guard said no */
     int64_t done_bytes, total_bytes; /* CLONE, REWIND: progress; total 0: unknown */
 };
 

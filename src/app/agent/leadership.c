@@ -25,8 +25,8 @@ struct leadership {
     char *key_leader, *key_record, *key_member, *key_status, *key_failsafe;
     msec ttl_ms, budget_ms;
 
-    int64_t lease;      /* 0: none */
-    msec lease_ttl_ms;  /* it was granted with this; another ttl needs another lease */
+    int64_t lease;     /* 0: none */
+    msec lease_ttl_ms; /* it was granted with this; another ttl needs another lease */
     msec renewed_ms, tried_ms;
     bool renewing, publishing, publish_again;
 
@@ -116,16 +116,16 @@ static bool add_if_changed(struct store_op *ops, size_t *count, const char *key,
         return false;
     CHECK(*count < OPS_MAX);
     if (!*now)
-        ops[(*count)++] = (struct store_op){ .kind = STORE_DELETE, .key = key };
+        ops[(*count)++] = (struct store_op){.kind = STORE_DELETE, .key = key};
     else
-        ops[(*count)++] = (struct store_op){ .kind = STORE_PUT, .key = key, .value = now, .lease = lease };
+        ops[(*count)++] = (struct store_op){.kind = STORE_PUT, .key = key, .value = now, .lease = lease};
     return true;
 }
 
 /* `beat`: a renewal; the record says that its owner lives. */
 static void publish(struct leadership *s, bool beat)
 {
-    struct leadership_texts texts = { 0 };
+    struct leadership_texts texts = {0};
     struct store_op ops[OPS_MAX];
     size_t count = 0;
     char *record = NULL;
@@ -149,11 +149,11 @@ static void publish(struct leadership *s, bool beat)
     (void)add_if_changed(ops, &count, s->key_failsafe, s->pending_failsafe, s->wrote_failsafe, 0);
     if (s->owner && beat) {
         record = record_key_text(s->term, s->name, false, ++s->beat);
-        ops[count++] = (struct store_op){ .kind = STORE_PUT, .key = s->key_record, .value = record };
+        ops[count++] = (struct store_op){.kind = STORE_PUT, .key = s->key_record, .value = record};
     }
     if (count) {
-        struct store_compare ours = { .kind = STORE_IF_VALUE, .key = s->key_leader, .value = s->name };
-        struct store_txn txn = { .compares = &ours, .compare_count = s->owner, .then = ops, .then_count = count };
+        struct store_compare ours = {.kind = STORE_IF_VALUE, .key = s->key_leader, .value = s->name};
+        struct store_txn txn = {.compares = &ours, .compare_count = s->owner, .then = ops, .then_count = count};
         s->publishing = true;
         store_txn(s->store, &txn, s->budget_ms, publish_done, s);
     }
@@ -195,14 +195,14 @@ static bool reattach(struct leadership *s)
     term under = c->record.present && str_eq(c->record.leader, s->name) ? c->record.term : c->record.term + 1;
     char *record = record_key_text(under, s->name, false, ++s->beat);
     struct store_compare same[] = {
-        { .kind = STORE_IF_VALUE, .key = s->key_leader, .value = s->name },
-        { .kind = STORE_IF_MOD_REVISION, .key = s->key_leader, .revision = c->leader_revision },
+        {.kind = STORE_IF_VALUE, .key = s->key_leader, .value = s->name},
+        {.kind = STORE_IF_MOD_REVISION, .key = s->key_leader, .revision = c->leader_revision},
     };
     struct store_op ops[] = {
-        { .kind = STORE_PUT, .key = s->key_leader, .value = s->name, .lease = s->lease },
-        { .kind = STORE_PUT, .key = s->key_record, .value = record },
+        {.kind = STORE_PUT, .key = s->key_leader, .value = s->name, .lease = s->lease},
+        {.kind = STORE_PUT, .key = s->key_record, .value = record},
     };
-    struct store_txn txn = { .compares = same, .compare_count = 2, .then = ops, .then_count = 2 };
+    struct store_txn txn = {.compares = same, .compare_count = 2, .then = ops, .then_count = 2};
 
     s->done_term = under;
     s->renewing = true;
@@ -303,16 +303,17 @@ void leadership_acquire(struct leadership *s, leadership_done_fn *done, void *ar
     s->done_term = c->record.term + 1;
     char *record = record_key_text(s->done_term, s->name, false, ++s->beat);
     struct store_compare compares[] = {
-        { .kind = STORE_IF_ABSENT, .key = s->key_leader },
-        c->record.mod_revision
-            ? (struct store_compare){ .kind = STORE_IF_MOD_REVISION, .key = s->key_record, .revision = c->record.mod_revision }
-            : (struct store_compare){ .kind = STORE_IF_ABSENT, .key = s->key_record },
+        {.kind = STORE_IF_ABSENT, .key = s->key_leader},
+        c->record.mod_revision ? (struct store_compare){.kind = STORE_IF_MOD_REVISION,
+                                                        .key = s->key_record,
+                                                        .revision = c->record.mod_revision}
+                               : (struct store_compare){.kind = STORE_IF_ABSENT, .key = s->key_record},
     };
     struct store_op ops[] = {
-        { .kind = STORE_PUT, .key = s->key_leader, .value = s->name, .lease = s->lease },
-        { .kind = STORE_PUT, .key = s->key_record, .value = record },
+        {.kind = STORE_PUT, .key = s->key_leader, .value = s->name, .lease = s->lease},
+        {.kind = STORE_PUT, .key = s->key_record, .value = record},
     };
-    struct store_txn txn = { .compares = compares, .compare_count = 2, .then = ops, .then_count = 2 };
+    struct store_txn txn = {.compares = compares, .compare_count = 2, .then = ops, .then_count = 2};
     store_txn(s->store, &txn, s->budget_ms, acquired, s);
     free(record);
 }
@@ -337,16 +338,16 @@ void leadership_release(struct leadership *s, leadership_done_fn *done, void *ar
 {
     begin(s, done, arg);
     char *record = record_key_text(s->term, s->name, true, ++s->beat);
-    struct leadership_texts texts = { 0 };
+    struct leadership_texts texts = {0};
     s->texts(&texts, s->arg);
 
-    struct store_compare ours = { .kind = STORE_IF_VALUE, .key = s->key_leader, .value = s->name };
+    struct store_compare ours = {.kind = STORE_IF_VALUE, .key = s->key_leader, .value = s->name};
     struct store_op ops[] = {
-        { .kind = STORE_DELETE, .key = s->key_leader },
-        { .kind = STORE_PUT, .key = s->key_record, .value = record },
-        { .kind = STORE_PUT, .key = s->key_status, .value = texts.status },
+        {.kind = STORE_DELETE, .key = s->key_leader},
+        {.kind = STORE_PUT, .key = s->key_record, .value = record},
+        {.kind = STORE_PUT, .key = s->key_status, .value = texts.status},
     };
-    struct store_txn txn = { .compares = &ours, .compare_count = 1, .then = ops, .then_count = texts.status ? 3 : 2 };
+    struct store_txn txn = {.compares = &ours, .compare_count = 1, .then = ops, .then_count = texts.status ? 3 : 2};
     store_txn(s->store, &txn, s->budget_ms, released, s);
     free(record);
 }
@@ -442,9 +443,9 @@ void leadership_free(struct leadership *s)
 {
     if (!s)
         return;
-    char *strings[] = { s->name,         s->key_leader,     s->key_record,     s->key_member,
-                        s->key_status,   s->key_failsafe,   s->wrote_member,   s->wrote_status,
-                        s->wrote_failsafe, s->pending_member, s->pending_status, s->pending_failsafe };
+    char *strings[] = {s->name,           s->key_leader,     s->key_record,     s->key_member,
+                       s->key_status,     s->key_failsafe,   s->wrote_member,   s->wrote_status,
+                       s->wrote_failsafe, s->pending_member, s->pending_status, s->pending_failsafe};
     for (size_t i = 0; i < ARRAY_LEN(strings); i++)
         free(strings[i]);
     free(s);

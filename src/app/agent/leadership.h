@@ -23,8 +23,8 @@ struct leadership;
 
 /* What is written with the next renewal or on change; strings are copied. */
 struct leadership_texts {
-    const char *member; /* members/<name>; never NULL */
-    const char *status; /* leader: status; NULL: leave alone */
+    const char *member;   /* members/<name>; never NULL */
+    const char *status;   /* leader: status; NULL: leave alone */
     const char *failsafe; /* leader: failsafe; NULL: leave alone; "": delete */
 };
 

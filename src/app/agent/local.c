@@ -14,7 +14,7 @@ enum {
     PROBE_HURRY_MS = 10,    /* while a start or a promotion is awaited: clients are waiting for it */
     PROBE_BUDGET_MS = 3000, /* a server that needs longer is silent, which is a fact of its own */
     CONTROL_BUDGET_MS = 5000,
-    RELOAD_MS = 2000,       /* a reload needs its time until sessions show it; earlier answers say nothing about it */
+    RELOAD_MS = 2000, /* a reload needs its time until sessions show it; earlier answers say nothing about it */
 };
 
 struct local {
@@ -162,7 +162,7 @@ static void control_read(const struct pg_control *control, const struct err *err
 
 void local_look(struct local *p)
 {
-    struct err err = { 0 };
+    struct err err = {0};
 
     if (!p->instance)
         return;
@@ -265,8 +265,8 @@ static void control_view(const struct local *p, struct ha_pg *pg)
     if (!p->control_known)
         return;
     bool clean = pg_control_end(&p->control, &tli, &end, &standby);
-    bool recovering = p->control.state == PG_CONTROL_IN_ARCHIVE_RECOVERY ||
-                      p->control.state == PG_CONTROL_SHUT_DOWN_IN_RECOVERY;
+    bool recovering =
+        p->control.state == PG_CONTROL_IN_ARCHIVE_RECOVERY || p->control.state == PG_CONTROL_SHUT_DOWN_IN_RECOVERY;
     if (clean)
         pg->control = standby ? HA_CONTROL_SHUT_DOWN_STANDBY : HA_CONTROL_SHUT_DOWN;
     else

@@ -78,7 +78,8 @@ static void restart(struct agent *a, struct op *op)
         } else if (a->scheduled_restart) {
             op_reply(op, 409, NULL, "Another restart is already scheduled");
         } else if (!when_parse(schedule, &a->scheduled_restart_ms)) {
-            op_reply(op, 422, NULL, "Unable to parse scheduled timestamp. It should be in an unambiguous format, e.g. ISO 8601");
+            op_reply(op, 422, NULL,
+                     "Unable to parse scheduled timestamp. It should be in an unambiguous format, e.g. ISO 8601");
         } else {
             a->scheduled_restart = json_deep_copy(op->body);
             log_info("restart.scheduled", "restart scheduled for %s by %s", schedule, op->peer);
@@ -197,18 +198,18 @@ static void write_config(struct agent *a, struct op *op, json_t *take_config, in
     struct config_write *w = mem_zero(1, sizeof(*w));
     AUTO(cstr) char *key = str_fmt("%sconfig", a->settings->key_prefix);
     AUTO(cstr) char *text = json_dumps(take_config, JSON_COMPACT);
-    struct store_compare same = { .kind = STORE_IF_MOD_REVISION, .key = key, .revision = revision };
-    struct store_op put = { .kind = STORE_PUT, .key = key, .value = text };
-    struct store_txn txn = { .compares = &same, .compare_count = revision ? 1 : 0, .then = &put, .then_count = 1 };
+    struct store_compare same = {.kind = STORE_IF_MOD_REVISION, .key = key, .revision = revision};
+    struct store_op put = {.kind = STORE_PUT, .key = key, .value = text};
+    struct store_txn txn = {.compares = &same, .compare_count = revision ? 1 : 0, .then = &put, .then_count = 1};
 
-    *w = (struct config_write){ .agent = a, .op = op, .config = take_config };
+    *w = (struct config_write){.agent = a, .op = op, .config = take_config};
     store_txn(a->store, &txn, a->dynamic->retry_timeout_ms, config_written, w);
 }
 
 /* A value that no node could use is refused here, not discovered by each of them. */
 static bool config_is_sound(struct agent *a, const json_t *config, char **ret_why_not)
 {
-    struct findings findings = { 0 };
+    struct findings findings = {0};
     struct dynamic *d = dynamic_read(config, a->settings, &findings);
 
     *ret_why_not = NULL;
@@ -246,7 +247,7 @@ static void config_change(struct agent *a, struct op *op, bool patch)
 static void failsafe(struct agent *a, struct op *op)
 {
     const char *name = field(op, "name");
-    struct ha_lease lease = { 0 };
+    struct ha_lease lease = {0};
     struct ha_pg pg;
 
     leadership_view(a->leadership, &lease);

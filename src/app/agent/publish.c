@@ -94,7 +94,9 @@ static char *url(const struct endpoint *e, const char *format)
     bool six = strchr(e->host, ':') && e->host[0] != '[';
     AUTO(cstr) char *host = six ? str_fmt("[%s]", e->host) : str_dup(e->host);
     AUTO(cstr) char *address = str_fmt("%s:%d", host, e->port);
-    struct { const char *before, *after; } parts;
+    struct {
+        const char *before, *after;
+    } parts;
 
     parts.before = format;
     parts.after = strchr(format, '@') + 1;
@@ -146,8 +148,8 @@ static json_t *member_json(struct agent *a, const struct ha_pg *pg)
 {
     const struct settings *s = a->settings;
     AUTO(cstr) char *conn_url = url(&s->postgresql.connect_address, "postgres://@/postgres");
-    AUTO(cstr) char *api_url =
-        url(&s->restapi.connect_address, s->restapi.certfile ? "https://@/patroni" : "http://@/patroni");
+    AUTO(cstr)
+    char *api_url = url(&s->restapi.connect_address, s->restapi.certfile ? "https://@/patroni" : "http://@/patroni");
     json_t *o = json_object();
 
     put_text(o, "conn_url", conn_url);
@@ -241,9 +243,8 @@ void publish_texts(struct leadership_texts *ret_texts, void *arg)
     a->status_text = status_text(a);
     free(a->failsafe_text);
     a->failsafe_text = failsafe_text(a);
-    *ret_texts = (struct leadership_texts){
-        .member = a->member_text, .status = a->status_text, .failsafe = a->failsafe_text
-    };
+    *ret_texts =
+        (struct leadership_texts){.member = a->member_text, .status = a->status_text, .failsafe = a->failsafe_text};
 }
 
 void publish_ask_failsafe(struct agent *a)
@@ -361,7 +362,7 @@ static void snapshot_postgres(struct snapshot *s, struct agent *a, const struct 
 static struct snapshot *snapshot_make(struct agent *a, const struct ha_pg *pg)
 {
     struct snapshot *s = snapshot_new();
-    struct ha_lease lease = { 0 };
+    struct ha_lease lease = {0};
     struct member_tags tags;
 
     leadership_view(a->leadership, &lease);
@@ -374,7 +375,8 @@ static struct snapshot *snapshot_make(struct agent *a, const struct ha_pg *pg)
     snapshot_postgres(s, a, pg);
     s->scheduled_restart = json_text(a->scheduled_restart);
     member_tags_read(a->settings->tags.all, &tags);
-    s->tags = a->settings->tags.all && json_object_size(a->settings->tags.all) ? json_text(a->settings->tags.all) : NULL;
+    s->tags =
+        a->settings->tags.all && json_object_size(a->settings->tags.all) ? json_text(a->settings->tags.all) : NULL;
     s->noloadbalance = tags.noloadbalance;
     s->nofailover = tags.nofailover;
     s->failover_priority = tags.failover_priority;
@@ -398,7 +400,7 @@ static struct snapshot *snapshot_make(struct agent *a, const struct ha_pg *pg)
 /* Role, state, tags, addresses: what others act on. Positions are left to the next renewal. */
 static void publish_member_if_changed(struct agent *a, const struct ha_pg *pg)
 {
-    static const char *const often[] = { "xlog_location", "receive_lsn", "replay_lsn" };
+    static const char *const often[] = {"xlog_location", "receive_lsn", "replay_lsn"};
     json_t *member = member_json(a, pg);
 
     for (size_t i = 0; i < ARRAY_LEN(often); i++)

@@ -41,7 +41,7 @@ static void entry_clear(struct entry *e)
 {
     free(e->name);
     free(e->value);
-    *e = (struct entry){ 0 };
+    *e = (struct entry){0};
 }
 
 static void entries_clear(struct registry *r)
@@ -67,7 +67,7 @@ static void entry_put(struct registry *r, const struct store_kv *kv)
     if (!e) {
         r->entries = mem_grow(r->entries, r->count + 1, sizeof(*r->entries));
         e = &r->entries[r->count++];
-        *e = (struct entry){ .name = str_dup(name) };
+        *e = (struct entry){.name = str_dup(name)};
     }
     free(e->value);
     e->value = mem_zero(kv->value_len + 1, 1);

@@ -128,7 +128,7 @@ static void granted(const struct http_reply *reply, void *arg)
 
 static void send_question(struct question *q, const char *url, const char *body)
 {
-    static const char *const json_header[] = { "Content-Type: application/json", NULL };
+    static const char *const json_header[] = {"Content-Type: application/json", NULL};
     struct http_request request = {
         .method = body ? "POST" : "GET",
         .url = url,
@@ -147,7 +147,7 @@ static struct question *question_new(struct rounds *r, const char *name)
 
     q->rounds = r;
     q->name = str_dup(name);
-    q->peer = (struct ha_peer){ .name = q->name, .answer = HA_ANSWER_ASKED, .failover_priority = 1 };
+    q->peer = (struct ha_peer){.name = q->name, .answer = HA_ANSWER_ASKED, .failover_priority = 1};
     return q;
 }
 

@@ -32,7 +32,7 @@ static bool guard_path(char path[PATH_MAX], char self[PATH_MAX], struct err *err
         return err_sys(err, errno, "finding our own program");
     self[len] = '\0';
     char *slash = strrchr(self, '/');
-    static const char *const places[] = { "", "guard/", "app/guard/", "../libexec/pgkeep/", "../lib/pgkeep/" };
+    static const char *const places[] = {"", "guard/", "app/guard/", "../libexec/pgkeep/", "../lib/pgkeep/"};
     for (size_t i = 0; i < ARRAY_LEN(places); i++) {
         int n = snprintf(path, PATH_MAX, "%.*s/%spgkeep-guard", (int)(slash - self), self, places[i]);
         if (n > 0 && n < PATH_MAX && access(path, X_OK) == 0)
@@ -64,14 +64,15 @@ static int become_guard(const char *config, const struct settings *s)
 {
     char guard[PATH_MAX];
     char self[PATH_MAX];
-    struct err err = { 0 };
+    struct err err = {0};
 
     if (!guard_path(guard, self, &err) || !make_state_dir(s, &err)) {
         log_critical("run.impossible", "%s", err.text);
         return 1;
     }
-    const char *argv[] = { guard, "--data-dir", s->postgresql.data_dir, "--state-dir", s->pgkeep.state_dir, "--",
-                           self,  "agent",      config,                 NULL };
+    const char *argv[] = {
+        guard,  "--data-dir", s->postgresql.data_dir, "--state-dir", s->pgkeep.state_dir, "--", self, "agent",
+        config, NULL};
     (void)execv(guard, (char *const *)argv); /* execv changes none of them; its type is older than const */
     log_critical("run.impossible", "executing %s: %s", guard, strerror(errno));
     return 1;
@@ -81,13 +82,13 @@ void run_guard_clear(const char *data_dir)
 {
     char guard[PATH_MAX];
     char self[PATH_MAX];
-    struct err err = { 0 };
+    struct err err = {0};
 
     if (!guard_path(guard, self, &err)) {
         log_critical("guard.clear_failed", "%s", err.text);
         return;
     }
-    const char *argv[] = { guard, "--clear", data_dir, NULL };
+    const char *argv[] = {guard, "--clear", data_dir, NULL};
     (void)execv(guard, (char *const *)argv);
     log_critical("guard.clear_failed", "executing %s: %s", guard, strerror(errno));
 }
@@ -111,7 +112,8 @@ int run_main(int argc, char **argv)
         return GUARD_EXIT_CONFIG;
     }
     if (geteuid() == 0) {
-        log_critical("run.root", "PostgreSQL refuses to run as root: run pgkeep as the user that owns its data (postgres)");
+        log_critical("run.root",
+                     "PostgreSQL refuses to run as root: run pgkeep as the user that owns its data (postgres)");
         return GUARD_EXIT_CONFIG;
     }
     return become_guard(whole, settings);

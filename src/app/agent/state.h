@@ -41,7 +41,7 @@ struct agent {
     /* configuration: immutable snapshots, swapped as a whole (config.c) */
     struct settings *settings;
     struct dynamic *dynamic;
-    int64_t config_revision; /* of the config key that `dynamic` was read from; 0: none yet */
+    int64_t config_revision;      /* of the config key that `dynamic` was read from; 0: none yet */
     struct pg_instance *instance; /* NULL until PostgreSQL's programs are found */
     char *instance_trouble;       /* why not */
 
@@ -57,41 +57,41 @@ struct agent {
 
     /* deciding (cycle.c) */
     struct ha_memory memory;
-    struct ha_plan plan;        /* the newest */
-    size_t plan_at;             /* next action of it */
-    bool executing;             /* an action is under way */
-    bool waited;                /* it did not end at once: its end goes on with the plan and wakes */
-    bool woken;                 /* a cycle is due */
+    struct ha_plan plan; /* the newest */
+    size_t plan_at;      /* next action of it */
+    bool executing;      /* an action is under way */
+    bool waited;         /* it did not end at once: its end goes on with the plan and wakes */
+    bool woken;          /* a cycle is due */
     struct loop_timer wake;
-    char said[HA_WHY_MAX];      /* last `why` that was logged */
+    char said[HA_WHY_MAX]; /* last `why` that was logged */
     msec said_ms;
-    msec cycle_ms;              /* end of the last cycle */
+    msec cycle_ms; /* end of the last cycle */
     msec inherited_kill_ms;
-    msec fence_sent_kill_ms;    /* what the guard was told last; 0: nothing yet */
+    msec fence_sent_kill_ms; /* what the guard was told last; 0: nothing yet */
     msec fence_sent_stop_ms;
-    bool guard_ready;           /* the guard's first STATE has arrived */
+    bool guard_ready;            /* the guard's first STATE has arrived */
     struct guard_msg guard_seen; /* the last STATE that was news */
-    uint64_t job_seq;           /* the guard's answer to this request is the running job's */
+    uint64_t job_seq;            /* the guard's answer to this request is the running job's */
 
     /* operators (ops.c) */
     struct ha_request request;
-    struct op *restart_op;      /* to be answered when the restart is over */
+    struct op *restart_op; /* to be answered when the restart is over */
     struct op *switchover_op;
     msec switchover_deadline_ms;
-    char *switchover_leader;    /* whom the switchover leads away from */
+    char *switchover_leader; /* whom the switchover leads away from */
     char *switchover_candidate;
     bool switchover_is_failover;
     struct op *fresh_ops[AGENT_OPS_MAX];
     size_t fresh_op_count;
-    bool fresh_answer;          /* the probe has answered since the last snapshot */
-    json_t *scheduled_restart;  /* {"schedule", …}; NULL */
+    bool fresh_answer;            /* the probe has answered since the last snapshot */
+    json_t *scheduled_restart;    /* {"schedule", …}; NULL */
     int64_t scheduled_restart_ms; /* wall clock */
     msec failsafe_heard_ms;
     char *failsafe_heard_from;
-    bool ending;                 /* SIGTERM was heard */
+    bool ending; /* SIGTERM was heard */
     msec orphans_not_before_ms;
-    bool leaving;                /* pause: PostgreSQL stays */
-    bool guard_lost;             /* nobody fences for us: the end clears the instance */
+    bool leaving;    /* pause: PostgreSQL stays */
+    bool guard_lost; /* nobody fences for us: the end clears the instance */
     int exit_status;
 
     /* publishing (publish.c) */
@@ -100,16 +100,16 @@ struct agent {
     struct mailbox *op_mail;
     uint64_t snapshot_seq;
     char *member_text, *member_core, *status_text, *failsafe_text;
-    enum node_role role_told;   /* role of the last on_role_change */
+    enum node_role role_told; /* role of the last on_role_change */
     bool role_known;
-    int64_t dcs_seen_s;         /* epoch */
+    int64_t dcs_seen_s; /* epoch */
 
     /* upkeep (upkeep.c) */
     struct ha_slots_memory slots_memory;
     struct ha_slots_plan slots_plan;
     struct slots_job *slots_job;
     msec slots_not_before_ms;
-    uint32_t history_timeline;  /* newest timeline that the history key is known to explain */
+    uint32_t history_timeline; /* newest timeline that the history key is known to explain */
     bool history_busy, config_busy, checkpoint_busy;
     bool reload_needed;
 };

@@ -84,10 +84,10 @@ static void write_key(struct agent *a, struct op *op, const struct request *r)
     struct written *w = mem_zero(1, sizeof(*w));
     AUTO(cstr) char *key = str_fmt("%sfailover", a->settings->key_prefix);
     AUTO(cstr) char *text = failover_key_text(r->leader, r->candidate, r->scheduled_at);
-    struct store_op put = { .kind = STORE_PUT, .key = key, .value = text };
-    struct store_txn txn = { .then = &put, .then_count = 1 };
+    struct store_op put = {.kind = STORE_PUT, .key = key, .value = text};
+    struct store_txn txn = {.then = &put, .then_count = 1};
 
-    *w = (struct written){ .agent = a, .op = op, .scheduled = r->scheduled_at != NULL };
+    *w = (struct written){.agent = a, .op = op, .scheduled = r->scheduled_at != NULL};
     store_txn(a->store, &txn, a->dynamic->retry_timeout_ms, key_written, w);
 }
 
@@ -158,10 +158,11 @@ void switchover_follow(struct agent *a)
     const char *verb = a->switchover_is_failover ? "failed over" : "switched over";
     if (new_leader_runs(c, a->switchover_leader)) {
         bool wanted = !a->switchover_candidate || str_eq(c->leader, a->switchover_candidate);
-        AUTO(cstr) char *text = wanted ? str_fmt("Successfully %s to \"%s\"", verb, c->leader)
-                                       : str_fmt("%s to \"%s\" instead of \"%s\"",
-                                                 a->switchover_is_failover ? "Failed over" : "Switched over", c->leader,
-                                                 a->switchover_candidate);
+        AUTO(cstr)
+        char *text = wanted ? str_fmt("Successfully %s to \"%s\"", verb, c->leader)
+                            : str_fmt("%s to \"%s\" instead of \"%s\"",
+                                      a->switchover_is_failover ? "Failed over" : "Switched over", c->leader,
+                                      a->switchover_candidate);
         answer(a, 200, text);
     } else if (!c->failover.present && str_eq(c->leader, a->switchover_leader)) {
         AUTO(cstr) char *text = str_fmt("%s failed", a->switchover_is_failover ? "Failover" : "Switchover");
@@ -198,14 +199,12 @@ void switchover_delete(struct agent *a, struct op *op)
         return;
     }
     AUTO(cstr) char *key = str_fmt("%sfailover", a->settings->key_prefix);
-    struct store_compare same = {
-        .kind = STORE_IF_MOD_REVISION, .key = key, .revision = c->failover.mod_revision
-    };
-    struct store_op put = { .kind = STORE_PUT, .key = key, .value = "{}" };
-    struct store_txn txn = { .compares = &same, .compare_count = 1, .then = &put, .then_count = 1 };
+    struct store_compare same = {.kind = STORE_IF_MOD_REVISION, .key = key, .revision = c->failover.mod_revision};
+    struct store_op put = {.kind = STORE_PUT, .key = key, .value = "{}"};
+    struct store_txn txn = {.compares = &same, .compare_count = 1, .then = &put, .then_count = 1};
 
     w = mem_zero(1, sizeof(*w));
-    *w = (struct written){ .agent = a, .op = op };
+    *w = (struct written){.agent = a, .op = op};
     store_txn(a->store, &txn, a->dynamic->retry_timeout_ms, key_cleared, w);
 }
 

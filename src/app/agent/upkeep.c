@@ -28,7 +28,7 @@ enum {
 
 static void files(struct agent *a, const struct ha_pg *pg)
 {
-    struct err err = { 0 };
+    struct err err = {0};
 
     /* A stopped server gets its files with its next start; a job that writes them is left alone. */
     if (!a->reload_needed || !a->instance || a->jobs->state == HA_JOB_RUNNING || !local_answers(a->local))
@@ -67,7 +67,7 @@ static void slots_apply_plan(struct agent *a)
 
     for (size_t i = 0; i < a->slots_plan.count; i++) {
         const struct ha_slot_act *from = &a->slots_plan.acts[i];
-        acts[i] = (struct slot_act){ .kind = kinds[from->kind], .name = from->slot, .to = from->to };
+        acts[i] = (struct slot_act){.kind = kinds[from->kind], .name = from->slot, .to = from->to};
         if (from->kind != HA_SLOT_ADVANCE)
             log_info("slot.act", "%s slot %s", from->kind == HA_SLOT_CREATE ? "creating" : "dropping", from->slot);
     }
@@ -135,9 +135,7 @@ static json_t *known_line(const json_t *history, uint32_t tli)
     size_t i;
     json_t *line;
 
-    json_array_foreach((json_t *)history, i, line)
-        if (json_integer_value(json_array_get(line, 0)) == tli)
-            return line;
+    json_array_foreach((json_t *)history, i, line) if (json_integer_value(json_array_get(line, 0)) == tli) return line;
     return NULL;
 }
 
@@ -161,8 +159,8 @@ static json_t *history_json(struct agent *a, const struct history *h, const json
             (void)json_array_append_new(lines, json_pack("[I,I,s,s,s]", (json_int_t)e->tli, (json_int_t)e->switch_at,
                                                          e->reason ? e->reason : "", stamp, agent_name(a)));
         else
-            (void)json_array_append_new(lines, json_pack("[I,I,s]", (json_int_t)e->tli, (json_int_t)e->switch_at,
-                                                         e->reason ? e->reason : ""));
+            (void)json_array_append_new(
+                lines, json_pack("[I,I,s]", (json_int_t)e->tli, (json_int_t)e->switch_at, e->reason ? e->reason : ""));
     }
     return lines;
 }
@@ -171,7 +169,7 @@ static void history(struct agent *a, const struct ha_pg *pg)
 {
     const struct cluster *c = registry_cluster(a->registry);
     struct history *h = NULL;
-    struct err err = { 0 };
+    struct err err = {0};
 
     if (!a->plan.serving || !c || !registry_answers(a->registry) || a->history_busy || !a->instance || !pg->timeline ||
         pg->in_recovery || a->history_timeline == pg->timeline)
@@ -185,9 +183,9 @@ static void history(struct agent *a, const struct ha_pg *pg)
     AUTO(cstr) char *text = json_dumps(lines, JSON_COMPACT);
     AUTO(cstr) char *key = str_fmt("%shistory", a->settings->key_prefix);
     AUTO(cstr) char *leader = str_fmt("%sleader", a->settings->key_prefix);
-    struct store_compare ours = { .kind = STORE_IF_VALUE, .key = leader, .value = agent_name(a) };
-    struct store_op put = { .kind = STORE_PUT, .key = key, .value = text };
-    struct store_txn txn = { .compares = &ours, .compare_count = 1, .then = &put, .then_count = 1 };
+    struct store_compare ours = {.kind = STORE_IF_VALUE, .key = leader, .value = agent_name(a)};
+    struct store_op put = {.kind = STORE_PUT, .key = key, .value = text};
+    struct store_txn txn = {.compares = &ours, .compare_count = 1, .then = &put, .then_count = 1};
 
     a->history_busy = true;
     store_txn(a->store, &txn, a->dynamic->retry_timeout_ms, history_written, a);
@@ -219,9 +217,9 @@ static void config_key(struct agent *a)
     json_t *config = config_seed(a);
     AUTO(cstr) char *text = json_dumps(config, JSON_COMPACT);
     json_decref(config);
-    struct store_compare absent = { .kind = STORE_IF_ABSENT, .key = key };
-    struct store_op put = { .kind = STORE_PUT, .key = key, .value = text };
-    struct store_txn txn = { .compares = &absent, .compare_count = 1, .then = &put, .then_count = 1 };
+    struct store_compare absent = {.kind = STORE_IF_ABSENT, .key = key};
+    struct store_op put = {.kind = STORE_PUT, .key = key, .value = text};
+    struct store_txn txn = {.compares = &absent, .compare_count = 1, .then = &put, .then_count = 1};
 
     a->config_busy = true;
     store_txn(a->store, &txn, a->dynamic->retry_timeout_ms, config_written, a);

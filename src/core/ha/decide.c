@@ -13,14 +13,14 @@
 #include "core/ha/restart.h"
 
 enum {
-    ENDING_STOP_MS = 60000,  /* SIGTERM: a stop that takes longer is ended by force; systemd's own limit is 90 s */
+    ENDING_STOP_MS = 60000, /* SIGTERM: a stop that takes longer is ended by force; systemd's own limit is 90 s */
     HALTED_AGAIN_MS = 1000,
     DEMOTE_BUDGET_MS = 5000, /* the fence is near: whatever a soft stop needs, the guard's kill comes first anyway */
 };
 
 void ha_memory_init(struct ha_memory *m)
 {
-    *m = (struct ha_memory){ 0 };
+    *m = (struct ha_memory){0};
 }
 
 /* Another database: nothing here may be touched on this cluster's behalf. */
@@ -125,7 +125,8 @@ static bool halted_decide(const struct ha_view *v, struct ha_plan *p)
     struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
     stop->stop = HA_STOP_KILL;
     stop->budget_ms = HALTED_AGAIN_MS;
-    return plan_why(p, "the postmaster is stopped by a signal since %lld ms: ending it", (long long)(v->now_ms - v->pg.halted_ms));
+    return plan_why(p, "the postmaster is stopped by a signal since %lld ms: ending it",
+                    (long long)(v->now_ms - v->pg.halted_ms));
 }
 
 /* Nobody owns the leader key, as far as we know. */
@@ -179,7 +180,7 @@ void ha_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *ret
 {
     struct ha_plan *p = ret_plan;
 
-    *p = (struct ha_plan){ .wake_ms = v->now_ms + v->conf.loop_wait_ms };
+    *p = (struct ha_plan){.wake_ms = v->now_ms + v->conf.loop_wait_ms};
     observe(m, v);
     fence_decide(m, v, p);
 

@@ -12,22 +12,22 @@
 
 struct ha_memory {
     /* the leader of others */
-    char leader[HA_NAME_MAX];   /* last owner of the leader key that we saw; "" none */
-    uint64_t leader_beat;       /* of its record */
-    int64_t leader_sign;        /* store revision of its last sign of life */
-    msec leader_alive_ms;       /* when that sign reached us, or our start: its lease may last until +ttl */
-    msec leader_gone_ms;        /* key first seen absent; 0: it is there */
-    bool leader_released;       /* the key was given up, it did not expire */
-    msec rival_ms;              /* since when another owns the key while PostgreSQL here may be a primary; 0: not so */
+    char leader[HA_NAME_MAX]; /* last owner of the leader key that we saw; "" none */
+    uint64_t leader_beat;     /* of its record */
+    int64_t leader_sign;      /* store revision of its last sign of life */
+    msec leader_alive_ms;     /* when that sign reached us, or our start: its lease may last until +ttl */
+    msec leader_gone_ms;      /* key first seen absent; 0: it is there */
+    bool leader_released;     /* the key was given up, it did not expire */
+    msec rival_ms;            /* since when another owns the key while PostgreSQL here may be a primary; 0: not so */
 
     /* our PostgreSQL */
-    unsigned int deaths;        /* of view.pg, as last seen */
-    msec crashed_ms;            /* we lead and it is down since; 0: no */
-    msec up_since_ms;           /* end of our last successful start */
-    int start_failures;         /* in a row, with deaths soon after a start */
-    msec start_not_before_ms;   /* back-off */
-    uint64_t job_seen;          /* id of the last job whose result was taken in */
-    enum ha_rejoin rejoin;      /* verdict that still holds … */
+    unsigned int deaths;             /* of view.pg, as last seen */
+    msec crashed_ms;                 /* we lead and it is down since; 0: no */
+    msec up_since_ms;                /* end of our last successful start */
+    int start_failures;              /* in a row, with deaths soon after a start */
+    msec start_not_before_ms;        /* back-off */
+    uint64_t job_seen;               /* id of the last job whose result was taken in */
+    enum ha_rejoin rejoin;           /* verdict that still holds … */
     char rejoin_leader[HA_NAME_MAX]; /* … against this leader */
     int64_t rejoin_leader_revision;
     int rejoin_failures;
@@ -36,19 +36,19 @@ struct ha_memory {
     msec clone_not_before_ms;
 
     /* leading */
-    bool pre_promote_ok;        /* for the term below */
+    bool pre_promote_ok; /* for the term below */
     term pre_promote_term;
-    msec stand_back_until_ms;   /* pre_promote failed, or we gave the key up: let others */
+    msec stand_back_until_ms; /* pre_promote failed, or we gave the key up: let others */
     bool checkpoint_asked;
 
     /* planned work */
-    bool restarting;            /* operator's restart: stopped, to be started again */
+    bool restarting;             /* operator's restart: stopped, to be started again */
     unsigned int restart_deaths; /* of the postmaster when it began: another one runs when it is over */
     bool reinitializing;
-    msec handover_since_ms;     /* stopped cleanly for a successor since; 0: no */
-    msec silent_ms;             /* a standby that should stream does not since; 0: it does */
-    bool bootstrapping;         /* this agent began a bootstrap and it has not failed */
-    msec started_ms;            /* first decision of this agent */
+    msec handover_since_ms; /* stopped cleanly for a successor since; 0: no */
+    msec silent_ms;         /* a standby that should stream does not since; 0: it does */
+    bool bootstrapping;     /* this agent began a bootstrap and it has not failed */
+    msec started_ms;        /* first decision of this agent */
 };
 
 void ha_memory_init(struct ha_memory *m);

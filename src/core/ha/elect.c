@@ -6,9 +6,10 @@
 #include "core/ha/observe.h"
 
 enum {
-    ASK_AGAIN_MS = 1000,  /* a member ahead of us should have taken the key by then; ask the round again */
-    HANDOVER_MS = 10000,  /* how long a chosen successor may take before everybody races again; a promotion takes well under a second, a late probe a few */
-    ROUND_AGE_MS = 1500,  /* answers older than this may hide a member that moved on */
+    ASK_AGAIN_MS = 1000, /* a member ahead of us should have taken the key by then; ask the round again */
+    HANDOVER_MS =
+        10000, /* how long a chosen successor may take before everybody races again; a promotion takes well under a second, a late probe a few */
+    ROUND_AGE_MS = 1500, /* answers older than this may hide a member that moved on */
 };
 
 bool elect_can_lead(const struct ha_view *v, const struct member *member, const char **ret_why_not)
@@ -50,7 +51,8 @@ static bool we_may_lead(const struct ha_memory *m, const struct ha_view *v, stru
     bool named = c->failover.present && str_eq(c->failover.candidate, v->conf.name);
 
     if (v->conf.refused)
-        return !plan_why(p, "no leader; %s promises what this program cannot keep yet, so it does not lead", v->conf.refused);
+        return !plan_why(p, "no leader; %s promises what this program cannot keep yet, so it does not lead",
+                         v->conf.refused);
     if (v->conf.tags.nofailover || v->conf.tags.failover_priority <= 0)
         return !plan_why(p, "no leader; this node is tagged nofailover");
     if (v->now_ms < m->stand_back_until_ms) {

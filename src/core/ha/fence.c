@@ -5,9 +5,10 @@
 #include "core/ha/facts.h"
 
 enum {
-    RENEW_RETRY_MS = 1000,      /* a refused or lost renewal is tried again so soon; a store that is away hears one request a second */
-    FAILSAFE_RETRY_MS = 2000,   /* pause between rounds of POST /failsafe */
-    LOST_KILL_MS = 3000,        /* another node owns the key: everything here is gone by then at the latest */
+    RENEW_RETRY_MS =
+        1000, /* a refused or lost renewal is tried again so soon; a store that is away hears one request a second */
+    FAILSAFE_RETRY_MS = 2000, /* pause between rounds of POST /failsafe */
+    LOST_KILL_MS = 3000,      /* another node owns the key: everything here is gone by then at the latest */
 };
 
 /* Shares of the ttl, in thousandths. */
@@ -52,7 +53,7 @@ static void fence_set(const struct ha_memory *m, const struct ha_view *v, struct
     msec ttl_ms = v->conf.ttl_ms;
     msec deadline_ms = fence_deadline(m, v);
 
-    p->fence = (struct ha_fence){ v->lease.term, MSEC_NEVER, MSEC_NEVER, MSEC_NEVER };
+    p->fence = (struct ha_fence){v->lease.term, MSEC_NEVER, MSEC_NEVER, MSEC_NEVER};
     if (v->conf.pause)
         return;
     /* A standby needs no fence, unless it may be about to stop being one. */

@@ -5,11 +5,13 @@
 #include "core/ha/facts.h"
 
 enum {
-    STOP_BUDGET_MS = 60000,  /* a stop that takes longer (stuck backend, archiver) is ended by force: clients wait meanwhile */
-    CATCH_UP_MS = 2000,      /* walsenders ship the shutdown record before they end; longer means the successor is gone */
-    ASK_EVERY_MS = 50,       /* while clients wait for the successor */
+    STOP_BUDGET_MS =
+        60000, /* a stop that takes longer (stuck backend, archiver) is ended by force: clients wait meanwhile */
+    CATCH_UP_MS = 2000, /* walsenders ship the shutdown record before they end; longer means the successor is gone */
+    ASK_EVERY_MS = 50,  /* while clients wait for the successor */
     ROUND_AGE_MS = 1500,
-    STALE_MS_MIN = 10000,    /* a scheduled switchover whose time passed that long ago (leader was down) is dropped, as Patroni does */
+    STALE_MS_MIN =
+        10000, /* a scheduled switchover whose time passed that long ago (leader was down) is dropped, as Patroni does */
 };
 
 bool handover_has_successor(const struct ha_view *v, const char *candidate, const char **ret_why_not)
@@ -115,7 +117,8 @@ bool handover_finish(struct ha_memory *m, const struct ha_view *v, struct ha_pla
     }
     if (v->now_ms - m->handover_since_ms >= CATCH_UP_MS) {
         (void)plan_add(p, HA_DO_RELEASE);
-        return plan_why(p, "switchover: the successor did not confirm the shutdown record in time; the best member decides");
+        return plan_why(
+            p, "switchover: the successor did not confirm the shutdown record in time; the best member decides");
     }
     bool again = v->peers.complete && v->now_ms - v->peers.asked_ms >= ASK_EVERY_MS;
     if (again || v->peers.asked_ms < m->handover_since_ms)

@@ -98,7 +98,8 @@ static void promote_decide(struct ha_memory *m, const struct ha_view *v, struct 
 {
     if (v->conf.refused) {
         (void)plan_add(p, HA_DO_RELEASE);
-        (void)plan_why(p, "%s promises what this program cannot keep yet: letting go of the leader key", v->conf.refused);
+        (void)plan_why(p, "%s promises what this program cannot keep yet: letting go of the leader key",
+                       v->conf.refused);
         return;
     }
     if (v->job.kind == HA_JOB_PROMOTE && v->job.state == HA_JOB_FAILED && v->job.since_ms + ASK_AGAIN_MS > v->now_ms) {

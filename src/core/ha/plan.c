@@ -34,7 +34,7 @@ struct ha_action *plan_add(struct ha_plan *p, enum ha_action_kind kind)
 {
     CHECK(p->count < HA_ACTIONS_MAX);
     struct ha_action *a = &p->actions[p->count++];
-    *a = (struct ha_action){ .kind = kind };
+    *a = (struct ha_action){.kind = kind};
     return a;
 }
 

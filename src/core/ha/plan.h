@@ -18,24 +18,24 @@
 enum { HA_ACTIONS_MAX = 8, HA_WHY_MAX = 256, HA_NAME_MAX = 128 };
 
 /*   id              text                 carries the lease's term */
-#define HA_ACTIONS(X)                                                                          \
-    X(RENEW,          "renew",           false) /* keepalive; status and record with it */     \
-    X(ACQUIRE,        "acquire",         false) /* leader key if absent, record with term+1 */ \
-    X(RELEASE,        "release",         false) /* delete our leader key, record released */   \
-    X(CLAIM_BOOTSTRAP, "claim-bootstrap", false) /* initialize = "" if absent */               \
+#define HA_ACTIONS(X)                                                                            \
+    X(RENEW, "renew", false)                      /* keepalive; status and record with it */     \
+    X(ACQUIRE, "acquire", false)                  /* leader key if absent, record with term+1 */ \
+    X(RELEASE, "release", false)                  /* delete our leader key, record released */   \
+    X(CLAIM_BOOTSTRAP, "claim-bootstrap", false)  /* initialize = "" if absent */                \
     X(WRITE_INITIALIZE, "write-initialize", true) /* initialize = system id; config if absent */ \
-    X(DROP_INITIALIZE, "drop-initialize", false) /* our bootstrap failed */                    \
-    X(CLEAR_FAILOVER, "clear-failover",  false)                                                \
-    X(ASK_PEERS,      "ask-peers",       false)                                                \
-    X(ASK_FAILSAFE,   "ask-failsafe",    false)                                                \
-    X(START_JOB,      "job",             false) /* ->job, ->subject, ->start, ->stop */        \
-    X(CANCEL_JOB,     "cancel-job",      false)                                                \
-    X(FOLLOW,         "follow",          false) /* rewrite primary_conninfo, reload */         \
-    X(CHECKPOINT,     "checkpoint",      false)                                                \
-    X(KILL_ORPHANS,   "kill-orphans",    false)                                                \
-    X(ANSWER,         "answer",          false) /* the operator's request: ->ok, ->why */      \
-    X(LEAVE,          "leave",           false) /* pause and SIGTERM: PostgreSQL stays */      \
-    X(EXIT,           "exit",            false)
+    X(DROP_INITIALIZE, "drop-initialize", false)  /* our bootstrap failed */                     \
+    X(CLEAR_FAILOVER, "clear-failover", false)                                                   \
+    X(ASK_PEERS, "ask-peers", false)                                                             \
+    X(ASK_FAILSAFE, "ask-failsafe", false)                                                       \
+    X(START_JOB, "job", false) /* ->job, ->subject, ->start, ->stop */                           \
+    X(CANCEL_JOB, "cancel-job", false)                                                           \
+    X(FOLLOW, "follow", false) /* rewrite primary_conninfo, reload */                            \
+    X(CHECKPOINT, "checkpoint", false)                                                           \
+    X(KILL_ORPHANS, "kill-orphans", false)                                                       \
+    X(ANSWER, "answer", false) /* the operator's request: ->ok, ->why */                         \
+    X(LEAVE, "leave", false)   /* pause and SIGTERM: PostgreSQL stays */                         \
+    X(EXIT, "exit", false)
 
 enum ha_action_kind {
 #define X(id, text, fenced) HA_DO_##id,
@@ -53,9 +53,9 @@ struct ha_action {
     enum ha_job_kind job;
     enum ha_start start;
     enum ha_stop stop;
-    msec budget_ms;            /* STOP: until everything is killed; 0: no limit of its own */
-    bool checkpoint_first;     /* STOP: while clients still work */
-    bool remove;               /* DISCARD: delete instead of moving aside (configuration says so) */
+    msec budget_ms;        /* STOP: until everything is killed; 0: no limit of its own */
+    bool checkpoint_first; /* STOP: while clients still work */
+    bool remove;           /* DISCARD: delete instead of moving aside (configuration says so) */
     term term;
     enum ha_answer_to answer_to;
     bool ok;
@@ -72,10 +72,10 @@ struct ha_plan {
     struct ha_action actions[HA_ACTIONS_MAX];
     size_t count;
     struct ha_fence fence;
-    msec wake_ms;              /* decide again then at the latest, whatever happens */
-    char why[HA_WHY_MAX];      /* for the operator: what this node is doing, in one line */
+    msec wake_ms;         /* decide again then at the latest, whatever happens */
+    char why[HA_WHY_MAX]; /* for the operator: what this node is doing, in one line */
     bool failsafe_active;
-    bool serving;              /* this node may act as primary: role and REST say so */
+    bool serving; /* this node may act as primary: role and REST say so */
 };
 
 const char *ha_action_text(enum ha_action_kind kind);

@@ -8,8 +8,9 @@
 enum {
     ASK_AGAIN_MS = 1000,
     DEMOTE_BUDGET_MS = 2000, /* somebody else owns the key: a soft stop gets that long before everything is killed */
-    SILENT_MS = 10000,       /* a standby that does not stream although the leader runs is compared with it after that; shorter than an operator's patience, longer than a leader's restart */
-    STOP_MS = 60000,         /* a planned stop that takes longer is ended by force */
+    SILENT_MS =
+        10000, /* a standby that does not stream although the leader runs is compared with it after that; shorter than an operator's patience, longer than a leader's restart */
+    STOP_MS = 60000, /* a planned stop that takes longer is ended by force */
 };
 
 const char *rejoin_upstream(const struct ha_view *v)
@@ -22,8 +23,7 @@ const char *rejoin_upstream(const struct ha_view *v)
     if (!str_empty(wanted) && !str_eq(wanted, v->conf.name) && !str_eq(wanted, c->leader)) {
         const struct member *from = cluster_member(c, wanted);
         /* Two that name each other would form a ring without a source. */
-        if (from && from->conn_url && str_eq(from->state, "running") &&
-            !str_eq(from->tags.replicatefrom, v->conf.name))
+        if (from && from->conn_url && str_eq(from->state, "running") && !str_eq(from->tags.replicatefrom, v->conf.name))
             return from->name;
     }
     const struct member *leader = cluster_leader_member(c);

@@ -17,8 +17,8 @@ struct ha_slot {
     const char *name;
     bool physical;
     bool active;
-    bool lost;        /* wal_status lost: it can serve nobody any more */
-    lsn restart_lsn;  /* 0: reserves nothing */
+    bool lost;       /* wal_status lost: it can serve nobody any more */
+    lsn restart_lsn; /* 0: reserves nothing */
 };
 
 struct ha_slots_view {
@@ -27,9 +27,9 @@ struct ha_slots_view {
     bool primary;
     bool use_slots;
     bool pause;
-    bool nofailover;  /* this node never leads: it needs no copies */
+    bool nofailover; /* this node never leads: it needs no copies */
     msec member_slots_ttl_ms;
-    lsn position;     /* how far this node has replayed (standby) or written (primary) */
+    lsn position; /* how far this node has replayed (standby) or written (primary) */
     const struct cluster *cluster;
     const json_t *permanent; /* dynamic `slots`; NULL */
     const struct ha_slot *slots;

@@ -24,7 +24,7 @@ struct ha_conf {
     msec ttl_ms, loop_wait_ms, retry_timeout_ms;
     msec primary_start_timeout_ms;
     msec primary_race_backoff_ms;
-    msec primary_stop_timeout_ms; /* 0: a stop may take as long as the lease allows */
+    msec primary_stop_timeout_ms;    /* 0: a stop may take as long as the lease allows */
     int64_t maximum_lag_on_failover; /* bytes */
     bool check_timeline;
     bool pause;
@@ -34,86 +34,92 @@ struct ha_conf {
     bool remove_on_diverged_timelines;
     bool clone_without_leader; /* a create_replica_method with no_leader exists */
     bool pre_promote;          /* a script is configured */
-    const char *refused;       /* a key that promises safety and is not built: this node must not become primary; NULL */
-    struct member_tags tags;   /* borrowed */
+    const char *refused;     /* a key that promises safety and is not built: this node must not become primary; NULL */
+    struct member_tags tags; /* borrowed */
 };
 
 /* What the store said. `cluster` is the newest reading; its age decides what may be done with it. */
 struct ha_store {
-    bool known;            /* the last request was answered and the watch is alive */
-    msec read_ms;          /* when the newest answer arrived; 0: never */
+    bool known;                    /* the last request was answered and the watch is alive */
+    msec read_ms;                  /* when the newest answer arrived; 0: never */
     const struct cluster *cluster; /* NULL: never read */
     /* POST /failsafe that we accepted last: its sender lives and stays leader until that moment + ttl */
-    msec failsafe_heard_ms;        /* 0: never */
+    msec failsafe_heard_ms; /* 0: never */
     const char *failsafe_heard_from;
 };
 
 /* Our lease in the store (it carries member and leader key). */
 struct ha_lease {
-    bool exists;        /* granted, not known to be lost */
-    int64_t id;         /* the store's name of it */
-    bool owner;         /* the leader key carries our name and this lease, by the newest reading or our own txn */
-    term term;          /* of our ownership; 0 if none */
-    bool was_owner;     /* our leader key hung on this lease, and nobody else was seen to own it since */
-    msec renewed_ms;    /* moment before the last successful renewal was sent */
-    msec deadline_ms;   /* of the lease our leader key hangs (or hung) on: the store may give the key away from here on */
-    bool renewing;      /* a renewal is under way */
-    msec tried_ms;      /* when the last renewal was begun, whatever came of it */
+    bool exists;      /* granted, not known to be lost */
+    int64_t id;       /* the store's name of it */
+    bool owner;       /* the leader key carries our name and this lease, by the newest reading or our own txn */
+    term term;        /* of our ownership; 0 if none */
+    bool was_owner;   /* our leader key hung on this lease, and nobody else was seen to own it since */
+    msec renewed_ms;  /* moment before the last successful renewal was sent */
+    msec deadline_ms; /* of the lease our leader key hangs (or hung) on: the store may give the key away from here on */
+    bool renewing;    /* a renewal is under way */
+    msec tried_ms;    /* when the last renewal was begun, whatever came of it */
     msec inherited_kill_ms; /* fence that the guard already had when this agent started; 0: none */
-    msec failsafe_ms;   /* every member granted us, by POST /failsafe sent at this moment; 0: no */
+    msec failsafe_ms;       /* every member granted us, by POST /failsafe sent at this moment; 0: no */
     bool failsafe_asking;
     msec failsafe_tried_ms;
 };
 
 enum ha_data {
     HA_DATA_UNKNOWN,
-    HA_DATA_EMPTY,     /* absent or empty: nothing to lose */
+    HA_DATA_EMPTY, /* absent or empty: nothing to lose */
     HA_DATA_VALID,
-    HA_DATA_CLONING,   /* our marker says a clone did not finish: nothing to lose either */
-    HA_DATA_REWINDING, /* our marker says a rewind did not finish: unusable until it is run again */
+    HA_DATA_CLONING,       /* our marker says a clone did not finish: nothing to lose either */
+    HA_DATA_REWINDING,     /* our marker says a rewind did not finish: unusable until it is run again */
     HA_DATA_BOOTSTRAPPING, /* our marker says initdb or its follow-up did not finish */
-    HA_DATA_FOREIGN,   /* files, but no database of ours: never touched */
+    HA_DATA_FOREIGN,       /* files, but no database of ours: never touched */
 };
 
 enum ha_process {
     HA_PROC_UNKNOWN, /* stopped, and its files are still being looked at: nothing is decided about it yet */
-    HA_PROC_NONE,     /* stopped: no process of the data directory is left */
-    HA_PROC_RUNNING,  /* a postmaster */
-    HA_PROC_ORPHANS,  /* dead postmaster, living backends: they may still acknowledge */
+    HA_PROC_NONE,    /* stopped: no process of the data directory is left */
+    HA_PROC_RUNNING, /* a postmaster */
+    HA_PROC_ORPHANS, /* dead postmaster, living backends: they may still acknowledge */
 };
 
-enum ha_control_state { HA_CONTROL_UNKNOWN, HA_CONTROL_SHUT_DOWN, HA_CONTROL_SHUT_DOWN_STANDBY, HA_CONTROL_UNCLEAN_PRIMARY, HA_CONTROL_UNCLEAN_STANDBY };
+enum ha_control_state {
+    HA_CONTROL_UNKNOWN,
+    HA_CONTROL_SHUT_DOWN,
+    HA_CONTROL_SHUT_DOWN_STANDBY,
+    HA_CONTROL_UNCLEAN_PRIMARY,
+    HA_CONTROL_UNCLEAN_STANDBY
+};
 
 /* PostgreSQL on this host. */
 struct ha_pg {
     enum ha_data data;
     enum ha_process process;
-    unsigned int deaths;  /* postmasters that died under this guard; a new one is an event */
+    unsigned int deaths;   /* postmasters that died under this guard; a new one is an event */
     const char *system_id; /* NULL: unknown */
     int version;           /* major; 0: unknown */
 
     /* pg_control, valid while no postmaster runs */
     enum ha_control_state control;
     uint32_t control_timeline;
-    lsn control_position;   /* end of the shutdown checkpoint, or minimum recovery end */
+    lsn control_position; /* end of the shutdown checkpoint, or minimum recovery end */
 
     /* the last answer to the probe */
-    bool answered;      /* it answered the last probe */
-    bool accepting;     /* connections are accepted (false while starting) */
+    bool answered;  /* it answered the last probe */
+    bool accepting; /* connections are accepted (false while starting) */
     msec answered_ms;
     bool in_recovery;
     uint32_t timeline;
-    lsn position;       /* primary: written; standby: max(receive, replay) */
+    lsn position; /* primary: written; standby: max(receive, replay) */
     lsn replayed;
-    bool streaming;     /* a walreceiver streams */
+    bool streaming; /* a walreceiver streams */
     bool replay_paused;
-    bool checkpointed;  /* a checkpoint was made on the timeline we run on: rewinds from us may start */
+    bool checkpointed; /* a checkpoint was made on the timeline we run on: rewinds from us may start */
     bool pending_restart;
-    msec halted_ms;     /* the postmaster is stopped by a signal (SIGSTOP, debugger) since; 0: it runs */
+    msec halted_ms; /* the postmaster is stopped by a signal (SIGSTOP, debugger) since; 0: it runs */
 
-    const char *upstream;    /* member that primary_conninfo names; "" none; NULL unknown */
+    const char *upstream;                /* member that primary_conninfo names; "" none; NULL unknown */
     const char *upstream_conninfo_state; /* NULL: as it should be; else why it must be rewritten */
-    bool standby_signal;     /* standby.signal is in the data directory */
+    bool standby_signal;                 /* standby.signal is in the data directory */
 };
 
 /* What a member answered to GET /patroni?fresh=1 in the current round. */
@@ -134,8 +140,8 @@ struct ha_peer {
 };
 
 struct ha_peers {
-    msec asked_ms;    /* when the newest round began; 0: never */
-    bool complete;    /* each one asked has answered or run out of time */
+    msec asked_ms; /* when the newest round began; 0: never */
+    bool complete; /* each one asked has answered or run out of time */
     struct ha_peer at[HA_PEERS_MAX];
     size_t count;
 };
@@ -143,7 +149,7 @@ struct ha_peers {
 /* Long work. One at a time. */
 #define HA_JOBS(X)                                                          \
     X(NONE, "none")                                                         \
-    X(BOOTSTRAP, "bootstrap")       /* initdb or the custom method */       \
+    X(BOOTSTRAP, "bootstrap")           /* initdb or the custom method */   \
     X(POST_BOOTSTRAP, "post-bootstrap") /* users, post_bootstrap script */  \
     X(START, "start")                                                       \
     X(STOP, "stop")                                                         \
@@ -152,7 +158,7 @@ struct ha_peers {
     X(CHECK_REJOIN, "check-rejoin") /* can we follow, or must we rewind? */ \
     X(REWIND, "rewind")                                                     \
     X(CLONE, "clone")                                                       \
-    X(DISCARD, "discard")           /* move the data directory aside, or remove it when configured */
+    X(DISCARD, "discard") /* move the data directory aside, or remove it when configured */
 
 enum ha_job_kind {
 #define X(id, text) HA_JOB_##id,
@@ -167,11 +173,11 @@ enum ha_rejoin { HA_REJOIN_UNKNOWN, HA_REJOIN_FOLLOW, HA_REJOIN_REWIND, HA_REJOI
 struct ha_job {
     enum ha_job_kind kind; /* the running one, or the last one */
     enum ha_job_state state;
-    uint64_t id;           /* grows with every job: tells a new result from an old one */
-    msec since_ms;         /* start of the running one, or end of the last one */
+    uint64_t id;            /* grows with every job: tells a new result from an old one */
+    msec since_ms;          /* start of the running one, or end of the last one */
     enum ha_rejoin verdict; /* CHECK_REJOIN: what it found */
-    const char *subject;   /* member it is about; NULL */
-    bool nothing_done;     /* it could not even begin (no program, no space): a retry is harmless */
+    const char *subject;    /* member it is about; NULL */
+    bool nothing_done;      /* it could not even begin (no program, no space): a retry is harmless */
 };
 
 /* What an operator asked of this node, by REST. The shell keeps it until the plan says it is answered. */
@@ -182,12 +188,12 @@ struct ha_request {
     bool reinit;
     bool reinit_force;
     bool reinit_from_leader;
-    bool ending;              /* SIGTERM */
+    bool ending; /* SIGTERM */
 };
 
 struct ha_view {
     msec now_ms;
-    int64_t wall_ms;  /* only for scheduled actions of people */
+    int64_t wall_ms; /* only for scheduled actions of people */
     struct ha_conf conf;
     struct ha_store store;
     struct ha_lease lease;

@@ -20,10 +20,10 @@ struct fixture {
 static struct cluster *cluster_of(const char *status)
 {
     struct cluster_key keys[] = {
-        { .name = "members/n1", .value = "{\"state\":\"running\"}" },
-        { .name = "members/db-02.site", .value = "{\"state\":\"running\"}" },
-        { .name = "members/n3", .value = "{\"state\":\"running\",\"tags\":{\"nostream\":true}}" },
-        { .name = "status", .value = status },
+        {.name = "members/n1", .value = "{\"state\":\"running\"}"},
+        {.name = "members/db-02.site", .value = "{\"state\":\"running\"}"},
+        {.name = "members/n3", .value = "{\"state\":\"running\",\"tags\":{\"nostream\":true}}"},
+        {.name = "status", .value = status},
     };
     for (size_t i = 0; i < 4; i++)
         keys[i].value_len = strlen(keys[i].value);
@@ -35,8 +35,13 @@ static int setup(void **state)
     struct fixture *f = mem_zero(1, sizeof(*f));
 
     f->cluster = cluster_of("{\"optime\":900,\"slots\":{\"db_02_site\":500},\"retain_slots\":[\"old\"]}");
-    f->view = (struct ha_slots_view){ .now_ms = 1000, .name = "n1", .primary = true, .use_slots = true,
-                                      .member_slots_ttl_ms = 60000, .position = 900, .cluster = f->cluster };
+    f->view = (struct ha_slots_view){.now_ms = 1000,
+                                     .name = "n1",
+                                     .primary = true,
+                                     .use_slots = true,
+                                     .member_slots_ttl_ms = 60000,
+                                     .position = 900,
+                                     .cluster = f->cluster};
     *state = f;
     return 0;
 }
@@ -70,8 +75,8 @@ static void test_slot_is_created_for_each_other_streaming_member(void **state)
 static void test_unknown_slot_is_left_alone(void **state)
 {
     struct fixture *f = *state;
-    const struct ha_slot slots[] = { { .name = "db_02_site", .physical = true, .restart_lsn = 5 },
-                                     { .name = "backup_tool", .physical = true } };
+    const struct ha_slot slots[] = {{.name = "db_02_site", .physical = true, .restart_lsn = 5},
+                                    {.name = "backup_tool", .physical = true}};
 
     f->view.now_ms += 10000000;
     decide(f, slots, 2);
@@ -82,8 +87,8 @@ static void test_unknown_slot_is_left_alone(void **state)
 static void test_slot_of_a_member_that_left_is_kept_for_its_ttl_and_then_dropped(void **state)
 {
     struct fixture *f = *state;
-    const struct ha_slot slots[] = { { .name = "db_02_site", .physical = true, .restart_lsn = 5 },
-                                     { .name = "old", .physical = true, .restart_lsn = 5 } };
+    const struct ha_slot slots[] = {{.name = "db_02_site", .physical = true, .restart_lsn = 5},
+                                    {.name = "old", .physical = true, .restart_lsn = 5}};
 
     decide(f, slots, 2);
     assert_int_equal(f->plan.count, 0);
@@ -101,8 +106,8 @@ static void test_slot_of_a_member_that_left_is_kept_for_its_ttl_and_then_dropped
 static void test_slot_in_use_or_in_pause_is_not_dropped(void **state)
 {
     struct fixture *f = *state;
-    struct ha_slot slots[] = { { .name = "db_02_site", .physical = true, .restart_lsn = 5 },
-                               { .name = "old", .physical = true, .active = true } };
+    struct ha_slot slots[] = {{.name = "db_02_site", .physical = true, .restart_lsn = 5},
+                              {.name = "old", .physical = true, .active = true}};
 
     decide(f, slots, 2);
     f->view.now_ms = 100000;
@@ -118,7 +123,7 @@ static void test_slot_in_use_or_in_pause_is_not_dropped(void **state)
 static void test_standby_moves_its_copy_to_the_published_position_but_not_beyond_its_own(void **state)
 {
     struct fixture *f = *state;
-    const struct ha_slot slots[] = { { .name = "db_02_site", .physical = true, .restart_lsn = 100 } };
+    const struct ha_slot slots[] = {{.name = "db_02_site", .physical = true, .restart_lsn = 100}};
 
     f->view.primary = false;
     decide(f, slots, 1);
@@ -138,7 +143,7 @@ static void test_standby_moves_its_copy_to_the_published_position_but_not_beyond
 static void test_lost_slot_is_dropped_to_be_made_anew(void **state)
 {
     struct fixture *f = *state;
-    const struct ha_slot slots[] = { { .name = "db_02_site", .physical = true, .lost = true } };
+    const struct ha_slot slots[] = {{.name = "db_02_site", .physical = true, .lost = true}};
 
     decide(f, slots, 1);
     assert_int_equal(f->plan.count, 1);
@@ -148,9 +153,10 @@ static void test_lost_slot_is_dropped_to_be_made_anew(void **state)
 static void test_permanent_slot_is_created_and_never_retired(void **state)
 {
     struct fixture *f = *state;
-    json_t *permanent = json_pack("{s:{s:s}, s:i, s:{s:s}}", "keep", "type", "physical", "old", 0, "logic", "type", "logical");
-    const struct ha_slot slots[] = { { .name = "db_02_site", .physical = true, .restart_lsn = 5 },
-                                     { .name = "old", .physical = true } };
+    json_t *permanent =
+        json_pack("{s:{s:s}, s:i, s:{s:s}}", "keep", "type", "physical", "old", 0, "logic", "type", "logical");
+    const struct ha_slot slots[] = {{.name = "db_02_site", .physical = true, .restart_lsn = 5},
+                                    {.name = "old", .physical = true}};
 
     f->view.permanent = permanent;
     f->view.now_ms = 1000;
