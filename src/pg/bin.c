@@ -1,7 +1,6 @@
 #include "pg/bin.h"
 
 #include <ctype.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -178,19 +177,30 @@ bool pg_bin_need(const struct pg_bin *b, enum pg_program which, const char **ret
     return true;
 }
 
+/* A decimal number at *at, which is left behind it; 0 if there is none or it is no part of a version. */
+static int number_at(const char **at)
+{
+    int value = 0;
+
+    for (; isdigit((unsigned char)**at); (*at)++)
+        value = value < 1000 ? value * 10 + (**at - '0') : value;
+    return value < 1000 ? value : 0;
+}
+
 int pg_version_parse(const char *text)
 {
-    int major;
-    int minor = 0;
-
     /* The version is the first word that starts with a digit. */
     for (const char *at = text; *at; at++) {
         bool word_start = at == text || isspace((unsigned char)at[-1]);
         if (!word_start || !isdigit((unsigned char)*at))
             continue;
-        if (sscanf(at, "%3d.%3d", &major, &minor) < 1 || major < 8)
-            return 0;
-        return major * 10000 + minor;
+        int major = number_at(&at);
+        int minor = 0;
+        if (*at == '.') {
+            at++;
+            minor = number_at(&at);
+        }
+        return major < 8 ? 0 : major * 10000 + minor; /* "1": not a version of a server */
     }
     return 0;
 }
@@ -218,7 +228,7 @@ static void version_done(const struct child_result *result, void *arg)
 bool pg_bin_version(struct loop *l, const struct pg_bin *bin, pg_bin_version_fn *done, void *arg, struct err *err)
 {
     static const char *const env[] = {"LC_ALL=C", NULL};
-    const char *program;
+    const char *program = NULL;
 
     if (!pg_bin_need(bin, PG_POSTGRES, &program, err))
         return false;

@@ -2,7 +2,8 @@
  * The operator's scripts: on_start, on_stop, … and pre_promote, before_stop.
  *
  * Callbacks run beside us, one at a time: a new one kills the old with its whole process group (on_reload has a lane of
- * its own, as in Patroni). Called as `command <action> <role> <scope>`. Their result is reported, nothing depends on it.
+ * its own, as in Patroni). Called as `command <action> <role> <scope>`. Their result is reported, nothing
+ * depends on it.
  */
 #pragma once
 

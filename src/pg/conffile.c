@@ -51,8 +51,8 @@ static bool is_ours(const char *text)
 }
 
 /*
- * Keep the original as postgresql.base.conf, once. Where there is none (a clone without it, or somebody removed the base file
- * and only ours is left) an empty one keeps the include valid.
+ * Keep the original as postgresql.base.conf, once. Where there is none (a clone without it, or somebody removed
+ * the base file and only ours is left) an empty one keeps the include valid.
  */
 static bool keep_original(const struct pg_instance *i, struct err *err)
 {

@@ -29,9 +29,9 @@ enum conf_role {
     CONF_PRIMARY, /* recovery parameters as for a standby without upstream; no signal file belongs to it */
     CONF_STANDBY,
     /*
-     * First start of a new cluster. After a custom bootstrap method: the method's recovery_conf with a recovery.signal, or
-     * what the method left behind (keep_existing_recovery_conf); pg_hba trusts the local superuser, whose password is not
-     * known yet. After initdb the same as CONF_PRIMARY.
+     * First start of a new cluster. After a custom bootstrap method: the method's recovery_conf with a
+     * recovery.signal, or what the method left behind (keep_existing_recovery_conf); pg_hba trusts the local
+     * superuser, whose password is not known yet. After initdb the same as CONF_PRIMARY.
      */
     CONF_BOOTSTRAP,
 };
@@ -74,8 +74,8 @@ MUST_USE bool conffile_write(const struct conf_input *in, struct conf_result *re
                              struct err *err);
 
 /*
- * The postmaster's argument list: absolute path of postgres, -D, --config-file, --name=value …, NULL at the end (the form in
- * which Patroni reads postmaster.opts back). Pure. Free with conffile_args_free.
+ * The postmaster's argument list: absolute path of postgres, -D, --config-file, --name=value …, NULL at the end
+ * (the form in which Patroni reads postmaster.opts back). Pure. Free with conffile_args_free.
  */
 MUST_USE bool conffile_postmaster_args(const struct conf_input *in, char ***ret_argv, struct findings *findings,
                                        struct err *err);
@@ -94,7 +94,10 @@ MUST_USE bool conffile_restore(const struct pg_instance *i, struct err *err);
 char *conffile_quote(const char *value); /* 'it''s' with backslashes doubled; free() it */
 /* The text of each file; free() it. */
 char *conffile_config_text(const struct conf_input *in, struct findings *findings);
-/* current: the file as it is (NULL: absent). Without a configured pg_hba it is kept, and the members' lines are kept up to date. */
+/*
+ * current: the file as it is (NULL: absent). Without a configured pg_hba it is kept, and the members' lines
+ * are kept up to date.
+ */
 char *conffile_hba_text(const struct conf_input *in, const char *current);
 /* NULL: no pg_ident is configured, the file stays as it is. */
 char *conffile_ident_text(const struct conf_input *in);

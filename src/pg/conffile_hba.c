@@ -89,8 +89,9 @@ static char **addresses_of(const struct conf_input *in, size_t *ret_count)
             named = true;
     }
     /*
-     * For a host name PostgreSQL looks the client's address up in reverse and then forward again, which fails in most networks of
-     * containers; so hosts by name may come from any network this server is in, with the password.
+     * For a host name PostgreSQL looks the client's address up in reverse and then forward again, which fails in
+     * most networks of containers; so hosts by name may come from any network this server is in, with the
+     * password.
      */
     if (named)
         list[count++] = str_dup("samenet");

@@ -321,8 +321,8 @@ void conffile_raise(const struct conf_input *in, struct conf_result *result)
 }
 
 /*
- * A restored cluster may meet, in its WAL, larger values of the shared parameters than pg_control knows of; as a hot standby
- * it would pause there for ever. Where it promotes by itself nobody needs it to be one.
+ * A restored cluster may meet, in its WAL, larger values of the shared parameters than pg_control knows of; as a
+ * hot standby it would pause there for ever. Where it promotes by itself nobody needs it to be one.
  */
 static bool wants_cold_recovery(const struct conf_input *in)
 {

@@ -91,7 +91,7 @@ static enum pg_control_state state_of(const char *text)
 
 static bool parse_identity(const char *text, struct pg_control *c, struct err *err)
 {
-    int64_t number;
+    int64_t number = 0;
 
     if (!value_of(text, "Database system identifier", c->system_identifier, sizeof(c->system_identifier)) ||
         str_empty(c->system_identifier))
@@ -108,12 +108,26 @@ static bool parse_identity(const char *text, struct pg_control *c, struct err *e
     return true;
 }
 
+/* "epoch:xid"; changes text. */
+static bool xid_parse(char *text, int64_t *ret_xid)
+{
+    char *rest = text;
+    const char *epoch_text = strsep(&rest, ":");
+    int64_t epoch;
+    int64_t xid;
+
+    if (!str_to_int(epoch_text, 0, INT32_MAX, &epoch) || !str_to_int(rest, 0, UINT32_MAX, &xid))
+        return false;
+    *ret_xid = epoch << 32 | xid;
+    return true;
+}
+
 static bool parse_checkpoint(const char *text, struct pg_control *c, struct err *err)
 {
     char value[64];
-    int64_t tli;
-    int64_t prev_tli;
-    int64_t min_tli;
+    int64_t tli = 0;
+    int64_t prev_tli = 0;
+    int64_t min_tli = 0;
 
     if (!get_lsn(text, "Latest checkpoint location", &c->checkpoint, err) ||
         !get_lsn(text, "Latest checkpoint's REDO location", &c->redo, err) ||
@@ -127,18 +141,14 @@ static bool parse_checkpoint(const char *text, struct pg_control *c, struct err 
     c->prev_tli = (uint32_t)prev_tli;
     c->min_recovery_tli = (uint32_t)min_tli;
 
-    unsigned int epoch;
-    unsigned int xid;
-    if (!value_of(text, "Latest checkpoint's NextXID", value, sizeof(value)) ||
-        sscanf(value, "%u:%u", &epoch, &xid) != 2)
+    if (!value_of(text, "Latest checkpoint's NextXID", value, sizeof(value)) || !xid_parse(value, &c->next_xid))
         return missing(err, "Latest checkpoint's NextXID");
-    c->next_xid = (int64_t)epoch << 32 | xid;
     return true;
 }
 
 static bool parse_parameters(const char *text, struct pg_control *c, struct err *err)
 {
-    int64_t checksums;
+    int64_t checksums = 0;
 
     if (!value_of(text, "wal_level setting", c->wal_level, sizeof(c->wal_level)))
         return missing(err, "wal_level setting");

@@ -21,8 +21,9 @@
 struct loop;
 
 /*
- * Where a data directory cannot be renamed (a mount point, a parent that is not ours), old contents and new ones share it.
- * Base backups, pg_rewind's source, pg_checksums and the server skip names that begin like this.
+ * Where a data directory cannot be renamed (a mount point, a parent that is not ours), old contents and new ones
+ * share it. Base backups of this node and the server skip names that begin like this; a later pg_rewind of this
+ * node may remove them.
  */
 #define DATADIR_ASIDE_PREFIX "pgsql_tmp.pgkeep-"
 
@@ -58,7 +59,10 @@ struct datadir_state {
 void datadir_look(const char *data_dir, const char *state_dir, struct datadir_state *ret_state, struct err *err);
 const char *datadir_kind_name(enum datadir_kind kind);
 
-/* Make it (parents too, 0700) or check that an existing one is ours and writable; an empty one of ours gets mode 0700. */
+/*
+ * Make it (parents too, 0700) or check that an existing one is ours and writable; an empty one of ours gets
+ * mode 0700.
+ */
 MUST_USE bool datadir_prepare(const char *data_dir, struct err *err);
 /* Bytes free to us on the file system of dir (of the nearest existing parent). */
 MUST_USE bool datadir_free_bytes(const char *dir, uint64_t *ret_bytes, struct err *err);
@@ -69,17 +73,19 @@ MUST_USE bool datadir_unmark(const char *state_dir, struct err *err);
 const char *datadir_marker_name(enum datadir_marker marker);
 
 /*
- * Get the directory out of the way: renamed to <data_dir>.<reason>.<YYYYMMDDThhmmssZ> (of wall_ms) and made anew, empty. Where
- * it cannot be renamed its contents go to <data_dir>/pgsql_tmp.pgkeep-<reason>.<stamp>. Targets of the links to pg_wal and
- * tablespaces are renamed the same way and the links changed, so that the old cluster stays whole and the
- * new one does not meet its files. *ret_path (free) names the result. A reason is one word.
+ * Get the directory out of the way: renamed to <data_dir>.<reason>.<YYYYMMDDThhmmssZ> (of wall_ms) and made
+ * anew, empty. Where it cannot be renamed its contents go to <data_dir>/pgsql_tmp.pgkeep-<reason>.<stamp>.
+ * Targets of the links to pg_wal and tablespaces are renamed the same way and the links changed, so that the old
+ * cluster stays whole and the new one does not meet its files. *ret_path (free) names the result. A reason is
+ * one word.
  */
 MUST_USE bool datadir_move_aside(const char *data_dir, const char *reason, int64_t wall_ms, char **ret_path,
                                  struct err *err);
 
 /*
- * Remove all it has: moved aside under the reason "removing" (the directory is empty when this returns), then deleted by a
- * child, together with what an earlier call left. Should we end before the child, the next call finishes the work.
+ * Remove all it has: moved aside under the reason "removing" (the directory is empty when this returns), then
+ * deleted by a child, together with what an earlier call left. Should we end before the child, the next call
+ * finishes the work.
  */
 MUST_USE bool datadir_remove_job(struct loop *l, const char *data_dir, int64_t wall_ms, struct err *err);
 

@@ -92,7 +92,8 @@ bool file_replace_if_changed(const char *path, const char *text, mode_t mode, bo
     size_t old_len = 0;
     struct stat st;
 
-    bool same = file_read(path, SIZE_MAX, &old, &old_len, &read_err) && old_len == len && memcmp(old, text, len) == 0;
+    bool same =
+        file_read(path, SIZE_MAX, &old, &old_len, &read_err) && old && old_len == len && memcmp(old, text, len) == 0;
     if (same && stat(path, &st) == 0 && (st.st_mode & 07777) == mode) {
         if (ret_changed)
             *ret_changed = false;

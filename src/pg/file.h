@@ -17,9 +17,15 @@ MUST_USE bool fsync_dir(const char *dir, struct err *err);
 /* The same for the folder that path is in. */
 MUST_USE bool fsync_parent(const char *path, struct err *err);
 
-/* Write a whole file: temporary name beside it, fsync, rename, fsync of the folder. A symlink is followed, not replaced. */
+/*
+ * Write a whole file: temporary name beside it, fsync, rename, fsync of the folder. A symlink is followed, not
+ * replaced.
+ */
 MUST_USE bool file_replace(const char *path, const char *text, size_t len, mode_t mode, struct err *err);
-/* As file_replace, but only if the file does not hold this text already (mode is corrected too). ret_changed may be NULL. */
+/*
+ * As file_replace, but only if the file does not hold this text already (mode is corrected too). ret_changed
+ * may be NULL.
+ */
 MUST_USE bool file_replace_if_changed(const char *path, const char *text, mode_t mode, bool *ret_changed,
                                       struct err *err);
 /* The whole file, NUL-terminated (free). ERR_NOT_FOUND when absent; one above max is an error. ret_len may be NULL. */

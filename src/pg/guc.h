@@ -26,7 +26,10 @@ enum guc_verdict guc_check(int major, const char *name, const char *value, struc
 
 /* PostgreSQL's spelling of booleans: on, off, true, false, yes, no, 1, 0 and unique prefixes. */
 bool guc_parse_bool(const char *text, bool *ret_value);
-/* "128MB" in `unit` ("kB", "8kB", "MB", "B", "ms", "s", "min"; NULL: none), rounded. false: not a number of that kind. */
+/*
+ * "128MB" in `unit` ("kB", "8kB", "MB", "B", "ms", "s", "min"; NULL: none), rounded. false: not a number of
+ * that kind.
+ */
 bool guc_parse_int(const char *text, const char *unit, long long *ret_value);
 /* Equal as PostgreSQL would see them ("1GB" and "1024MB"; "on" and "true"). */
 bool guc_equal(int major, const char *name, const char *a, const char *b);

@@ -3,7 +3,6 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,11 +101,11 @@ bool history_newest(const char *data_dir, uint32_t *ret_tli, struct err *err)
         return err_sys(err, errno, "opening folder %s", path);
 
     for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
-        unsigned int tli;
-        char end;
-        if (strlen(e->d_name) == strlen("00000000.history") && str_ends(e->d_name, ".history") &&
-            sscanf(e->d_name, "%8X.histor%c", &tli, &end) == 2 && tli > newest)
-            newest = tli;
+        if (strspn(e->d_name, "0123456789ABCDEF") != 8 || !str_eq(e->d_name + 8, ".history"))
+            continue;
+        unsigned long tli = strtoul(e->d_name, NULL, 16); /* eight digits: it fits */
+        if (tli > newest)
+            newest = (uint32_t)tli;
     }
     (void)closedir(dir); /* it was only read */
     *ret_tli = newest;

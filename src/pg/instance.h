@@ -28,7 +28,8 @@ struct pg_instance {
     /* Paths, absolute. */
     char *data_dir;
     char *
-        config_dir; /* postgresql.conf and pg_hba.conf live here; data_dir unless configured (Debian: /etc/postgresql/N/main) */
+        /* postgresql.conf and pg_hba.conf live here; data_dir unless configured (Debian: /etc/postgresql/N/main) */
+        config_dir;
     char *state_dir;             /* ours, outside the data directory: markers, passfile, postmaster log */
     char *passfile;              /* postgresql.pgpass, else <state_dir>/pgpass */
     char *log_path;              /* <state_dir>/postmaster.log: what the postmaster says before its own logging runs */

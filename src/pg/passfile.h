@@ -43,8 +43,9 @@ char *conninfo_text(const struct conninfo_spec *spec);
 char *primary_conninfo(const struct pg_instance *i, const char *host, int port);
 
 /*
- * For pg_basebackup and pg_rewind: a conninfo without secrets for their command line, application_name pgkeep_job, and, where
- * the user has an sslpassword, a service file (0600, in the state directory) that holds it. Writes both files. free() the text.
+ * For pg_basebackup and pg_rewind: a conninfo without secrets for their command line, application_name
+ * pgkeep_job, and, where the user has an sslpassword, a service file (0600, in the state directory) that holds
+ * it. Writes both files. free() the text.
  */
 MUST_USE bool tool_conninfo(const struct pg_instance *i, const struct pg_user *user, const char *host, int port,
                             const char *dbname, char **ret_conninfo, struct err *err);

@@ -93,7 +93,8 @@ struct pg_facts {
     char *primary_conninfo, *primary_slot_name; /* in force for new receivers */
     char *cluster_name;
     int64_t conf_load_us; /* pg_conf_load_time(), wall clock: moves on a reload, is no proof of its success */
-    int conf_error_count; /* entries of the configuration files that the server refuses, those that wait for a restart apart */
+    /* entries of the configuration files that the server refuses, those that wait for a restart apart */
+    int conf_error_count;
     bool restart_after_crash;
 };
 
@@ -119,8 +120,9 @@ void probe_free(struct probe *p);
 AUTO_DEFINE(probe, struct probe, probe_free)
 
 /*
- * A standby without a walreceiver does not say in SQL on which timeline it is (pg_control may be behind, ha-corrections A8); the
- * replication protocol does. With a target for it (copied; NULL: none) the probe asks there in that case.
+ * A standby without a walreceiver does not say in SQL on which timeline it is (pg_control may be behind, ha-
+ * corrections A8); the replication protocol does. With a target for it (copied; NULL: none) the probe asks there
+ * in that case.
  */
 void probe_set_replication(struct probe *p, const struct sql_target *target);
 

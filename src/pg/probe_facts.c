@@ -6,7 +6,10 @@
 #include "base/check.h"
 #include "base/str.h"
 
-/* The columns, in the order of the query. Lists come as JSON, so that columns that a version lacks are simply absent. */
+/*
+ * The columns, in the order of the query. Lists come as JSON, so that columns that a version lacks are simply
+ * absent.
+ */
 enum column {
     COL_IN_RECOVERY,
     COL_VERSION,
@@ -43,60 +46,49 @@ enum column {
 #define MICROSECONDS(t) "(EXTRACT(epoch FROM " t ") * 1000000)::bigint"
 #define UTC_TEXT(t) "to_char(" t " AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00:00'"
 
+/* clang-format off */
 /* search_path is pg_catalog; names are qualified where a subquery could capture them. */
-const char
-    probe_query
-        [] =
-            "SELECT r.recovery,"
-            " current_setting('server_version_num'),"
-            " CASE WHEN NOT r.recovery THEN ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, "
-            "8))::bit(32)::bigint END,"
-            " CASE WHEN NOT r.recovery THEN pg_current_wal_lsn() END,"
-            " CASE WHEN NOT r.recovery THEN pg_current_wal_flush_lsn() END,"
-            " CASE WHEN r.recovery THEN pg_last_wal_receive_lsn() END,"
-            " CASE WHEN r.recovery THEN pg_last_wal_replay_lsn() END,"
-            " CASE WHEN r.recovery THEN pg_is_wal_replay_paused() END,"
-            " " MICROSECONDS(
-                "pg_last_xact_replay_timestamp()") ","
-                                                   " " UTC_TEXT(
-                                                       "pg_last_xact_replay_timestamp()") ","
-                                                                                          " " MICROSECONDS(
-                                                                                              "pg_postmaster_start_"
-                                                                                              "time()") ","
-                                                                                                        " " UTC_TEXT(
-                                                                                                            "pg_"
-                                                                                                            "postmaster"
-                                                                                                            "_start_"
-                                                                                                            "time()") ","
-                                                                                                                      " (SELECT system_identifier FROM pg_control_system()),"
-                                                                                                                      " c.timeline_id, c.checkpoint_lsn, c.redo_lsn,"
-                                                                                                                      " (SELECT to_json(w) FROM (SELECT pid, status, slot_name, sender_host, sender_port, conninfo, received_tli,"
-                                                                                                                      "   written_lsn, flushed_lsn, latest_end_lsn, " MICROSECONDS(
-                                                                                                                          "last_msg_receipt_time") " AS last_msg_us"
-                                                                                                                                                   "   FROM pg_stat_get_wal_receiver()) w WHERE w.pid IS NOT NULL),"
-                                                                                                                                                   /* pg_stat_replication without the join over every backend. */
-                                                                                                                                                   " (SELECT json_agg(s ORDER BY s.pid) FROM (SELECT w.pid, pg_get_userbyid(a.usesysid) AS usename, a.application_name,"
-                                                                                                                                                   "   host(a.client_addr) AS client_addr, w.state, w.sync_state, w.sync_priority,"
-                                                                                                                                                   "   w.sent_lsn, w.write_lsn, w.flush_lsn, w.replay_lsn,"
-                                                                                                                                                   "   (SELECT slot_name FROM pg_get_replication_slots() WHERE active_pid = w.pid LIMIT 1) AS slot_name"
-                                                                                                                                                   "   FROM pg_stat_get_wal_senders() w CROSS JOIN LATERAL pg_stat_get_activity(w.pid) a) s),"
-                                                                                                                                                   " (SELECT json_agg(to_json(s) ORDER BY s.slot_name) FROM pg_replication_slots s WHERE NOT s.temporary),"
-                                                                                                                                                   " current_setting('synchronous_standby_names'),"
-                                                                                                                                                   " current_setting('primary_conninfo'), current_setting('primary_slot_name'), current_setting('cluster_name'),"
-                                                                                                                                                   " current_setting('restart_after_crash'),"
-                                                                                                                                                   " " MICROSECONDS(
-                                                                                                                                                       "pg_conf_load_time()") ", pg_conf_load_time()::text,"
-                                                                                                                                                                              /* The configuration is looked at only when it was loaded anew, or when asked for. */
-                                                                                                                                                                              " n.look,"
-                                                                                                                                                                              " CASE WHEN n.look THEN (SELECT json_agg(json_build_object('name', s.name, 'old', current_setting(s.name),"
-                                                                                                                                                                              "   'new', (SELECT f.setting FROM pg_file_settings f WHERE lower(f.name) = lower(s.name)"
-                                                                                                                                                                              "     ORDER BY f.seqno DESC LIMIT 1)) ORDER BY s.name)"
-                                                                                                                                                                              "   FROM pg_settings s WHERE s.pending_restart) END,"
-                                                                                                                                                                              " CASE WHEN n.look THEN (SELECT count(*) FROM pg_file_settings f WHERE f.error IS NOT NULL AND NOT EXISTS"
-                                                                                                                                                                              "   (SELECT FROM pg_settings s WHERE lower(s.name) = lower(f.name) AND s.pending_restart)) END"
-                                                                                                                                                                              " FROM (SELECT pg_is_in_recovery() AS recovery) r,"
-                                                                                                                                                                              " (SELECT $1::text IS NULL OR $1::text <> pg_conf_load_time()::text AS look) n,"
-                                                                                                                                                                              " pg_control_checkpoint() c";
+const char probe_query[] =
+    "SELECT r.recovery,"
+    " current_setting('server_version_num'),"
+    " CASE WHEN NOT r.recovery THEN ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint END,"
+    " CASE WHEN NOT r.recovery THEN pg_current_wal_lsn() END,"
+    " CASE WHEN NOT r.recovery THEN pg_current_wal_flush_lsn() END,"
+    " CASE WHEN r.recovery THEN pg_last_wal_receive_lsn() END,"
+    " CASE WHEN r.recovery THEN pg_last_wal_replay_lsn() END,"
+    " CASE WHEN r.recovery THEN pg_is_wal_replay_paused() END,"
+    " " MICROSECONDS("pg_last_xact_replay_timestamp()") ","
+    " " UTC_TEXT("pg_last_xact_replay_timestamp()") ","
+    " " MICROSECONDS("pg_postmaster_start_time()") ","
+    " " UTC_TEXT("pg_postmaster_start_time()") ","
+    " (SELECT system_identifier FROM pg_control_system()),"
+    " c.timeline_id, c.checkpoint_lsn, c.redo_lsn,"
+    " (SELECT to_json(w) FROM (SELECT pid, status, slot_name, sender_host, sender_port, conninfo, received_tli,"
+    "   written_lsn, flushed_lsn, latest_end_lsn, " MICROSECONDS("last_msg_receipt_time") " AS last_msg_us"
+    "   FROM pg_stat_get_wal_receiver()) w WHERE w.pid IS NOT NULL),"
+    /* pg_stat_replication without the join over every backend. */
+    " (SELECT json_agg(s ORDER BY s.pid) FROM (SELECT w.pid, pg_get_userbyid(a.usesysid) AS usename,"
+    "   a.application_name, host(a.client_addr) AS client_addr, w.state, w.sync_state, w.sync_priority,"
+    "   w.sent_lsn, w.write_lsn, w.flush_lsn, w.replay_lsn,"
+    "   (SELECT slot_name FROM pg_get_replication_slots() WHERE active_pid = w.pid LIMIT 1) AS slot_name"
+    "   FROM pg_stat_get_wal_senders() w CROSS JOIN LATERAL pg_stat_get_activity(w.pid) a) s),"
+    " (SELECT json_agg(to_json(s) ORDER BY s.slot_name) FROM pg_replication_slots s WHERE NOT s.temporary),"
+    " current_setting('synchronous_standby_names'),"
+    " current_setting('primary_conninfo'), current_setting('primary_slot_name'), current_setting('cluster_name'),"
+    " current_setting('restart_after_crash'),"
+    " " MICROSECONDS("pg_conf_load_time()") ", pg_conf_load_time()::text,"
+    /* The configuration is looked at only when it was loaded anew, or when asked for. */
+    " n.look,"
+    " CASE WHEN n.look THEN (SELECT json_agg(json_build_object('name', s.name, 'old', current_setting(s.name),"
+    "   'new', (SELECT f.setting FROM pg_file_settings f WHERE lower(f.name) = lower(s.name)"
+    "     ORDER BY f.seqno DESC LIMIT 1)) ORDER BY s.name)"
+    "   FROM pg_settings s WHERE s.pending_restart) END,"
+    " CASE WHEN n.look THEN (SELECT count(*) FROM pg_file_settings f WHERE f.error IS NOT NULL AND NOT EXISTS"
+    "   (SELECT FROM pg_settings s WHERE lower(s.name) = lower(f.name) AND s.pending_restart)) END"
+    " FROM (SELECT pg_is_in_recovery() AS recovery) r,"
+    " (SELECT $1::text IS NULL OR $1::text <> pg_conf_load_time()::text AS look) n,"
+    " pg_control_checkpoint() c";
+/* clang-format on */
 
 /* ---- cells and JSON ---- */
 

@@ -13,7 +13,10 @@
 #include "base/auto.h"
 #include "base/err.h"
 
-/* postmaster: the pid the guard knows. Fails without effect if the file cannot be made; removes it if the signal fails. */
+/*
+ * postmaster: the pid the guard knows. Fails without effect if the file cannot be made; removes it if the
+ * signal fails.
+ */
 MUST_USE bool promote_trigger(const char *data_dir, pid_t postmaster, struct err *err);
 /* Remove the trigger file. Absent is fine. true does not mean that no promotion is under way. */
 bool promote_withdraw(const char *data_dir, struct err *err);

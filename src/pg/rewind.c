@@ -73,8 +73,9 @@ enum rewind_verdict rewind_compare(const struct rewind_end *end, const struct hi
     }
     if (fork_at == UINT64_MAX) {
         /*
-         * One history. More WAL than they have means that they lost some: nothing can be rewound on one timeline (pg_rewind:
-         * "no rewind required"), and following would mix two different WALs once they have grown past us.
+         * One history. More WAL than they have means that they lost some: nothing can be rewound on one timeline
+         * (pg_rewind: "no rewind required"), and following would mix two different WALs once they have grown
+         * past us.
          */
         return end->at > upstream_lsn ? REWIND_IMPOSSIBLE : REWIND_NOT_NEEDED;
     }

@@ -27,7 +27,8 @@ struct history;
 enum rewind_verdict {
     REWIND_NOT_NEEDED, /* our end is part of the upstream's history: start and follow */
     REWIND_NEEDED,     /* diverged; pg_rewind can do it */
-    REWIND_IMPOSSIBLE, /* diverged; pg_rewind cannot (no wal_log_hints and no checksums, not enabled, no common timeline): clone */
+    /* diverged; pg_rewind cannot (no wal_log_hints and no checksums, not enabled, no common timeline): clone */
+    REWIND_IMPOSSIBLE,
     REWIND_RECOVER_FIRST, /* our end is not known: unclean; run rewind_recover, then judge again */
     REWIND_FOREIGN,       /* another system identifier: never touch */
     REWIND_UNKNOWN,       /* the upstream could not be asked, or is itself in recovery; *err says why; try again */
@@ -50,15 +51,15 @@ struct rewind_end { /* where we end */
     uint32_t tli;
     lsn at;
     /*
-     * `at` is the start of our last record (a primary's shutdown checkpoint), not its end. A history forks at the end of a
-     * record, so the record belongs to it exactly if it starts before the fork.
+     * `at` is the start of our last record (a primary's shutdown checkpoint), not its end. A history forks at
+     * the end of a record, so the record belongs to it exactly if it starts before the fork.
      */
     bool record_start;
 };
 
 /*
- * Pure: the comparison itself. Histories may be NULL where there is none to be had: `ours` then counts as leading to our_tli
- * through the upstream's, `theirs` only if both are on one timeline.
+ * Pure: the comparison itself. Histories may be NULL where there is none to be had: `ours` then counts as
+ * leading to our_tli through the upstream's, `theirs` only if both are on one timeline.
  */
 enum rewind_verdict rewind_compare(const struct rewind_end *end, const struct history *ours, uint32_t upstream_tli,
                                    lsn upstream_lsn, const struct history *theirs, uint32_t *ret_fork_tli,
@@ -78,9 +79,9 @@ struct rewind_position { /* where we end, from a running server or from rewind_r
 };
 
 /*
- * Asks the upstream by replication protocol and SQL. Bounded by budget_ms. `known` may be NULL: then our control file is
- * read, which is exact for a primary that was shut down, and only a lower bound for a standby (it may hold more WAL): give
- * the facts of the running standby where there are any.
+ * Asks the upstream by replication protocol and SQL. Bounded by budget_ms. `known` may be NULL: then our control
+ * file is read, which is exact for a primary that was shut down, and only a lower bound for a standby (it may
+ * hold more WAL): give the facts of the running standby where there are any.
  */
 MUST_USE bool rewind_judge(struct loop *l, struct pg_instance *i, const struct rewind_source *source,
                            const struct rewind_position *known, msec budget_ms, rewind_judge_fn *done, void *arg,
@@ -88,7 +89,8 @@ MUST_USE bool rewind_judge(struct loop *l, struct pg_instance *i, const struct r
 
 enum rewind_outcome {
     REWIND_DONE,
-    REWIND_FAILED, /* *err has the tool's last lines; the marker stays: the directory must not be started; again or clone */
+    /* *err has the tool's last lines; the marker stays: the directory must not be started; again or clone */
+    REWIND_FAILED,
     REWIND_FAILED_UNTOUCHED, /* failed before the first byte was changed (could not connect, …): marker removed again */
 };
 
@@ -97,7 +99,10 @@ typedef void rewind_fn(enum rewind_outcome outcome, const struct err *err, void 
 /* How to recover an unclean directory; see rewind_recover. */
 enum rewind_recovery { REWIND_QUARANTINE, REWIND_SINGLE_USER };
 
-/* REWIND_DONE: the directory is clean; *position is its exact end (QUARANTINE), tli 0 with SINGLE_USER (pg_control has it). */
+/*
+ * REWIND_DONE: the directory is clean; *position is its exact end (QUARANTINE), tli 0 with SINGLE_USER
+ * (pg_control has it).
+ */
 typedef void rewind_recover_fn(enum rewind_outcome outcome, const struct rewind_position *position,
                                const struct err *err, void *arg);
 
@@ -107,13 +112,13 @@ typedef void rewind_recover_fn(enum rewind_outcome outcome, const struct rewind_
  * QUARANTINE, the one to use: a start as a standby of nobody (standby.signal, primary_conninfo and restore_command
  * empty, recovery_target_timeline current) that listens on a socket in a private folder only, with a
  * pg_hba of its own; when the startup process waits at the end of WAL its position is read and the server
- * is stopped fast. Nothing is written to the WAL, so a primary that crashed exactly where its successor took over still needs no rewind.
- * SINGLE_USER is Patroni's way: `postgres --single` without signal files (single-user servers refuse
- * standby.signal, ha-corrections B5; it is put back afterwards). It appends a checkpoint to the old timeline,
- * which makes a divergence where there may have been none; for the directories that QUARANTINE cannot bring up.
- * Neither runs archive_command: what this node had not archived stays its own. Both refuse an unfinished restore
- * (backup_label, recovery.signal). Marker DATADIR_MARK_REWIND stands in the meantime and is removed at the end
- * unless one stood before; standby.signal is left behind.
+ * is stopped fast. Nothing is written to the WAL, so a primary that crashed exactly where its successor took
+ * over still needs no rewind. SINGLE_USER is Patroni's way: `postgres --single` without signal files (single-
+ * user servers refuse standby.signal, ha-corrections B5; it is put back afterwards). It appends a checkpoint to
+ * the old timeline, which makes a divergence where there may have been none; for the directories that QUARANTINE
+ * cannot bring up. Neither runs archive_command: what this node had not archived stays its own. Both refuse an
+ * unfinished restore (backup_label, recovery.signal). Marker DATADIR_MARK_REWIND stands in the meantime and is
+ * removed at the end unless one stood before; standby.signal is left behind.
  */
 MUST_USE bool rewind_recover(struct loop *l, struct pg_instance *i, enum rewind_recovery how, msec budget_ms,
                              rewind_recover_fn *done, void *arg, struct rewind_job **ret_job, struct err *err);

@@ -53,8 +53,8 @@ static void recover_end(struct rewind_job *j, enum rewind_outcome outcome)
 }
 
 /*
- * Recovery changes nothing that a later start would not change, so a failure leaves the directory as startable as it was: the
- * marker goes, whatever the outcome, and standby.signal stays.
+ * Recovery changes nothing that a later start would not change, so a failure leaves the directory as startable
+ * as it was: the marker goes, whatever the outcome, and standby.signal stays.
  */
 static void recover_finish(struct rewind_job *j, bool good)
 {

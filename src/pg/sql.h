@@ -84,7 +84,10 @@ bool sql_connected(const struct sql *s);
 /* Drop the connection (the next list connects anew); a list under way ends with SQL_LOST. */
 void sql_disconnect(struct sql *s);
 
-/* Connect, run, disconnect, free: for single acts. Returns the handle for sql_free (cancel); it frees itself after done. */
+/*
+ * Connect, run, disconnect, free: for single acts. Returns the handle for sql_free (cancel); it frees itself
+ * after done.
+ */
 struct sql *sql_once(struct loop *l, const struct sql_target *target, const struct sql_statement *statements, int count,
                      msec budget_ms, sql_done_fn *done, void *arg);
 
@@ -92,9 +95,9 @@ struct sql *sql_once(struct loop *l, const struct sql_target *target, const stru
 const struct sql_target *sql_target_of(const struct sql *s);
 
 /*
- * The password as the server stores it, so that the words themselves never leave us (algorithm "scram-sha-256" or "md5"; a
- * text that is a stored form already comes back as it is). Needs the connection of a list that has just ended. NULL: *err.
- * free() it.
+ * The password as the server stores it, so that the words themselves never leave us (algorithm "scram-sha-256"
+ * or "md5"; a text that is a stored form already comes back as it is). Needs the connection of a list that has
+ * just ended. NULL: *err. free() it.
  */
 char *sql_encrypt_password(struct sql *s, const char *user, const char *password, const char *algorithm,
                            struct err *err);

@@ -8,8 +8,9 @@
 #include "pg/sql.h"
 
 /*
- * A connection's error message, made with PQERRORS_VERBOSE (which shows the SQLSTATE, the only way to learn that of a refused
- * connection): fills sqlstate ("" if there is none) and text (one line, without LOCATION and state).
+ * A connection's error message, made with PQERRORS_VERBOSE (which shows the SQLSTATE, the only way to learn that
+ * of a refused connection): fills sqlstate ("" if there is none) and text (one line, without LOCATION and
+ * state).
  */
 void sql_read_message(const char *message, char sqlstate[6], char *text, size_t cap);
 

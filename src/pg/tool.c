@@ -1,6 +1,7 @@
 #include "pg/tool.h"
 
-#include <stdio.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -11,11 +12,14 @@ enum { TELLING_LINES_MAX = 4 };
 
 bool tool_progress(const char *line, long long *ret_done_bytes, long long *ret_total_bytes)
 {
-    long long done_kb;
-    long long total_kb;
-    int end = 0;
+    char *end;
 
-    if (sscanf(line, " %lld/%lld kB (%n", &done_kb, &total_kb, &end) != 2 || !end || done_kb < 0 || total_kb < 0)
+    long long done_kb = strtoll(line, &end, 10);
+    if (end == line || *end != '/' || done_kb < 0 || done_kb > INT64_MAX / 1024)
+        return false;
+    const char *total = end + 1;
+    long long total_kb = strtoll(total, &end, 10);
+    if (end == total || !str_starts(end, " kB (") || total_kb < 0 || total_kb > INT64_MAX / 1024)
         return false;
     *ret_done_bytes = done_kb * 1024;
     *ret_total_bytes = total_kb * 1024;

@@ -11,8 +11,9 @@
 struct child_result;
 
 /*
- * True if the program ended well; otherwise *err gets its name, how it ended and the lines that say why: those with "error:",
- * "fatal:" and what follows them ("detail:", "hint:"), at most four, else the last line. Progress is left out.
+ * True if the program ended well; otherwise *err gets its name, how it ended and the lines that say why: those
+ * with "error:", "fatal:" and what follows them ("detail:", "hint:"), at most four, else the last line. Progress
+ * is left out.
  */
 bool tool_succeeded(const struct child_result *r, const char *name, struct err *err);
 

@@ -19,7 +19,7 @@ static char *text_of(const struct cluster_key *k)
 {
     char *text = mem_zero(k->value_len + 1, 1);
 
-    if (k->value_len)
+    if (k->value)
         memcpy(text, k->value, k->value_len);
     return text;
 }

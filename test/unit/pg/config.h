@@ -12,13 +12,16 @@ struct config {
 };
 
 /*
- * yaml: a node's whole configuration; dynamic: the store's config key as JSON ("{}"). Fails the test on any error finding.
- * The programs are those of the newest installed version.
+ * yaml: a node's whole configuration; dynamic: the store's config key as JSON ("{}"). Fails the test on any
+ * error finding. The programs are those of the newest installed version.
  */
 struct config config_make(const char *yaml, const char *dynamic);
 void config_free(struct config *c);
 
-/* The usual YAML of a node in `folder` (data in folder/data), with `more` under postgresql (lines with two blanks). free() it. */
+/*
+ * The usual YAML of a node in `folder` (data in folder/data), with `more` under postgresql (lines with two
+ * blanks). free() it.
+ */
 char *config_yaml(const char *name, const char *folder, int port, const char *more);
 
 /* A new folder under /tmp; removed with config_remove_folder. */

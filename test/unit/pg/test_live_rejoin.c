@@ -268,7 +268,10 @@ static void test_a_diverged_crashed_primary_is_rewound_and_follows(void **state)
         fail_msg("%s", w.err.text);
     assert_true(w.total_bytes > 0);
 
-    /* pg_rewind took standby.signal away and brought the source's configuration: ours is back before the marker went. */
+    /*
+     * pg_rewind took standby.signal away and brought the source's configuration: ours is back before the
+     * marker went.
+     */
     struct datadir_state s = look(&n2);
     assert_int_equal(s.kind, DATADIR_VALID);
     assert_true(s.standby_signal);

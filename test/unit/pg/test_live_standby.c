@@ -261,7 +261,10 @@ static void test_the_old_primary_follows_without_rewind_and_is_on_the_new_timeli
     live_query_until(&n1, "SELECT status FROM pg_stat_wal_receiver", "streaming");
     AUTO(pg_facts) struct pg_facts *f = live_facts(&n1);
     assert_int_equal(f->timeline, 2);
-    /* pg_control may still say 1 on a follower (ha-corrections A8): the probe must know better when the receiver is gone. */
+    /*
+     * pg_control may still say 1 on a follower (ha-corrections A8): the probe must know better when the
+     * receiver is gone.
+     */
     live_stop(&n2, SIGINT);
     live_query_until(&n1, "SELECT count(*) FROM pg_stat_wal_receiver", "0");
     AUTO(pg_facts) struct pg_facts *g = live_facts(&n1);
