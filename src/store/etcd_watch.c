@@ -27,11 +27,11 @@
 #include "store/etcd_json.h"
 
 enum {
-    CHECK_EVERY_MS = 5000,  /* a stopped member is left after this and the next; half an ordinary loop_wait */
+    CHECK_EVERY_MS = 3000,  /* a stopped member is left after this and the next; half an ordinary loop_wait */
     CHECK_AGAIN_MS = 1000,  /* the stream was behind: it has this long to show what happened */
     CHECK_BUDGET_MS = 2000, /* of the member the stream hangs on */
     FIND_BUDGET_MS = 5000,  /* to find a member that works */
-    OPEN_BUDGET_MS = 5000,
+    OPEN_BUDGET_MS = 3000,
     PAUSE_MIN_MS = 100,
     PAUSE_MAX_MS = 2000,
     MESSAGE_MAX = 64 * 1024 * 1024, /* one message; etcd's own limit of a request is 1.5 MB */

@@ -233,7 +233,7 @@ static void test_a_failing_request_makes_the_watch_look_at_once(void **state)
     assert_int_equal(read.status, STORE_DONE);
     msec begin_ms = loop_clock_ms();
     story_until(loop, &story, "lost ", 10000);
-    assert_true(loop_clock_ms() - begin_ms < 3500); /* its check has 2 s, the regular one would begin after 5 */
+    assert_true(loop_clock_ms() - begin_ms < 3500); /* its check has 2 s, the regular one would begin after 3 */
 }
 
 /* Its connections live, its process runs, and it would go on sending progress: but it knows of nothing new. */
