@@ -23,14 +23,14 @@ struct program {
 
 /* argv[0] is the word itself. */
 static const struct program programs[] = {
-    { "run", "Keep the node that a configuration describes: run FILE", run_main },
-    { "agent", NULL, agent_main },
-    { "check", "Say everything about a configuration that can be said without starting: check FILE", check_main },
-    { "--validate-config", NULL, check_main },
-    { "init", "Write a first configuration for a node", init_main },
-    { "--generate-config", NULL, generate_config_main },
-    { "--generate-sample-config", NULL, generate_sample_config_main },
-    { "demo", "A whole cluster on this machine, to look at and to break", demo_main },
+    {"run", "Keep the node that a configuration describes: run FILE", run_main},
+    {"agent", NULL, agent_main},
+    {"check", "Say everything about a configuration that can be said without starting: check FILE", check_main},
+    {"--validate-config", NULL, check_main},
+    {"init", "Write a first configuration for a node", init_main},
+    {"--generate-config", NULL, generate_config_main},
+    {"--generate-sample-config", NULL, generate_sample_config_main},
+    {"demo", "A whole cluster on this machine, to look at and to break", demo_main},
 };
 
 static const struct program *find_program(const char *name)
@@ -51,7 +51,8 @@ static int print_help(void)
             buf_printf(&out, "  %-12s  %s\n", programs[i].name, programs[i].help);
     buf_add_str(&out, "\nA cluster ([-c FILE] [-d DCS_URL] [-k] before the command):\n");
     ctl_describe(&out);
-    buf_add_str(&out, "\n'pgkeep COMMAND --help' shows what a command takes. Called as patroni or patronictl it behaves like them.\n");
+    buf_add_str(&out, "\n'pgkeep COMMAND --help' shows what a command takes. Called as patroni or patronictl it "
+                      "behaves like them.\n");
     (void)fputs(buf_cstr(&out), stdout);
     return 0;
 }
@@ -60,7 +61,8 @@ static int patroni_help(void)
 {
     (void)fputs("Usage: patroni [OPTIONS] [CONFIG_FILE]\n\n"
                 "Options:\n"
-                "  --validate-config              Check the configuration and exit; -i: do not test listen addresses, -p: print it\n"
+                "  --validate-config              Check the configuration and exit; -i: do not test listen addresses, "
+                "-p: print it\n"
                 "  --generate-config [--dsn DSN]  Write a configuration for a running PostgreSQL\n"
                 "  --generate-sample-config       Write a sample configuration\n"
                 "  --version                      Show the version and exit\n"

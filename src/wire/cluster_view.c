@@ -15,8 +15,7 @@ static bool json_says_yes(const json_t *value)
         return json_integer_value(value) == 1;
 
     const char *text = json_string_value(value);
-    return str_eq_nocase(text, "on") || str_eq_nocase(text, "true") || str_eq_nocase(text, "yes") ||
-           str_eq(text, "1");
+    return str_eq_nocase(text, "on") || str_eq_nocase(text, "true") || str_eq_nocase(text, "yes") || str_eq(text, "1");
 }
 
 bool cluster_is_paused(const struct cluster *c)
@@ -91,8 +90,8 @@ static void view_position(json_t *row, const char *kind, lsn optime, lsn at)
 
 static json_t *view_member(const struct cluster *c, const struct member *m)
 {
-    static const char *const copied[] = { "timeline", "pending_restart", "pending_restart_reason",
-                                          "scheduled_restart", "tags" };
+    static const char *const copied[] = {"timeline", "pending_restart", "pending_restart_reason", "scheduled_restart",
+                                         "tags"};
     const char *role = view_role(c, m);
     json_t *row = json_object();
     char *host = NULL;

@@ -83,7 +83,7 @@ void check_passed(struct check *c, const char *fmt, ...)
 /* For lines only: what is wrong with the text says settings_read(). */
 static void read_tree(struct check *c)
 {
-    struct findings unused = { 0 };
+    struct findings unused = {0};
 
     for (size_t i = 0; i < c->files.count; i++) {
         const struct conf_source *source = &c->files.at[i];
@@ -124,13 +124,15 @@ static void look_at_everything(struct check *c)
 /* Secrets stay hidden wherever they stand. */
 static void hide_secrets(json_t *value)
 {
-    static const char *const secret[] = { "password", "keyfile_password", "key_password", "sslpassword", "token", "auth_data" };
+    static const char *const secret[] = {"password", "keyfile_password", "key_password", "sslpassword",
+                                         "token",    "auth_data"};
     const char *key;
     json_t *child;
     size_t i;
     void *tmp;
 
-    json_object_foreach_safe(value, tmp, key, child) {
+    json_object_foreach_safe(value, tmp, key, child)
+    {
         bool hide = false;
         for (size_t k = 0; k < ARRAY_LEN(secret); k++)
             hide |= str_eq(key, secret[k]);
@@ -140,8 +142,7 @@ static void hide_secrets(json_t *value)
             hide_secrets(child);
     }
     if (json_is_array(value))
-        json_array_foreach(value, i, child)
-            hide_secrets(child);
+        json_array_foreach(value, i, child) hide_secrets(child);
 }
 
 static void print_configuration(const struct check *c)
@@ -175,14 +176,17 @@ static int report(const struct check *c, const char *path)
 
 int check_main(int argc, char **argv)
 {
-    AUTO(check) struct check c = { 0 };
-    struct ctl as = { .program = "pgkeep", .verb = "check", .usage = "[CONFIG_FILE]",
-                      .help = "Say everything about a configuration that can be said without starting the node" };
+    AUTO(check) struct check c = {0};
+    struct ctl as = {.program = "pgkeep",
+                     .verb = "check",
+                     .usage = "[CONFIG_FILE]",
+                     .help = "Say everything about a configuration that can be said without starting the node"};
     bool print = false, help = false;
     struct err err;
     const struct opt opts[] = {
-        { 'i', "ignore-listen-port", NULL, "Do not look whether the ports are free: the node runs", .flag = &c.ignore_listen },
-        { 'p', "print", NULL, "Print the configuration as it was read, without secrets", .flag = &print },
+        {'i', "ignore-listen-port", NULL, "Do not look whether the ports are free: the node runs",
+         .flag = &c.ignore_listen},
+        {'p', "print", NULL, "Print the configuration as it was read, without secrets", .flag = &print},
         OPT_END,
     };
 

@@ -18,13 +18,14 @@ enum { FREE_MIN_MB = 200 }; /* an empty cluster and its first WAL segments; belo
 static void check_configuration_mode(struct check *c)
 {
     const struct settings *s = c->settings;
-    bool secrets = s->postgresql.superuser.password || s->postgresql.replication.password || s->postgresql.rewind.password ||
-                   s->restapi.password || s->ctl.password || s->store.password;
+    bool secrets = s->postgresql.superuser.password || s->postgresql.replication.password ||
+                   s->postgresql.rewind.password || s->restapi.password || s->ctl.password || s->store.password;
     struct stat st;
 
     for (size_t i = 0; secrets && i < c->files.count; i++)
         if (stat(c->files.at[i].path, &st) == 0 && (st.st_mode & S_IROTH))
-            findings_add(&c->findings, FINDING_WARNING, "%s: holds passwords and is readable by everybody (mode %04o): chmod o= it",
+            findings_add(&c->findings, FINDING_WARNING,
+                         "%s: holds passwords and is readable by everybody (mode %04o): chmod o= it",
                          c->files.at[i].path, st.st_mode & 07777);
 }
 
@@ -63,8 +64,10 @@ static void check_key(struct check *c, const char *key, const char *path)
 
     if (!path || !check_readable(c, key, path))
         return;
-    if (stat(path, &st) == 0 && (st.st_mode & (S_IRWXG | S_IRWXO)) && !(st.st_uid == 0 && !(st.st_mode & (S_IWGRP | S_IRWXO))))
-        check_error(c, key, "%s: a private key that others may read (mode %04o): chmod 600 it", path, st.st_mode & 07777);
+    if (stat(path, &st) == 0 && (st.st_mode & (S_IRWXG | S_IRWXO)) &&
+        !(st.st_uid == 0 && !(st.st_mode & (S_IWGRP | S_IRWXO))))
+        check_error(c, key, "%s: a private key that others may read (mode %04o): chmod 600 it", path,
+                    st.st_mode & 07777);
 }
 
 static void check_pg_user(struct check *c, const char *section, const struct pg_user *u)
@@ -211,11 +214,13 @@ static void check_commands(struct check *c)
     check_command(c, "postgresql.pre_promote", s->postgresql.pre_promote);
     check_command(c, "postgresql.before_stop", s->postgresql.before_stop);
     check_command(c, "bootstrap.post_bootstrap", s->bootstrap.post_bootstrap);
-    json_object_foreach(s->postgresql.callbacks, name, value) {
+    json_object_foreach(s->postgresql.callbacks, name, value)
+    {
         AUTO(cstr) char *key = str_fmt("postgresql.callbacks.%s", name);
         check_command(c, key, json_string_value(value));
     }
-    json_object_foreach(s->bootstrap.methods, name, value) {
+    json_object_foreach(s->bootstrap.methods, name, value)
+    {
         AUTO(cstr) char *key = str_fmt("bootstrap.%s.command", name);
         check_command(c, key, json_string_value(json_object_get(value, "command")));
     }

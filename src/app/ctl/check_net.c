@@ -25,7 +25,8 @@ static int try_bind(const struct addrinfo *at)
 
     if (fd < 0)
         return errno;
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)); /* as the servers do; without it more seems taken */
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one,
+                     sizeof(one)); /* as the servers do; without it more seems taken */
     if (at->ai_family == AF_INET6)
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
     if (bind(fd, at->ai_addr, at->ai_addrlen) < 0 || listen(fd, 1) < 0)
@@ -36,7 +37,7 @@ static int try_bind(const struct addrinfo *at)
 /* A postmaster that runs in our data directory would be adopted; then its port is taken rightly. */
 static pid_t running_postmaster(const struct check *c)
 {
-    struct datadir_state state = { 0 };
+    struct datadir_state state = {0};
 
     if (!c->settings->postgresql.data_dir)
         return 0;
@@ -48,8 +49,8 @@ static pid_t running_postmaster(const struct check *c)
 static void report_bind(struct check *c, const char *key, const char *host, int port, int error, pid_t postmaster)
 {
     if (error == EADDRINUSE && postmaster)
-        check_passed(c, "port %d is used by the PostgreSQL of this data directory (pid %d), which would be adopted", port,
-                     (int)postmaster);
+        check_passed(c, "port %d is used by the PostgreSQL of this data directory (pid %d), which would be adopted",
+                     port, (int)postmaster);
     else if (error == EADDRINUSE)
         check_error(c, key, "port %d of %s is in use by another program", port, host);
     else if (error == EADDRNOTAVAIL)
@@ -60,7 +61,7 @@ static void report_bind(struct check *c, const char *key, const char *host, int 
 
 static void check_address(struct check *c, const char *key, const char *host, int port, pid_t postmaster)
 {
-    struct addrinfo hints = { .ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM }, *found = NULL;
+    struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found = NULL;
     bool any = str_eq(host, "*");
     char port_text[16];
 
@@ -120,9 +121,11 @@ static void on_keys(const struct store_result *result, void *arg)
         return;
     }
     for (size_t i = 0; i < result->kv_count; i++)
-        keys[i] = (struct cluster_key){ .name = result->kvs[i].key + a->prefix_len, .value = result->kvs[i].value,
-                                        .value_len = result->kvs[i].value_len,
-                                        .mod_revision = result->kvs[i].mod_revision, .lease = result->kvs[i].lease };
+        keys[i] = (struct cluster_key){.name = result->kvs[i].key + a->prefix_len,
+                                       .value = result->kvs[i].value,
+                                       .value_len = result->kvs[i].value_len,
+                                       .mod_revision = result->kvs[i].mod_revision,
+                                       .lease = result->kvs[i].lease};
     a->cluster = cluster_read(keys, result->kv_count, result->revision);
     free(keys);
 }
@@ -138,12 +141,14 @@ static void check_cluster(struct check *c, const struct cluster *cluster)
     if (cluster->bad)
         check_warn(c, "scope", "the store holds something unreadable: %s", cluster->bad);
     if (!str_empty(cluster->initialize) && c->system_identifier && !str_eq(cluster->initialize, c->system_identifier))
-        check_error(c, "scope", "the cluster %s in the store has system identifier %s, this data directory %s: another cluster",
+        check_error(c, "scope",
+                    "the cluster %s in the store has system identifier %s, this data directory %s: another cluster",
                     s->scope, cluster->initialize, c->system_identifier);
     if (m && m->conn_url && url_host_port(m->conn_url, &host, &port)) {
         const struct endpoint *own = &s->postgresql.connect_address;
         if (own->host && (!str_eq(host, own->host) || port != own->port))
-            check_error(c, "name", "%s is already a member of %s, at %s:%d: names are unique", s->name, s->scope, host, port);
+            check_error(c, "name", "%s is already a member of %s, at %s:%d: names are unique", s->name, s->scope, host,
+                        port);
         free(host);
     }
 }
@@ -151,7 +156,7 @@ static void check_cluster(struct check *c, const struct cluster *cluster)
 void check_store(struct check *c)
 {
     AUTO(store) struct store *store = NULL;
-    struct store_answer a = { 0 };
+    struct store_answer a = {0};
 
     if (c->settings->store.kind == STORE_NONE || !c->settings->key_prefix)
         return;

@@ -33,33 +33,37 @@ static void check_data_mode(struct check *c, const char *data_dir)
         return;
     mode_t mode = st.st_mode & 0777;
     if (st.st_uid != geteuid() && geteuid() != 0)
-        check_error(c, "postgresql.data_dir", "%s: belongs to user %u, we are user %u", data_dir, (unsigned int)st.st_uid,
-                    (unsigned int)geteuid());
+        check_error(c, "postgresql.data_dir", "%s: belongs to user %u, we are user %u", data_dir,
+                    (unsigned int)st.st_uid, (unsigned int)geteuid());
     if (mode != 0700 && mode != 0750)
-        check_error(c, "postgresql.data_dir", "%s: has mode %04o; PostgreSQL starts with 0700 or 0750 only", data_dir, mode);
+        check_error(c, "postgresql.data_dir", "%s: has mode %04o; PostgreSQL starts with 0700 or 0750 only", data_dir,
+                    mode);
 }
 
 /* Returns true if there is a data directory that PostgreSQL could start from. */
 static bool check_data_dir(struct check *c)
 {
     const char *data_dir = c->settings->postgresql.data_dir;
-    struct datadir_state state = { 0 };
-    struct err err = { 0 };
+    struct datadir_state state = {0};
+    struct err err = {0};
 
     datadir_look(data_dir, c->settings->pgkeep.state_dir, &state, &err);
     c->data_major = state.major;
     switch (state.kind) {
     case DATADIR_ABSENT:
     case DATADIR_EMPTY:
-        check_passed(c, "data directory %s is %s: the node will bootstrap or clone", data_dir, datadir_kind_name(state.kind));
+        check_passed(c, "data directory %s is %s: the node will bootstrap or clone", data_dir,
+                     datadir_kind_name(state.kind));
         return false;
     case DATADIR_VALID:
         check_data_mode(c, data_dir);
         if (state.promote_file)
-            check_warn(c, "postgresql.data_dir", "%s: a promote trigger lies there; it will be removed before a start", data_dir);
+            check_warn(c, "postgresql.data_dir", "%s: a promote trigger lies there; it will be removed before a start",
+                       data_dir);
         return true;
     case DATADIR_HALF:
-        check_warn(c, "postgresql.data_dir", "%s: a bootstrap, clone or rewind was cut off; the node will do it again", data_dir);
+        check_warn(c, "postgresql.data_dir", "%s: a bootstrap, clone or rewind was cut off; the node will do it again",
+                   data_dir);
         return false;
     case DATADIR_FOREIGN:
         check_error(c, "postgresql.data_dir", "%s: is not empty and no data directory; it is never touched", data_dir);
@@ -90,7 +94,7 @@ static void on_version(int version, const struct err *err, void *arg)
 /* 0: unknown, and said so. */
 static int installed_version(struct check *c, const struct pg_bin *bin)
 {
-    struct version_answer a = { 0 };
+    struct version_answer a = {0};
 
     if (!pg_bin_version(c->loop, bin, on_version, &a, &a.err)) {
         check_error(c, "postgresql.bin_dir", "%s", a.err.text);
@@ -107,18 +111,20 @@ static void check_version(struct check *c, const struct pg_bin *bin, int version
     int major = version / 10000;
 
     if (c->data_major && c->data_major != major)
-        check_error(c, "postgresql.data_dir", "made by PostgreSQL %d, but the programs are version %d (%s)", c->data_major,
-                    major, bin->dir ? bin->dir : bin->path[PG_POSTGRES]);
+        check_error(c, "postgresql.data_dir", "made by PostgreSQL %d, but the programs are version %d (%s)",
+                    c->data_major, major, bin->dir ? bin->dir : bin->path[PG_POSTGRES]);
     else if (major < OLDEST_MAJOR)
-        check_error(c, "postgresql.bin_dir", "PostgreSQL %d is too old; %d is the first that works", major, OLDEST_MAJOR);
+        check_error(c, "postgresql.bin_dir", "PostgreSQL %d is too old; %d is the first that works", major,
+                    OLDEST_MAJOR);
     else
-        check_passed(c, "PostgreSQL %d.%d in %s%s", major, version % 10000, bin->dir ? bin->dir : bin->path[PG_POSTGRES],
+        check_passed(c, "PostgreSQL %d.%d in %s%s", major, version % 10000,
+                     bin->dir ? bin->dir : bin->path[PG_POSTGRES],
                      c->data_major ? ", the version of the data directory" : "");
 }
 
 static void check_programs(struct check *c, const struct pg_bin *bin)
 {
-    static const enum pg_program needed[] = { PG_INITDB, PG_BASEBACKUP, PG_CONTROLDATA, PG_REWIND };
+    static const enum pg_program needed[] = {PG_INITDB, PG_BASEBACKUP, PG_CONTROLDATA, PG_REWIND};
 
     for (size_t i = 0; i < ARRAY_LEN(needed); i++)
         if (!bin->path[needed[i]])
@@ -149,7 +155,7 @@ static void on_control(const struct pg_control *control, const struct err *err, 
 
 static void check_control(struct check *c, const struct pg_bin *bin)
 {
-    struct control_answer a = { 0 };
+    struct control_answer a = {0};
     struct pg_control_job *job = NULL;
 
     if (!pg_control_read(c->loop, bin, c->settings->postgresql.data_dir, LOOK_MS, on_control, &a, &job, &a.err)) {
@@ -168,7 +174,8 @@ static void check_control(struct check *c, const struct pg_bin *bin)
                  a.control.system_identifier, a.control.state_text);
     if (!pg_control_can_rewind(&a.control))
         check_warn(c, "postgresql.data_dir",
-                   "neither data checksums nor wal_log_hints: pg_rewind will not work until PostgreSQL was restarted by the node");
+                   "neither data checksums nor wal_log_hints: pg_rewind will not work until PostgreSQL was restarted "
+                   "by the node");
 }
 
 void check_postgresql(struct check *c)
@@ -180,8 +187,10 @@ void check_postgresql(struct check *c)
     if (!s->postgresql.data_dir)
         return;
     bool has_data = check_data_dir(c);
-    const struct pg_bin_spec spec = { .bin_dir = s->postgresql.bin_dir, .bin_name = s->postgresql.bin_name,
-                                      .data_major = c->data_major, .path_env = getenv("PATH") };
+    const struct pg_bin_spec spec = {.bin_dir = s->postgresql.bin_dir,
+                                     .bin_name = s->postgresql.bin_name,
+                                     .data_major = c->data_major,
+                                     .path_env = getenv("PATH")};
     if (!pg_bin_find(&spec, &bin, &err)) {
         check_error(c, "postgresql.bin_dir", "%s", err.text);
         return;

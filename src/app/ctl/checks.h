@@ -10,14 +10,14 @@ struct loop;
 
 struct check {
     struct conf_files files;
-    struct conf_node *tree;      /* the files merged, for lines; NULL: unreadable */
-    struct settings *settings;   /* NULL: too broken to look further */
+    struct conf_node *tree;    /* the files merged, for lines; NULL: unreadable */
+    struct settings *settings; /* NULL: too broken to look further */
     struct findings findings;
     struct loop *loop;
-    bool ignore_listen;          /* -i */
-    int data_major;              /* of the data directory; 0: none yet */
-    char *system_identifier;     /* of the data directory; NULL: none yet or unknown */
-    char **passed;               /* what was looked at and found right */
+    bool ignore_listen;      /* -i */
+    int data_major;          /* of the data directory; 0: none yet */
+    char *system_identifier; /* of the data directory; NULL: none yet or unknown */
+    char **passed;           /* what was looked at and found right */
     size_t passed_count;
 };
 
@@ -28,7 +28,8 @@ void check_error(struct check *c, const char *key, const char *fmt, ...) PRINTF_
 void check_warn(struct check *c, const char *key, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void check_passed(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-void check_files(struct check *c);      /* modes, certificates and keys, folders, commands */
-void check_postgresql(struct check *c); /* programs, versions, the data directory; fills data_major and system_identifier */
-void check_listen(struct check *c);     /* ports free, addresses ours */
-void check_store(struct check *c);      /* reachable; does it hold another cluster under our name? */
+void check_files(struct check *c); /* modes, certificates and keys, folders, commands */
+void check_postgresql(
+    struct check *c);               /* programs, versions, the data directory; fills data_major and system_identifier */
+void check_listen(struct check *c); /* ports free, addresses ours */
+void check_store(struct check *c);  /* reachable; does it hold another cluster under our name? */

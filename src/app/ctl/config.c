@@ -4,9 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/conf_files.h"
 #include "base/buf.h"
 #include "base/str.h"
-#include "app/conf_files.h"
 #include "wire/conf/value.h"
 
 extern char **environ;
@@ -27,8 +27,8 @@ static const struct {
     enum store_kind kind;
     int port;
 } schemes[] = {
-    { "etcd3", STORE_ETCD3, 2379 },         { "etcd", STORE_ETCD2, 2379 },           { "consul", STORE_CONSUL, 8500 },
-    { "zookeeper", STORE_ZOOKEEPER, 2181 }, { "exhibitor", STORE_EXHIBITOR, 8181 },
+    {"etcd3", STORE_ETCD3, 2379},         {"etcd", STORE_ETCD2, 2379},          {"consul", STORE_CONSUL, 8500},
+    {"zookeeper", STORE_ZOOKEEPER, 2181}, {"exhibitor", STORE_EXHIBITOR, 8181},
 };
 
 static bool scheme_find(const char *name, size_t len, size_t *ret_i)
@@ -44,7 +44,7 @@ static bool scheme_find(const char *name, size_t len, size_t *ret_i)
 bool dcs_address_parse(const char *url, struct dcs_address *ret, struct err *err)
 {
     const char *sep = strstr(url, "://");
-    struct endpoint where = { 0 };
+    struct endpoint where = {0};
     size_t scheme_i = 0;
 
     if (sep && !scheme_find(url, (size_t)(sep - url), &scheme_i))
@@ -88,8 +88,8 @@ static struct settings *read_with(const struct conf_files *files, const struct d
     const char *const *environment = (const char *const *)environ;
     AUTO(cstr) char *text = dcs ? str_fmt("%s: {hosts: '%s'}", dcs->section, dcs->host) : NULL;
     struct conf_source *sources = mem_zero(files->count + 1, sizeof(*sources));
-    struct findings findings = { 0 };
-    struct findings first = { 0 };
+    struct findings findings = {0};
+    struct findings first = {0};
     size_t count = files->count;
 
     memcpy(sources, files->at, count * sizeof(*sources));
@@ -99,7 +99,7 @@ static struct settings *read_with(const struct conf_files *files, const struct d
         string_list_add(&settings->store.hosts, dcs->host);
         settings->store.kind = dcs->kind;
     } else if (!settings && dcs) {
-        sources[count++] = (struct conf_source){ .path = "command line", .text = text, .len = strlen(text) };
+        sources[count++] = (struct conf_source){.path = "command line", .text = text, .len = strlen(text)};
         settings = settings_read_ctl(sources, count, environment, &findings);
     }
     if (!settings)
@@ -113,12 +113,13 @@ static struct settings *read_with(const struct conf_files *files, const struct d
 bool config_load(const char *path, const char *dcs_url, struct settings **ret_settings, struct err *err)
 {
     AUTO(cstr) char *default_path = config_default_path();
-    AUTO(conf_files) struct conf_files files = { 0 };
-    struct dcs_address dcs = { 0 };
+    AUTO(conf_files) struct conf_files files = {0};
+    struct dcs_address dcs = {0};
 
     if (path && access(path, R_OK) < 0)
         return err_set(err, ERR_INPUT,
-                       "Provided config file %s not existing or no read rights. Check the -c/--config-file parameter", path);
+                       "Provided config file %s not existing or no read rights. Check the -c/--config-file parameter",
+                       path);
     if (!path && access(default_path, R_OK) == 0)
         path = default_path;
     if ((path && !conf_files_read(path, &files, err)) || (dcs_url && !dcs_address_parse(dcs_url, &dcs, err)))

@@ -9,7 +9,7 @@
 
 json_t *config_change_yaml(const char *name, const char *text, struct err *err)
 {
-    struct findings findings = { 0 };
+    struct findings findings = {0};
     AUTO(conf_node) struct conf_node *node = conf_yaml_read(name, text, strlen(text), &findings);
 
     if (!node)

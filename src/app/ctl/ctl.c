@@ -22,23 +22,24 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
-    { "dsn", "[CLUSTER_NAME]", "Generate a dsn for the provided member, defaults to a dsn of the leader", verb_dsn },
-    { "edit-config", "[CLUSTER_NAME]", "Edit cluster configuration", verb_edit_config },
-    { "failover", "[CLUSTER_NAME]", "Failover to a replica", verb_failover },
-    { "flush", "[CLUSTER_NAME] [MEMBER_NAMES]... {restart|switchover}", "Discard scheduled events", verb_flush },
-    { "history", "[CLUSTER_NAME]", "Show the history of failovers/switchovers", verb_history },
-    { "list", "[CLUSTER_NAMES]...", "List the members of a cluster", verb_list },
-    { "pause", "[CLUSTER_NAME]", "Disable auto failover", verb_pause },
-    { "query", "[CLUSTER_NAME]", "Query a member's PostgreSQL", verb_query },
-    { "reinit", "[CLUSTER_NAME] [MEMBER_NAMES]...", "Reinitialize cluster member", verb_reinit },
-    { "reload", "[CLUSTER_NAME] [MEMBER_NAMES]...", "Reload cluster member configuration", verb_reload },
-    { "remove", "[CLUSTER_NAME]", "Remove cluster from DCS", verb_remove },
-    { "restart", "[CLUSTER_NAME] [MEMBER_NAMES]...", "Restart cluster member", verb_restart },
-    { "resume", "[CLUSTER_NAME]", "Resume auto failover", verb_resume },
-    { "show-config", "[CLUSTER_NAME]", "Show cluster configuration", verb_show_config },
-    { "switchover", "[CLUSTER_NAME]", "Switchover to a replica", verb_switchover },
-    { "topology", "[CLUSTER_NAMES]...", "Prints ASCII topology for given cluster", verb_topology },
-    { "version", "[CLUSTER_NAME] [MEMBER_NAMES]...", "Output version of this program and of the running members", verb_version },
+    {"dsn", "[CLUSTER_NAME]", "Generate a dsn for the provided member, defaults to a dsn of the leader", verb_dsn},
+    {"edit-config", "[CLUSTER_NAME]", "Edit cluster configuration", verb_edit_config},
+    {"failover", "[CLUSTER_NAME]", "Failover to a replica", verb_failover},
+    {"flush", "[CLUSTER_NAME] [MEMBER_NAMES]... {restart|switchover}", "Discard scheduled events", verb_flush},
+    {"history", "[CLUSTER_NAME]", "Show the history of failovers/switchovers", verb_history},
+    {"list", "[CLUSTER_NAMES]...", "List the members of a cluster", verb_list},
+    {"pause", "[CLUSTER_NAME]", "Disable auto failover", verb_pause},
+    {"query", "[CLUSTER_NAME]", "Query a member's PostgreSQL", verb_query},
+    {"reinit", "[CLUSTER_NAME] [MEMBER_NAMES]...", "Reinitialize cluster member", verb_reinit},
+    {"reload", "[CLUSTER_NAME] [MEMBER_NAMES]...", "Reload cluster member configuration", verb_reload},
+    {"remove", "[CLUSTER_NAME]", "Remove cluster from DCS", verb_remove},
+    {"restart", "[CLUSTER_NAME] [MEMBER_NAMES]...", "Restart cluster member", verb_restart},
+    {"resume", "[CLUSTER_NAME]", "Resume auto failover", verb_resume},
+    {"show-config", "[CLUSTER_NAME]", "Show cluster configuration", verb_show_config},
+    {"switchover", "[CLUSTER_NAME]", "Switchover to a replica", verb_switchover},
+    {"topology", "[CLUSTER_NAMES]...", "Prints ASCII topology for given cluster", verb_topology},
+    {"version", "[CLUSTER_NAME] [MEMBER_NAMES]...", "Output version of this program and of the running members",
+     verb_version},
 };
 
 static const struct verb *find_verb(const char *name)
@@ -223,15 +224,17 @@ static const char *environment_text(const char *name)
 
 int ctl_main(int argc, char **argv, const char *program)
 {
-    struct ctl ctl = { .program = program, .colour = wants_colour(),
-                       .config_path = environment_text("PATRONICTL_CONFIG_FILE"), .dcs_url = environment_text("DCS_URL") };
+    struct ctl ctl = {.program = program,
+                      .colour = wants_colour(),
+                      .config_path = environment_text("PATRONICTL_CONFIG_FILE"),
+                      .dcs_url = environment_text("DCS_URL")};
     bool help = false;
     int used = 0;
     struct err err;
     const struct opt opts[] = {
-        { 'c', "config-file", "TEXT", "Configuration file", .text = &ctl.config_path },
-        { 'd', "dcs-url dcs", "TEXT", "The DCS connect url: etcd3://HOST:PORT", .text = &ctl.dcs_url },
-        { 'k', "insecure", NULL, "Allow connections to SSL sites without certs", .flag = &ctl.insecure },
+        {'c', "config-file", "TEXT", "Configuration file", .text = &ctl.config_path},
+        {'d', "dcs-url dcs", "TEXT", "The DCS connect url: etcd3://HOST:PORT", .text = &ctl.dcs_url},
+        {'k', "insecure", NULL, "Allow connections to SSL sites without certs", .flag = &ctl.insecure},
         OPT_END,
     };
 

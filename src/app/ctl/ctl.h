@@ -23,11 +23,11 @@ enum { CTL_OK = 0, CTL_FAILED = 1, CTL_USAGE = 2 };
 struct ctl {
     const char *program; /* as we were called: "pgkeep" or "patronictl" */
     const char *verb;
-    const char *usage;   /* what follows the verb in a usage line */
-    const char *help;    /* one line */
-    const char *config_path; /* -c; NULL: the default */
-    const char *dcs_url;     /* -d; NULL: as configured */
-    bool insecure;           /* -k */
+    const char *usage;         /* what follows the verb in a usage line */
+    const char *help;          /* one line */
+    const char *config_path;   /* -c; NULL: the default */
+    const char *dcs_url;       /* -d; NULL: as configured */
+    bool insecure;             /* -k */
     struct settings *settings; /* read by ctl_options() */
     struct loop *loop;
     struct store *store;      /* made by the first reading */

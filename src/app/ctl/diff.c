@@ -8,7 +8,8 @@
 
 enum {
     DIFF_CONTEXT = 3,
-    DIFF_CELLS_MAX = 16 * 1024 * 1024, /* of the table below: texts of 4,000 lines each; above, all lines count as changed */
+    DIFF_CELLS_MAX =
+        16 * 1024 * 1024, /* of the table below: texts of 4,000 lines each; above, all lines count as changed */
 };
 
 struct line {
@@ -35,12 +36,12 @@ struct edits {
 /* The last newline ends the last line; it does not begin an empty one. */
 static struct lines lines_split(const char *text)
 {
-    struct lines lines = { 0 };
+    struct lines lines = {0};
 
     while (*text) {
         size_t len = strcspn(text, "\n");
         lines.at = mem_grow(lines.at, lines.count + 1, sizeof(*lines.at));
-        lines.at[lines.count++] = (struct line){ text, len };
+        lines.at[lines.count++] = (struct line){text, len};
         text += len;
         text += *text == '\n';
     }
@@ -54,7 +55,7 @@ static bool line_eq(struct line a, struct line b)
 
 static void edits_add(struct edits *e, char kind, struct line line)
 {
-    e->at[e->count++] = (struct edit){ kind, line };
+    e->at[e->count++] = (struct edit){kind, line};
 }
 
 /*
@@ -71,7 +72,9 @@ static void edits_between(const struct line *a, size_t a_count, const struct lin
         for (size_t j = b_count; j-- > 0;) {
             uint32_t down = length[(i + 1) * width + j];
             uint32_t right = length[i * width + j + 1];
-            length[i * width + j] = line_eq(a[i], b[j]) ? length[(i + 1) * width + j + 1] + 1 : down > right ? down : right;
+            length[i * width + j] = line_eq(a[i], b[j]) ? length[(i + 1) * width + j + 1] + 1
+                                    : down > right      ? down
+                                                        : right;
         }
 
     size_t i = 0, j = 0;
@@ -91,7 +94,7 @@ static void edits_between(const struct line *a, size_t a_count, const struct lin
 /* Equal heads and tails are cut off first: most changes of a configuration are a line or two. */
 static struct edits edits_of(const struct lines *a, const struct lines *b)
 {
-    struct edits e = { .at = mem_zero(a->count + b->count, sizeof(*e.at)) };
+    struct edits e = {.at = mem_zero(a->count + b->count, sizeof(*e.at))};
     size_t head = 0, tail = 0;
 
     while (head < a->count && head < b->count && line_eq(a->at[head], b->at[head]))
@@ -166,7 +169,8 @@ static void render_hunks(const struct edits *e, bool colour, struct buf *out)
         size_t to = change;
 
         /* Changes that share their context belong to one hunk. */
-        for (size_t next = change; next < e->count && next <= to + 2 * DIFF_CONTEXT + 1; next = next_change(e, next + 1))
+        for (size_t next = change; next < e->count && next <= to + 2 * DIFF_CONTEXT + 1;
+             next = next_change(e, next + 1))
             to = next;
         size_t after = to + 1;
         to = to + 1 + DIFF_CONTEXT < e->count ? to + 1 + DIFF_CONTEXT : e->count;

@@ -18,8 +18,9 @@ int verb_dsn(struct ctl *ctl, int argc, char **argv)
     struct err err;
     int status;
     const struct opt opts[] = {
-        { 'r', "role", TARGET_ROLES_META, "Give a dsn of any member with this role", .text = &role, .choices = TARGET_ROLES },
-        { 'm', "member", "TEXT", "Generate a dsn for this member", .text = &member },
+        {'r', "role", TARGET_ROLES_META, "Give a dsn of any member with this role", .text = &role,
+         .choices = TARGET_ROLES},
+        {'m', "member", "TEXT", "Generate a dsn for this member", .text = &member},
         OPT_END,
     };
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/conf_files.h"
 #include "app/ctl/config_change.h"
 #include "app/ctl/ctl.h"
 #include "app/ctl/diff.h"
@@ -14,7 +15,6 @@
 #include "app/ctl/wait.h"
 #include "app/ctl/yaml_out.h"
 #include "base/str.h"
-#include "app/conf_files.h"
 
 struct edit {
     bool quiet, force;
@@ -34,7 +34,7 @@ int verb_show_config(struct ctl *ctl, int argc, char **argv)
     const char *name;
     struct err err;
     int status;
-    const struct opt opts[] = { OPT_END };
+    const struct opt opts[] = {OPT_END};
 
     if (!ctl_options(ctl, opts, &argc, argv, &status) || !ctl_cluster_argument(ctl, argc, argv, &name, &status))
         return status;
@@ -51,7 +51,7 @@ int verb_show_config(struct ctl *ctl, int argc, char **argv)
 /* New reference: the document in a file. */
 static json_t *read_document(const char *name, struct err *err)
 {
-    AUTO(conf_files) struct conf_files files = { 0 };
+    AUTO(conf_files) struct conf_files files = {0};
 
     if (!conf_files_read(str_eq(name, "-") ? "/dev/stdin" : name, &files, err))
         return NULL;
@@ -115,9 +115,9 @@ static int store_config(struct ctl *ctl, const struct edit *e, const struct clus
 {
     AUTO(cstr) char *key = str_fmt("/%s/%s/config", ctl->settings->namespace_, e->cluster_name);
     AUTO(cstr) char *value = json_dumps(config, JSON_COMPACT);
-    const struct store_compare same = { .kind = STORE_IF_MOD_REVISION, .key = key, .revision = c->config_revision };
-    const struct store_op put = { .kind = STORE_PUT, .key = key, .value = value };
-    const struct store_txn txn = { .compares = &same, .compare_count = 1, .then = &put, .then_count = 1 };
+    const struct store_compare same = {.kind = STORE_IF_MOD_REVISION, .key = key, .revision = c->config_revision};
+    const struct store_op put = {.kind = STORE_PUT, .key = key, .value = value};
+    const struct store_txn txn = {.compares = &same, .compare_count = 1, .then = &put, .then_count = 1};
     bool succeeded = false;
     struct err err;
 
@@ -163,18 +163,20 @@ static int edit_config(struct ctl *ctl, const struct edit *e, const struct clust
 int verb_edit_config(struct ctl *ctl, int argc, char **argv)
 {
     AUTO(cluster) struct cluster *c = NULL;
-    struct edit e = { 0 };
+    struct edit e = {0};
     struct err err;
     int status;
     const struct opt opts[] = {
-        { 'q', "quiet", NULL, "Do not show changes", .flag = &e.quiet },
-        { 's', "set", "TEXT", "Set specific configuration value. Can be specified multiple times", .many = &e.set },
-        { 'p', "pg", "TEXT", "Set specific PostgreSQL parameter value. Shorthand for -s postgresql.parameters. Can be "
-                             "specified multiple times", .many = &e.pg },
-        { 0, "apply", "TEXT", "Apply configuration from file. Use - for stdin.", .text = &e.apply },
-        { 0, "replace", "TEXT", "Apply configuration from file, replacing existing configuration. Use - for stdin.",
-          .text = &e.replace },
-        { 0, "force", NULL, "Do not ask for confirmation at any point", .flag = &e.force },
+        {'q', "quiet", NULL, "Do not show changes", .flag = &e.quiet},
+        {'s', "set", "TEXT", "Set specific configuration value. Can be specified multiple times", .many = &e.set},
+        {'p', "pg", "TEXT",
+         "Set specific PostgreSQL parameter value. Shorthand for -s postgresql.parameters. Can be "
+         "specified multiple times",
+         .many = &e.pg},
+        {0, "apply", "TEXT", "Apply configuration from file. Use - for stdin.", .text = &e.apply},
+        {0, "replace", "TEXT", "Apply configuration from file, replacing existing configuration. Use - for stdin.",
+         .text = &e.replace},
+        {0, "force", NULL, "Do not ask for confirmation at any point", .flag = &e.force},
         OPT_END,
     };
 

@@ -13,7 +13,7 @@
 
 static bool flush_restart(struct ctl *ctl, const struct member *m)
 {
-    AUTO(rest_reply) struct rest_reply reply = { 0 };
+    AUTO(rest_reply) struct rest_reply reply = {0};
     struct err err;
 
     if (!m->scheduled_restart) {
@@ -37,10 +37,10 @@ static bool flush_restart(struct ctl *ctl, const struct member *m)
 static int flush_in_store(struct ctl *ctl, const struct targets *t)
 {
     AUTO(cstr) char *key = str_fmt("/%s/%s/failover", ctl->settings->namespace_, t->cluster_name);
-    const struct store_compare same = { .kind = STORE_IF_MOD_REVISION, .key = key,
-                                        .revision = t->cluster->failover.mod_revision };
-    const struct store_op put = { .kind = STORE_PUT, .key = key, .value = "{}" };
-    const struct store_txn txn = { .compares = &same, .compare_count = 1, .then = &put, .then_count = 1 };
+    const struct store_compare same = {
+        .kind = STORE_IF_MOD_REVISION, .key = key, .revision = t->cluster->failover.mod_revision};
+    const struct store_op put = {.kind = STORE_PUT, .key = key, .value = "{}"};
+    const struct store_txn txn = {.compares = &same, .compare_count = 1, .then = &put, .then_count = 1};
     char time[SHOW_TIME_MAX];
     bool succeeded = false;
     struct err err;
@@ -56,7 +56,7 @@ static int flush_in_store(struct ctl *ctl, const struct targets *t)
 
 static int flush_switchover(struct ctl *ctl, const struct targets *t)
 {
-    AUTO(rest_reply) struct rest_reply reply = { 0 };
+    AUTO(rest_reply) struct rest_reply reply = {0};
     const struct member *answered = NULL;
 
     if (!t->cluster->failover.present || !t->cluster->failover.scheduled_at) {
@@ -78,13 +78,13 @@ static int flush_switchover(struct ctl *ctl, const struct targets *t)
 
 int verb_flush(struct ctl *ctl, int argc, char **argv)
 {
-    AUTO(targets) struct targets t = { 0 };
+    AUTO(targets) struct targets t = {0};
     const char *role = "any";
     bool force = false, ok = true;
     int status;
     const struct opt opts[] = {
-        { 'r', "role", TARGET_ROLES_META, "Flush only members with this role", .text = &role, .choices = TARGET_ROLES },
-        { 0, "force", NULL, "Do not ask for confirmation at any point", .flag = &force },
+        {'r', "role", TARGET_ROLES_META, "Flush only members with this role", .text = &role, .choices = TARGET_ROLES},
+        {0, "force", NULL, "Do not ask for confirmation at any point", .flag = &force},
         OPT_END,
     };
 

@@ -9,13 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/conf_files.h"
 #include "app/ctl/config_change.h"
 #include "app/ctl/ctl.h"
 #include "app/ctl/init.h"
 #include "app/ctl/init_file.h"
 #include "app/ctl/yaml_out.h"
 #include "base/str.h"
-#include "app/conf_files.h"
 #include "wire/conf/parameters.h"
 #include "wire/conf/sample.h"
 
@@ -56,9 +56,9 @@ static bool fail(struct err *err, const char *what, const PGconn *conn)
 
 static bool look(const char *dsn, struct found *f, struct err *err)
 {
-    const char *names[] = { "dbname", "connect_timeout", "fallback_application_name", "options", NULL };
-    const char *values[] = { dsn ? dsn : "dbname=postgres", GENERATE_CONNECT_S, "pgkeep",
-                             "-c statement_timeout=" GENERATE_STATEMENT_MS, NULL };
+    const char *names[] = {"dbname", "connect_timeout", "fallback_application_name", "options", NULL};
+    const char *values[] = {dsn ? dsn : "dbname=postgres", GENERATE_CONNECT_S, "pgkeep",
+                            "-c statement_timeout=" GENERATE_STATEMENT_MS, NULL};
 
     f->conn = PQconnectdbParams(names, values, 1); /* the dsn may be a URL or key=value, and comes first */
     if (PQstatus(f->conn) != CONNECTION_OK)
@@ -85,7 +85,8 @@ static json_t *shared_parameters(const struct found *f, struct err *err)
     }
     for (int i = 0; parameters && i < PQntuples(r); i++) {
         const char *name = PQgetvalue(r, i, 0);
-        if (!parameter_is_shared(name) || str_eq(name, "port") || str_eq(name, "listen_addresses") || str_eq(name, "cluster_name"))
+        if (!parameter_is_shared(name) || str_eq(name, "port") || str_eq(name, "listen_addresses") ||
+            str_eq(name, "cluster_name"))
             continue;
         json_object_set_new(parameters, name, json_string(PQgetvalue(r, i, 1)));
     }
@@ -96,7 +97,7 @@ static json_t *shared_parameters(const struct found *f, struct err *err)
 /* The rules of pg_hba.conf without comments; new reference. An unreadable file is said and left out. */
 static json_t *hba_lines(const char *path)
 {
-    AUTO(conf_files) struct conf_files files = { 0 };
+    AUTO(conf_files) struct conf_files files = {0};
     json_t *lines = json_array();
     char *state = NULL;
     struct err err;
@@ -139,7 +140,8 @@ static json_t *configuration_of(const struct found *f, struct err *err)
 {
     const char *listen = fact(f, FACT_LISTEN), *password = PQpass(f->conn);
     AUTO(cstr) char *pg_listen = str_fmt("%s:%s", str_empty(listen) ? "localhost" : listen, fact(f, FACT_PORT));
-    AUTO(cstr) char *connect =
+    AUTO(cstr)
+    char *connect =
         str_fmt("%.*s:%s", (int)strcspn(connect_host(listen), ", "), connect_host(listen), fact(f, FACT_PORT));
     struct sample s = sample_placeholders();
 
@@ -174,14 +176,16 @@ static json_t *configuration_of(const struct found *f, struct err *err)
 
 int generate_config_main(int argc, char **argv)
 {
-    __attribute__((cleanup(found_freep))) struct found f = { 0 };
-    struct ctl as = { .program = "pgkeep", .verb = argv[0], .usage = "[FILE]",
-                      .help = "Write a configuration that takes over the PostgreSQL that runs here" };
+    __attribute__((cleanup(found_freep))) struct found f = {0};
+    struct ctl as = {.program = "pgkeep",
+                     .verb = argv[0],
+                     .usage = "[FILE]",
+                     .help = "Write a configuration that takes over the PostgreSQL that runs here"};
     const char *dsn = NULL;
     bool help = false;
     struct err err;
     const struct opt opts[] = {
-        { 0, "dsn", "TEXT", "How to connect to it, as a superuser (default: libpq's environment)", .text = &dsn },
+        {0, "dsn", "TEXT", "How to connect to it, as a superuser (default: libpq's environment)", .text = &dsn},
         OPT_END,
     };
 
@@ -202,6 +206,7 @@ int generate_config_main(int argc, char **argv)
     AUTO(cstr) char *text = yaml_text(config, YAML_BLOCK);
     json_decref(config);
     int status = init_put(argc ? argv[0] : NULL, text);
-    ctl_note("Still to be filled in: name, restapi.connect_address, the store, and the passwords that say `change me`.");
+    ctl_note(
+        "Still to be filled in: name, restapi.connect_address, the store, and the passwords that say `change me`.");
     return status;
 }

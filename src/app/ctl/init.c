@@ -14,12 +14,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/conf_files.h"
 #include "app/ctl/ctl.h"
 #include "app/ctl/init_file.h"
 #include "app/ctl/prompt.h"
 #include "base/check.h"
 #include "base/str.h"
-#include "app/conf_files.h"
 #include "pg/bin.h"
 #include "wire/conf/sample.h"
 #include "wire/conf/value.h"
@@ -29,13 +29,13 @@ extern char **environ;
 enum { PASSWORD_BYTES = 18 }; /* 144 bits; 24 letters */
 
 struct answers {
-    bool yes;                /* take every default */
-    const char *file;        /* to write */
+    bool yes;         /* take every default */
+    const char *file; /* to write */
     const char *scope, *name, *host, *data_dir, *etcd, *port, *rest_port;
-    const char *from;        /* another node's file: its cluster, store and passwords */
-    char *owned[8];          /* what answers point into */
+    const char *from; /* another node's file: its cluster, store and passwords */
+    char *owned[8];   /* what answers point into */
     size_t owned_count;
-    struct settings *other;  /* of --from; NULL */
+    struct settings *other; /* of --from; NULL */
 };
 
 static void answers_deinit(struct answers *a)
@@ -105,7 +105,8 @@ static char *own_address(void)
     if (getifaddrs(&all) < 0)
         return str_dup(text);
     for (const struct ifaddrs *at = all; at; at = at->ifa_next) {
-        if (!at->ifa_addr || at->ifa_addr->sa_family != AF_INET || (at->ifa_flags & IFF_LOOPBACK) || !(at->ifa_flags & IFF_UP))
+        if (!at->ifa_addr || at->ifa_addr->sa_family != AF_INET || (at->ifa_flags & IFF_LOOPBACK) ||
+            !(at->ifa_flags & IFF_UP))
             continue;
         const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)at->ifa_addr;
         if (inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text)))
@@ -128,7 +129,7 @@ static char *host_name(void)
 /* Where Debian's packages would put it, for the newest version installed. free() it. */
 static char *default_data_dir(void)
 {
-    const struct pg_bin_spec spec = { .path_env = getenv("PATH") };
+    const struct pg_bin_spec spec = {.path_env = getenv("PATH")};
     AUTO(pg_bin) struct pg_bin *bin = NULL;
     int major = 0;
 
@@ -157,8 +158,8 @@ static bool settle(struct answers *a, const char **slot, const char *question, c
 
 static bool read_other(struct answers *a, struct err *err)
 {
-    AUTO(conf_files) struct conf_files files = { 0 };
-    struct findings findings = { 0 };
+    AUTO(conf_files) struct conf_files files = {0};
+    struct findings findings = {0};
 
     if (!conf_files_read(a->from, &files, err))
         return false;
@@ -174,7 +175,8 @@ static bool settle_all(struct answers *a)
     return (a->other || settle(a, &a->scope, "Name of the cluster", str_dup("main"))) &&
            settle(a, &a->name, "Name of this node, unique in the cluster", host_name()) &&
            settle(a, &a->host, "Address of this node, for the others", own_address()) &&
-           settle(a, &a->data_dir, "Data directory of PostgreSQL", a->other ? str_dup(a->other->postgresql.data_dir) : default_data_dir()) &&
+           settle(a, &a->data_dir, "Data directory of PostgreSQL",
+                  a->other ? str_dup(a->other->postgresql.data_dir) : default_data_dir()) &&
            (a->other || settle(a, &a->etcd, "etcd (host:port, several with commas)", str_dup("127.0.0.1:2379")));
 }
 
@@ -240,7 +242,7 @@ static void print_next_steps(const struct answers *a)
 
 static int write_answers(struct answers *a)
 {
-    struct string_list hosts = { 0 };
+    struct string_list hosts = {0};
     struct err err;
 
     for (size_t i = 0; a->other && i < a->other->store.hosts.count; i++)
@@ -256,21 +258,23 @@ static int write_answers(struct answers *a)
 
 int init_main(int argc, char **argv)
 {
-    AUTO(answers) struct answers a = { .port = "5432", .rest_port = "8008", .file = "pgkeep.yml" };
-    struct ctl as = { .program = "pgkeep", .verb = "init", .usage = "[FILE]",
-                      .help = "Write a first configuration for a node (default: pgkeep.yml)" };
+    AUTO(answers) struct answers a = {.port = "5432", .rest_port = "8008", .file = "pgkeep.yml"};
+    struct ctl as = {.program = "pgkeep",
+                     .verb = "init",
+                     .usage = "[FILE]",
+                     .help = "Write a first configuration for a node (default: pgkeep.yml)"};
     bool help = false;
     struct err err;
     const struct opt opts[] = {
-        { 0, "scope", "TEXT", "Name of the cluster", .text = &a.scope },
-        { 0, "name", "TEXT", "Name of this node", .text = &a.name },
-        { 0, "host", "TEXT", "Address of this node", .text = &a.host },
-        { 0, "port", "PORT", "PostgreSQL's port (5432)", .text = &a.port },
-        { 0, "rest-port", "PORT", "Port of the REST API (8008)", .text = &a.rest_port },
-        { 0, "data-dir", "PATH", "Data directory", .text = &a.data_dir },
-        { 0, "etcd", "HOSTS", "Addresses of etcd, separated by commas", .text = &a.etcd },
-        { 0, "from", "FILE", "Take cluster, store and passwords from another node's configuration", .text = &a.from },
-        { 'y', "yes", NULL, "Ask nothing, take the defaults", .flag = &a.yes },
+        {0, "scope", "TEXT", "Name of the cluster", .text = &a.scope},
+        {0, "name", "TEXT", "Name of this node", .text = &a.name},
+        {0, "host", "TEXT", "Address of this node", .text = &a.host},
+        {0, "port", "PORT", "PostgreSQL's port (5432)", .text = &a.port},
+        {0, "rest-port", "PORT", "Port of the REST API (8008)", .text = &a.rest_port},
+        {0, "data-dir", "PATH", "Data directory", .text = &a.data_dir},
+        {0, "etcd", "HOSTS", "Addresses of etcd, separated by commas", .text = &a.etcd},
+        {0, "from", "FILE", "Take cluster, store and passwords from another node's configuration", .text = &a.from},
+        {'y', "yes", NULL, "Ask nothing, take the defaults", .flag = &a.yes},
         OPT_END,
     };
 
@@ -310,7 +314,7 @@ int generate_sample_config_main(int argc, char **argv)
 {
     const struct sample s = sample_placeholders();
     AUTO(cstr) char *text = sample_render(&s);
-    struct ctl as = { .program = "pgkeep", .verb = argv[0], .usage = "[FILE]", .help = "" };
+    struct ctl as = {.program = "pgkeep", .verb = argv[0], .usage = "[FILE]", .help = ""};
 
     if (argc > 2 || (argc > 1 && argv[1][0] == '-'))
         return ctl_misuse(&as, "Got unexpected extra argument (%s)", argv[argc - 1]);

@@ -59,16 +59,16 @@ static int look_at(struct ctl *ctl, const struct look *look, int argc, char **ar
 
 int verb_list(struct ctl *ctl, int argc, char **argv)
 {
-    struct look look = { 0 };
+    struct look look = {0};
     const char *format = "pretty", *watch = NULL;
     bool every_two = false;
     int status;
     const struct opt opts[] = {
-        { 'e', "extended", NULL, "Show some extra information", .flag = &look.extended },
-        { 't', "timestamp", NULL, "Print timestamp", .flag = &look.timestamp },
-        { 'f', "format", "TEXT", "Output format (pretty, tsv, json, yaml)", .text = &format, .choices = LISTING_FORMATS },
-        { 'W', "", NULL, "Auto update the screen every 2 seconds", .flag = &every_two },
-        { 'w', "watch", "FLOAT", "Auto update the screen every X seconds", .text = &watch },
+        {'e', "extended", NULL, "Show some extra information", .flag = &look.extended},
+        {'t', "timestamp", NULL, "Print timestamp", .flag = &look.timestamp},
+        {'f', "format", "TEXT", "Output format (pretty, tsv, json, yaml)", .text = &format, .choices = LISTING_FORMATS},
+        {'W', "", NULL, "Auto update the screen every 2 seconds", .flag = &every_two},
+        {'w', "watch", "FLOAT", "Auto update the screen every X seconds", .text = &watch},
         OPT_END,
     };
 
@@ -81,13 +81,13 @@ int verb_list(struct ctl *ctl, int argc, char **argv)
 
 int verb_topology(struct ctl *ctl, int argc, char **argv)
 {
-    struct look look = { .format = LISTING_TOPOLOGY };
+    struct look look = {.format = LISTING_TOPOLOGY};
     const char *watch = NULL;
     bool every_two = false;
     int status;
     const struct opt opts[] = {
-        { 'W', "", NULL, "Auto update the screen every 2 seconds", .flag = &every_two },
-        { 'w', "watch", "FLOAT", "Auto update the screen every X seconds", .text = &watch },
+        {'W', "", NULL, "Auto update the screen every 2 seconds", .flag = &every_two},
+        {'w', "watch", "FLOAT", "Auto update the screen every X seconds", .text = &watch},
         OPT_END,
     };
 
@@ -111,14 +111,14 @@ static void add_history_row(struct listing *l, const json_t *line)
 
 int verb_history(struct ctl *ctl, int argc, char **argv)
 {
-    static const char *const columns[] = { "TL", "LSN", "Reason", "Timestamp", "New Leader" };
+    static const char *const columns[] = {"TL", "LSN", "Reason", "Timestamp", "New Leader"};
     AUTO(listing) struct listing *l = listing_new();
     AUTO(cluster) struct cluster *c = NULL;
     const char *format = "pretty", *name;
     struct err err;
     int status;
     const struct opt opts[] = {
-        { 'f', "format", "TEXT", "Output format (pretty, tsv, json, yaml)", .text = &format, .choices = LISTING_FORMATS },
+        {'f', "format", "TEXT", "Output format (pretty, tsv, json, yaml)", .text = &format, .choices = LISTING_FORMATS},
         OPT_END,
     };
 

@@ -34,7 +34,8 @@ void listing_column(struct listing *l, const char *name, enum table_align align)
 {
     CHECK(l->column_count < LISTING_COLUMNS_MAX);
     l->columns = mem_grow(l->columns, l->column_count + 1, sizeof(*l->columns));
-    l->columns[l->column_count++] = (struct listing_column){ .name = str_dup(name), .shown = str_dup(name), .align = align };
+    l->columns[l->column_count++] =
+        (struct listing_column){.name = str_dup(name), .shown = str_dup(name), .align = align};
 }
 
 enum listing_format listing_format_of(const char *name)

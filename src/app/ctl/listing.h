@@ -17,18 +17,18 @@ enum listing_format { LISTING_PRETTY, LISTING_TSV, LISTING_JSON, LISTING_YAML, L
 enum { LISTING_COLUMNS_MAX = 1700 }; /* PostgreSQL's limit of a result is 1664 */
 
 struct listing_column {
-    char *name;        /* for programs */
-    char *shown;       /* in tables */
+    char *name;  /* for programs */
+    char *shown; /* in tables */
     enum table_align align;
-    bool hidden;       /* left out of tables */
+    bool hidden; /* left out of tables */
 };
 
 struct listing {
     struct listing_column *columns;
     size_t column_count;
-    json_t *rows;      /* array of arrays, as long as there are columns */
-    char *title;       /* over tables; NULL: none */
-    bool skip_empty;   /* json, yaml: a field whose text is empty is left out */
+    json_t *rows;    /* array of arrays, as long as there are columns */
+    char *title;     /* over tables; NULL: none */
+    bool skip_empty; /* json, yaml: a field whose text is empty is left out */
     enum table_style (*style)(const char *column, const char *text); /* NULL: plain */
 };
 

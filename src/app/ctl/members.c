@@ -6,17 +6,17 @@
 #include "base/str.h"
 #include "wire/cluster_view.h"
 
-static const char *const always[] = { "Cluster", "Member", "Host", "Role", "State", "TL", "Receive LSN", "Receive Lag",
-                                      "Replay LSN", "Replay Lag" };
+static const char *const always[] = {"Cluster", "Member",      "Host",        "Role",       "State",
+                                     "TL",      "Receive LSN", "Receive Lag", "Replay LSN", "Replay Lag"};
 
 /* Columns that appear when a member has something to say there. */
 static const struct {
     const char *name, *field;
 } sometimes[] = {
-    { "Pending restart", "pending_restart" },
-    { "Pending restart reason", "pending_restart_reason" },
-    { "Scheduled restart", "scheduled_restart" },
-    { "Tags", "tags" },
+    {"Pending restart", "pending_restart"},
+    {"Pending restart reason", "pending_restart_reason"},
+    {"Scheduled restart", "scheduled_restart"},
+    {"Tags", "tags"},
 };
 
 enum { REASON_SHOWN_MAX = 50 }; /* longer ones are hidden in tables, as patronictl does */
@@ -111,12 +111,12 @@ struct position {
 /* Members older than Patroni 4.1 publish one position; it stands where it means most. */
 static void positions_of(const json_t *m, struct position *ret_receive, struct position *ret_replay)
 {
-    struct position any = { json_object_get(m, "lsn"), json_object_get(m, "lag") };
+    struct position any = {json_object_get(m, "lsn"), json_object_get(m, "lag")};
 
-    *ret_receive = (struct position){ json_object_get(m, "receive_lsn"), json_object_get(m, "receive_lag") };
-    *ret_replay = (struct position){ json_object_get(m, "replay_lsn"), json_object_get(m, "replay_lag") };
-    if (!str_eq(json_string_value(ret_receive->lsn), "unknown") || !str_eq(json_string_value(ret_replay->lsn), "unknown") ||
-        str_eq(json_string_value(any.lsn), "unknown"))
+    *ret_receive = (struct position){json_object_get(m, "receive_lsn"), json_object_get(m, "receive_lag")};
+    *ret_replay = (struct position){json_object_get(m, "replay_lsn"), json_object_get(m, "replay_lag")};
+    if (!str_eq(json_string_value(ret_receive->lsn), "unknown") ||
+        !str_eq(json_string_value(ret_replay->lsn), "unknown") || str_eq(json_string_value(any.lsn), "unknown"))
         return;
     if (str_eq(text_of(m, "state"), "streaming"))
         *ret_receive = any;
@@ -148,9 +148,9 @@ static json_t *reason_cell(const json_t *reasons, enum listing_format format)
     const char *name;
     json_t *change;
 
-    json_object_foreach((json_t *)reasons, name, change) {
-        AUTO(cstr) char *line =
-            str_fmt("%s: %s->%s", name, text_of(change, "old_value"), text_of(change, "new_value"));
+    json_object_foreach((json_t *)reasons, name, change)
+    {
+        AUTO(cstr) char *line = str_fmt("%s: %s->%s", name, text_of(change, "old_value"), text_of(change, "new_value"));
         if (out.len)
             buf_add_char(&out, '\n');
         if (table && strlen(line) > REASON_SHOWN_MAX)
@@ -204,7 +204,10 @@ static const char *parent_of(const json_t *members, const json_t *m)
     return leader;
 }
 
-/* One member and what hangs on it, deeper members indented. Members in a ring hang on nobody and are not shown (as in patronictl). */
+/*
+ * One member and what hangs on it, deeper members indented. Members in a ring hang on nobody and are not
+ * shown (as in patronictl).
+ */
 static void topology_add(const json_t *members, const char *parent, int level, json_t *to)
 {
     for (size_t i = 0; i < json_array_size(members); i++) {
@@ -301,7 +304,9 @@ struct listing *members_listing(const struct cluster *c, const char *cluster_nam
     json_decref(view);
 
     l->title = str_fmt(" Cluster: %s (%s) ", cluster_name,
-                       !c->initialize ? "uninitialized" : *c->initialize ? c->initialize : "initializing");
+                       !c->initialize   ? "uninitialized"
+                       : *c->initialize ? c->initialize
+                                        : "initializing");
     l->skip_empty = true;
     l->style = member_style;
     return l;

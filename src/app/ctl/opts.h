@@ -22,17 +22,20 @@ struct opt_many {
 
 /* Exactly one of flag, text, many is set: it says the kind and takes the value. */
 struct opt {
-    char letter;         /* 0: none */
-    const char *names;   /* long names without dashes, aliases separated by spaces: "leader primary master"; "": none */
-    const char *meta;    /* "TEXT", "[leader|replica]"; NULL for flags */
-    const char *help;    /* NULL: accepted, not shown */
+    char letter;       /* 0: none */
+    const char *names; /* long names without dashes, aliases separated by spaces: "leader primary master"; "": none */
+    const char *meta;  /* "TEXT", "[leader|replica]"; NULL for flags */
+    const char *help;  /* NULL: accepted, not shown */
     bool *flag;
     const char **text;
     struct opt_many *many;
     const char *choices; /* separated by '|'; NULL: any text */
 };
 
-#define OPT_END { .names = NULL }
+#define OPT_END       \
+    {                 \
+        .names = NULL \
+    }
 
 /*
  * Reads argv[0..*argc). Values are stored as they come; what is no option is moved to the front of

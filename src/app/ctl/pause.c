@@ -65,7 +65,7 @@ static int await_members(struct ctl *ctl, const char *name, const struct cluster
 
 static int set_pause(struct ctl *ctl, int argc, char **argv, bool paused)
 {
-    AUTO(rest_reply) struct rest_reply reply = { 0 };
+    AUTO(rest_reply) struct rest_reply reply = {0};
     AUTO(cluster) struct cluster *c = NULL;
     const struct member *answered = NULL;
     bool wait = false;
@@ -73,8 +73,9 @@ static int set_pause(struct ctl *ctl, int argc, char **argv, bool paused)
     struct err err;
     int status;
     const struct opt opts[] = {
-        { 0, "wait", NULL, paused ? "Wait until pause is applied on all nodes" : "Wait until pause is cleared on all nodes",
-          .flag = &wait },
+        {0, "wait", NULL,
+         paused ? "Wait until pause is applied on all nodes" : "Wait until pause is cleared on all nodes",
+         .flag = &wait},
         OPT_END,
     };
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/conf_files.h"
 #include "app/ctl/ctl.h"
 #include "app/ctl/prompt.h"
 #include "app/ctl/show.h"
@@ -16,13 +17,19 @@
 #include "app/ctl/verbs.h"
 #include "app/ctl/wait.h"
 #include "base/str.h"
-#include "app/conf_files.h"
 
 #define QUERY_CONNECT_S "5"
 
 enum { /* pg_type.dat */
-    OID_BOOL = 16, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_OID = 26, OID_JSON = 114, OID_FLOAT4 = 700,
-    OID_FLOAT8 = 701, OID_JSONB = 3802,
+       OID_BOOL = 16,
+       OID_INT8 = 20,
+       OID_INT2 = 21,
+       OID_INT4 = 23,
+       OID_OID = 26,
+       OID_JSON = 114,
+       OID_FLOAT4 = 700,
+       OID_FLOAT8 = 701,
+       OID_JSONB = 3802,
 };
 
 struct query {
@@ -134,8 +141,9 @@ static bool connection_fits(struct query *q)
 static void connect_to(struct query *q, const char *host, int port)
 {
     char port_text[16];
-    const char *names[] = { "host", "port", "fallback_application_name", "connect_timeout", "user", "password", "dbname", NULL };
-    const char *values[] = { host, port_text, "pgkeep ctl", QUERY_CONNECT_S, q->username, q->password, q->dbname, NULL };
+    const char *names[] = {"host",   "port", "fallback_application_name", "connect_timeout", "user", "password",
+                           "dbname", NULL};
+    const char *values[] = {host, port_text, "pgkeep ctl", QUERY_CONNECT_S, q->username, q->password, q->dbname, NULL};
 
     (void)snprintf(port_text, sizeof(port_text), "%d", port ? port : 5432);
     q->conn = PQconnectdbParams(names, values, 0); /* a NULL value leaves a name to libpq's defaults */
@@ -145,9 +153,10 @@ static bool connect_member(struct ctl *ctl, struct query *q)
 {
     AUTO(cluster) struct cluster *c = NULL;
     AUTO(cstr) char *host = NULL;
-    AUTO(cstr) char *missing = q->member ? str_fmt("No connection to member %s is available", q->member)
-                               : q->role ? str_fmt("No connection to role '%s' is available", q->role)
-                                         : str_dup("No connection is available");
+    AUTO(cstr)
+    char *missing = q->member ? str_fmt("No connection to member %s is available", q->member)
+                    : q->role ? str_fmt("No connection to role '%s' is available", q->role)
+                              : str_dup("No connection is available");
     struct err err;
     int port = 0;
 
@@ -220,7 +229,8 @@ static int run_query(struct ctl *ctl, struct query *q)
 }
 
 /* The statement from --command or --file. False: the verb ends with *ret_exit. */
-static bool settle_sql(const char *command, const char *file, struct conf_files *files, const char **ret_sql, int *ret_exit)
+static bool settle_sql(const char *command, const char *file, struct conf_files *files, const char **ret_sql,
+                       int *ret_exit)
 {
     struct err err;
 
@@ -242,23 +252,23 @@ static bool settle_sql(const char *command, const char *file, struct conf_files 
 
 int verb_query(struct ctl *ctl, int argc, char **argv)
 {
-    AUTO(query) struct query q = { .delimiter = "\t" };
-    AUTO(conf_files) struct conf_files files = { 0 };
+    AUTO(query) struct query q = {.delimiter = "\t"};
+    AUTO(conf_files) struct conf_files files = {0};
     const char *format = "tsv", *file = NULL, *command = NULL, *watch = NULL;
     bool password = false, every_two = false;
     int status;
     const struct opt opts[] = {
-        { 0, "format", "TEXT", "Output format (pretty, tsv, json, yaml)", .text = &format, .choices = LISTING_FORMATS },
-        { 'f', "file", "FILENAME", "Execute the SQL commands from this file", .text = &file },
-        { 0, "password", NULL, "Force password prompt", .flag = &password },
-        { 'U', "username", "TEXT", "Database user name", .text = &q.username },
-        { 'W', "", NULL, "Auto update the screen every 2 seconds", .flag = &every_two },
-        { 'w', "watch", "FLOAT", "Auto update the screen every X seconds", .text = &watch },
-        { 'r', "role", TARGET_ROLES_META, "The role of the query", .text = &q.role, .choices = TARGET_ROLES },
-        { 'm', "member", "TEXT", "Query a specific member", .text = &q.member },
-        { 0, "delimiter", "TEXT", "The column delimiter", .text = &q.delimiter },
-        { 'c', "command", "TEXT", "The SQL commands to execute", .text = &command },
-        { 'd', "dbname", "TEXT", "Database name to connect to", .text = &q.dbname },
+        {0, "format", "TEXT", "Output format (pretty, tsv, json, yaml)", .text = &format, .choices = LISTING_FORMATS},
+        {'f', "file", "FILENAME", "Execute the SQL commands from this file", .text = &file},
+        {0, "password", NULL, "Force password prompt", .flag = &password},
+        {'U', "username", "TEXT", "Database user name", .text = &q.username},
+        {'W', "", NULL, "Auto update the screen every 2 seconds", .flag = &every_two},
+        {'w', "watch", "FLOAT", "Auto update the screen every X seconds", .text = &watch},
+        {'r', "role", TARGET_ROLES_META, "The role of the query", .text = &q.role, .choices = TARGET_ROLES},
+        {'m', "member", "TEXT", "Query a specific member", .text = &q.member},
+        {0, "delimiter", "TEXT", "The column delimiter", .text = &q.delimiter},
+        {'c', "command", "TEXT", "The SQL commands to execute", .text = &command},
+        {'d', "dbname", "TEXT", "Database name to connect to", .text = &q.dbname},
         OPT_END,
     };
 

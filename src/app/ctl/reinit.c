@@ -16,15 +16,17 @@
 
 enum {
     REINIT_LOOK_MS = 2000,
-    REINIT_START_MS = 10 * 1000,       /* within it a member that accepted shows that it has begun */
-    REINIT_SILENT_MS = 30 * 60 * 1000, /* a clone that moves nothing for this long is not waited for; Patroni shows no bytes */
+    REINIT_START_MS = 10 * 1000, /* within it a member that accepted shows that it has begun */
+    REINIT_SILENT_MS =
+        30 * 60 * 1000, /* a clone that moves nothing for this long is not waited for; Patroni shows no bytes */
 };
 
 struct reinit {
     bool force, wait, from_leader;
 };
 
-static bool send_reinit(struct ctl *ctl, const struct member *m, bool force, bool from_leader, struct rest_reply *ret_reply)
+static bool send_reinit(struct ctl *ctl, const struct member *m, bool force, bool from_leader,
+                        struct rest_reply *ret_reply)
 {
     json_t *body = json_object();
     struct err err;
@@ -47,7 +49,7 @@ static bool start_reinit(struct ctl *ctl, const struct reinit *r, const struct t
     ctl_note("Cluster %s: reinitializing %s; its data directory is replaced by a copy of %s", t->cluster_name, label,
              r->from_leader ? "the leader's" : "another member's");
     for (;;) {
-        AUTO(rest_reply) struct rest_reply reply = { 0 };
+        AUTO(rest_reply) struct rest_reply reply = {0};
         int status;
         if (!send_reinit(ctl, m, force, r->from_leader, &reply))
             return false;
@@ -88,10 +90,10 @@ static enum progress judge(struct waiting *w, const char *state, double done, ms
     return now_ms - w->moved_ms > REINIT_SILENT_MS ? PROGRESS_STUCK : PROGRESS_GOING;
 }
 
-/* What the member says about itself; its key in the store may be a loop_wait old. NULL: it does not answer. free() it. */
+/* What the member says about itself; its key may be a loop_wait old. NULL: it does not answer. free() it. */
 static char *state_of(struct ctl *ctl, const struct member *m)
 {
-    AUTO(rest_reply) struct rest_reply reply = { 0 };
+    AUTO(rest_reply) struct rest_reply reply = {0};
     struct err err;
 
     if (!wait_rest(ctl, m, "GET", "patroni", NULL, WAIT_CONNECT_MS, &reply, &err))
@@ -179,14 +181,14 @@ static bool await_all(struct ctl *ctl, const struct targets *t, struct waiting *
 
 int verb_reinit(struct ctl *ctl, int argc, char **argv)
 {
-    AUTO(targets) struct targets t = { 0 };
-    struct reinit r = { 0 };
+    AUTO(targets) struct targets t = {0};
+    struct reinit r = {0};
     bool ok = true;
     int status;
     const struct opt opts[] = {
-        { 0, "force", NULL, "Do not ask for confirmation at any point", .flag = &r.force },
-        { 0, "from-leader", NULL, "Get basebackup from leader", .flag = &r.from_leader },
-        { 0, "wait", NULL, "Wait until reinitialization completes", .flag = &r.wait },
+        {0, "force", NULL, "Do not ask for confirmation at any point", .flag = &r.force},
+        {0, "from-leader", NULL, "Get basebackup from leader", .flag = &r.from_leader},
+        {0, "wait", NULL, "Wait until reinitialization completes", .flag = &r.wait},
         OPT_END,
     };
 
@@ -199,7 +201,7 @@ int verb_reinit(struct ctl *ctl, int argc, char **argv)
     size_t count = 0;
     for (size_t i = 0; i < t.count; i++) {
         if (start_reinit(ctl, &r, &t, t.at[i]))
-            waiting[count++] = (struct waiting){ .m = t.at[i], .asked_ms = loop_clock_ms(), .moved_ms = loop_clock_ms() };
+            waiting[count++] = (struct waiting){.m = t.at[i], .asked_ms = loop_clock_ms(), .moved_ms = loop_clock_ms()};
         else
             ok = false;
     }

@@ -29,10 +29,11 @@ static bool must_type(const char *question, const char *wanted, const char *refu
 static bool confirm_thrice(const struct cluster *c, const char *name, int *ret_exit)
 {
     static const char aware[] = "Yes I am aware";
-    AUTO(cstr) char *question =
-        str_fmt("You are about to remove all information in DCS for %s, please type: \"%s\"", name, aware);
+    AUTO(cstr)
+    char *question = str_fmt("You are about to remove all information in DCS for %s, please type: \"%s\"", name, aware);
 
-    if (!must_type("Please confirm the cluster name to remove", name, "Cluster names specified do not match", ret_exit) ||
+    if (!must_type("Please confirm the cluster name to remove", name, "Cluster names specified do not match",
+                   ret_exit) ||
         !must_type(question, aware, "You did not exactly type \"Yes I am aware\"", ret_exit))
         return false;
     if (str_empty(c->leader))
@@ -49,7 +50,7 @@ int verb_remove(struct ctl *ctl, int argc, char **argv)
     struct err err;
     int status;
     const struct opt opts[] = {
-        { 'f', "format", "TEXT", "Output format (pretty, tsv, json, yaml)", .text = &format, .choices = LISTING_FORMATS },
+        {'f', "format", "TEXT", "Output format (pretty, tsv, json, yaml)", .text = &format, .choices = LISTING_FORMATS},
         OPT_END,
     };
 
@@ -64,8 +65,8 @@ int verb_remove(struct ctl *ctl, int argc, char **argv)
         return status;
 
     AUTO(cstr) char *prefix = str_fmt("/%s/%s/", ctl->settings->namespace_, name);
-    const struct store_op delete = { .kind = STORE_DELETE_PREFIX, .key = prefix };
-    const struct store_txn txn = { .then = &delete, .then_count = 1 };
+    const struct store_op delete = {.kind = STORE_DELETE_PREFIX, .key = prefix};
+    const struct store_txn txn = {.then = &delete, .then_count = 1};
     if (!wait_txn(ctl, &txn, &succeeded, &err))
         return ctl_fail(&err);
     ctl_note("Everything below %s is removed from the store", prefix);

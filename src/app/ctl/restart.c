@@ -50,8 +50,8 @@ static bool settle_moment(struct restart *r, const struct targets *t, int *ret_e
         *ret_exit = ctl_refuse("Can't schedule restart in the paused state");
         return false;
     case SCHEDULED_BAD:
-        *ret_exit = ctl_refuse("Unable to parse scheduled timestamp (%s). It should be in an unambiguous format (e.g. ISO 8601)",
-                               text);
+        *ret_exit = ctl_refuse(
+            "Unable to parse scheduled timestamp (%s). It should be in an unambiguous format (e.g. ISO 8601)", text);
         return false;
     }
     return false;
@@ -76,10 +76,12 @@ static void narrow(const struct restart *r, struct targets *t)
 static bool confirm_restart(const struct restart *r, const struct targets *t, int *ret_exit)
 {
     AUTO(cstr) char *names = targets_names(t);
-    AUTO(cstr) char *question =
-        r->pending ? str_dup("The nodes needing a restart will be identified at the scheduled time, and might be different "
-                             "from the ones showing pending restart right now. Is this fine?")
-                   : str_fmt("Are you sure you want to schedule restart of members %s at %s?", names, r->at.iso);
+    AUTO(cstr)
+    char *question =
+        r->pending
+            ? str_dup("The nodes needing a restart will be identified at the scheduled time, and might be different "
+                      "from the ones showing pending restart right now. Is this fine?")
+            : str_fmt("Are you sure you want to schedule restart of members %s at %s?", names, r->at.iso);
 
     if (r->force)
         return true;
@@ -161,8 +163,8 @@ static bool restart_member(struct ctl *ctl, const struct restart *r, const struc
 {
     AUTO(cstr) char *label = member_label(m);
     AUTO(cstr) char *doing = str_fmt("restarting %s", m->name);
-    AUTO(rest_reply) struct rest_reply reply = { 0 };
-    AUTO(rest_reply) struct rest_reply flushed = { 0 };
+    AUTO(rest_reply) struct rest_reply reply = {0};
+    AUTO(rest_reply) struct rest_reply flushed = {0};
     struct err err;
 
     ctl_note("Cluster %s: %s %s", t->cluster_name, r->scheduled ? "scheduling a restart of" : "restarting", label);
@@ -196,21 +198,22 @@ static int restart_members(struct ctl *ctl, const struct restart *r, const struc
 
 int verb_restart(struct ctl *ctl, int argc, char **argv)
 {
-    AUTO(targets) struct targets t = { 0 };
+    AUTO(targets) struct targets t = {0};
     AUTO(cstr) char *answer = NULL;
-    struct restart r = { 0 };
+    struct restart r = {0};
     const char *role = "any";
     int status;
     const struct opt opts[] = {
-        { 'r', "role", TARGET_ROLES_META, "Restart only members with this role", .text = &role, .choices = TARGET_ROLES },
-        { 0, "any", NULL, "Restart a single member only", .flag = &r.any },
-        { 0, "scheduled", "TEXT", "Timestamp of a scheduled restart in unambiguous format (e.g. ISO 8601)",
-          .text = &r.scheduled_text },
-        { 0, "pg-version", "TEXT", "Restart if the PostgreSQL version is less than provided (e.g. 9.5.2)", .text = &r.version },
-        { 'p', "pending", NULL, "Restart if pending", .flag = &r.pending },
-        { 0, "timeout", "TEXT", "Return error and fail over if necessary when restarting takes longer than this.",
-          .text = &r.timeout },
-        { 0, "force", NULL, "Do not ask for confirmation at any point", .flag = &r.force },
+        {'r', "role", TARGET_ROLES_META, "Restart only members with this role", .text = &role, .choices = TARGET_ROLES},
+        {0, "any", NULL, "Restart a single member only", .flag = &r.any},
+        {0, "scheduled", "TEXT", "Timestamp of a scheduled restart in unambiguous format (e.g. ISO 8601)",
+         .text = &r.scheduled_text},
+        {0, "pg-version", "TEXT", "Restart if the PostgreSQL version is less than provided (e.g. 9.5.2)",
+         .text = &r.version},
+        {'p', "pending", NULL, "Restart if pending", .flag = &r.pending},
+        {0, "timeout", "TEXT", "Return error and fail over if necessary when restarting takes longer than this.",
+         .text = &r.timeout},
+        {0, "force", NULL, "Do not ask for confirmation at any point", .flag = &r.force},
         OPT_END,
     };
 
@@ -231,7 +234,7 @@ int verb_restart(struct ctl *ctl, int argc, char **argv)
 static bool reload_member(struct ctl *ctl, const struct targets *t, const struct member *m)
 {
     json_t *loop_wait = json_object_get(t->cluster->config, "loop_wait");
-    AUTO(rest_reply) struct rest_reply reply = { 0 };
+    AUTO(rest_reply) struct rest_reply reply = {0};
     struct err err;
 
     if (!wait_rest(ctl, m, "POST", "reload", NULL, WAIT_REST_MS, &reply, &err)) {
@@ -252,13 +255,13 @@ static bool reload_member(struct ctl *ctl, const struct targets *t, const struct
 
 int verb_reload(struct ctl *ctl, int argc, char **argv)
 {
-    AUTO(targets) struct targets t = { 0 };
+    AUTO(targets) struct targets t = {0};
     const char *role = "any";
     bool force = false, ok = true;
     int status;
     const struct opt opts[] = {
-        { 'r', "role", TARGET_ROLES_META, "Reload only members with this role", .text = &role, .choices = TARGET_ROLES },
-        { 0, "force", NULL, "Do not ask for confirmation at any point", .flag = &force },
+        {'r', "role", TARGET_ROLES_META, "Reload only members with this role", .text = &role, .choices = TARGET_ROLES},
+        {0, "force", NULL, "Do not ask for confirmation at any point", .flag = &force},
         OPT_END,
     };
 

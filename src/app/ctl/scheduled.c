@@ -108,7 +108,7 @@ static bool take_offset(const char **at, struct moment *m)
 
 static bool in_range(const struct moment *m)
 {
-    static const int month_days[] = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+    static const int month_days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     bool leap = (m->year % 4 == 0 && m->year % 100 != 0) || m->year % 400 == 0;
 
     if (m->month < 1 || m->month > 12 || m->year < 1970)
@@ -149,15 +149,20 @@ static void write_iso(const struct moment *m, struct scheduled *to)
 
 enum scheduled_result scheduled_parse(const char *text, int64_t now_ms, struct scheduled *ret)
 {
-    struct moment m = { 0 };
+    struct moment m = {0};
 
     if (str_empty(text) || str_eq(text, "now"))
         return SCHEDULED_NOW;
     if (!parse_moment(text, now_ms, &m))
         return SCHEDULED_BAD;
 
-    struct tm tm = { .tm_year = m.year - 1900, .tm_mon = m.month - 1, .tm_mday = m.day, .tm_hour = m.hour,
-                     .tm_min = m.minute, .tm_sec = m.second, .tm_isdst = -1 };
+    struct tm tm = {.tm_year = m.year - 1900,
+                    .tm_mon = m.month - 1,
+                    .tm_mday = m.day,
+                    .tm_hour = m.hour,
+                    .tm_min = m.minute,
+                    .tm_sec = m.second,
+                    .tm_isdst = -1};
     time_t epoch;
     if (m.has_offset) {
         epoch = timegm(&tm) - m.offset_s;

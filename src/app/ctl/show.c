@@ -43,7 +43,8 @@ const char *show_time(char text[SHOW_TIME_MAX], bool fraction)
         return str_copy(text, SHOW_TIME_MAX, ""), text;
     size_t len = strftime(text, SHOW_TIME_MAX, "%Y-%m-%d %H:%M:%S", &tm);
     if (fraction)
-        (void)snprintf(text + len, SHOW_TIME_MAX - len, ".%03d00", (int)(now_ms % 1000)); /* five digits, as patronictl prints */
+        (void)snprintf(text + len, SHOW_TIME_MAX - len, ".%03d00",
+                       (int)(now_ms % 1000)); /* five digits, as patronictl prints */
     return text;
 }
 

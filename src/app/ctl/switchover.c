@@ -25,8 +25,8 @@ struct change {
     bool force;
     const char *cluster_name;
     struct cluster *cluster;
-    char *leader;    /* to be demoted; NULL: there is none (failover) */
-    char *candidate; /* NULL: the best */
+    char *leader;               /* to be demoted; NULL: there is none (failover) */
+    char *candidate;            /* NULL: the best */
     const char *scheduled_text; /* --scheduled; NULL: not given */
     bool scheduled;
     struct scheduled at;
@@ -139,15 +139,15 @@ static bool confirm_asynchronous(const struct change *ch, int *ret_exit)
         cluster_sync_lists(c, ch->candidate) || str_eq_nocase(c->sync.leader, ch->candidate))
         return true;
 
-    AUTO(cstr) char *question = str_fmt("Are you sure you want to failover to the asynchronous node %s?", ch->candidate);
+    AUTO(cstr)
+    char *question = str_fmt("Are you sure you want to failover to the asynchronous node %s?", ch->candidate);
     return show_confirm(question, "Aborting failover", ret_exit);
 }
 
 static bool settle_moment(struct change *ch, int *ret_exit)
 {
     char example[SHOW_TIME_MAX];
-    AUTO(cstr) char *question =
-        str_fmt("When should the switchover take place (e.g. %s ) ", show_next_hour(example));
+    AUTO(cstr) char *question = str_fmt("When should the switchover take place (e.g. %s ) ", show_next_hour(example));
     AUTO(cstr) char *answer = NULL;
 
     if (ch->failover)
@@ -169,8 +169,9 @@ static bool settle_moment(struct change *ch, int *ret_exit)
         *ret_exit = ctl_refuse("Can't schedule switchover in the paused state");
         return false;
     case SCHEDULED_BAD:
-        *ret_exit = ctl_refuse("Unable to parse scheduled timestamp (%s). It should be in an unambiguous format (e.g. ISO 8601)",
-                               ch->scheduled_text);
+        *ret_exit = ctl_refuse(
+            "Unable to parse scheduled timestamp (%s). It should be in an unambiguous format (e.g. ISO 8601)",
+            ch->scheduled_text);
         return false;
     }
     return false;
@@ -178,9 +179,10 @@ static bool settle_moment(struct change *ch, int *ret_exit)
 
 static bool confirm_change(const struct change *ch, int *ret_exit)
 {
-    AUTO(cstr) char *demoting =
-        ch->cluster->leader ? str_fmt(", demoting current leader %s", ch->cluster->leader) : str_dup("");
-    AUTO(cstr) char *question =
+    AUTO(cstr)
+    char *demoting = ch->cluster->leader ? str_fmt(", demoting current leader %s", ch->cluster->leader) : str_dup("");
+    AUTO(cstr)
+    char *question =
         ch->scheduled ? str_fmt("Are you sure you want to schedule switchover of cluster %s at %s%s?", ch->cluster_name,
                                 ch->at.iso, demoting)
                       : str_fmt("Are you sure you want to %s cluster %s%s?", action_of(ch), ch->cluster_name, demoting);
@@ -217,10 +219,10 @@ static void note_change(const struct change *ch, const struct member *asked)
 static bool put_request(struct ctl *ctl, const struct change *ch, struct err *err)
 {
     AUTO(cstr) char *key = str_fmt("/%s/%s/failover", ctl->settings->namespace_, ch->cluster_name);
-    AUTO(cstr) char *value = failover_key_text(ch->failover ? NULL : ch->leader, ch->candidate,
-                                               ch->scheduled ? ch->at.iso : NULL);
-    const struct store_op put = { .kind = STORE_PUT, .key = key, .value = value };
-    const struct store_txn txn = { .then = &put, .then_count = 1 };
+    AUTO(cstr)
+    char *value = failover_key_text(ch->failover ? NULL : ch->leader, ch->candidate, ch->scheduled ? ch->at.iso : NULL);
+    const struct store_op put = {.kind = STORE_PUT, .key = key, .value = value};
+    const struct store_txn txn = {.then = &put, .then_count = 1};
     bool succeeded = false;
 
     return wait_txn(ctl, &txn, &succeeded, err);
@@ -252,7 +254,7 @@ static int carry_out(struct ctl *ctl, const struct change *ch)
 {
     const struct member *leader = cluster_leader_member(ch->cluster);
     const struct member *asked = leader ? leader : ch->candidate ? cluster_member(ch->cluster, ch->candidate) : NULL;
-    AUTO(rest_reply) struct rest_reply reply = { 0 };
+    AUTO(rest_reply) struct rest_reply reply = {0};
     AUTO(cluster) struct cluster *after = NULL;
     json_t *body = request_of(ch);
     char time[SHOW_TIME_MAX];
@@ -299,15 +301,15 @@ static int change_leader(struct ctl *ctl, struct change *ch, const char *leader,
 
 int verb_switchover(struct ctl *ctl, int argc, char **argv)
 {
-    AUTO(change) struct change ch = { 0 };
+    AUTO(change) struct change ch = {0};
     const char *leader = NULL, *candidate = NULL;
     int status;
     const struct opt opts[] = {
-        { 0, "leader primary master", "TEXT", "The name of the current leader", .text = &leader },
-        { 0, "candidate", "TEXT", "The name of the candidate", .text = &candidate },
-        { 0, "scheduled", "TEXT", "Timestamp of a scheduled switchover in unambiguous format (e.g. ISO 8601)",
-          .text = &ch.scheduled_text },
-        { 0, "force", NULL, "Do not ask for confirmation at any point", .flag = &ch.force },
+        {0, "leader primary master", "TEXT", "The name of the current leader", .text = &leader},
+        {0, "candidate", "TEXT", "The name of the candidate", .text = &candidate},
+        {0, "scheduled", "TEXT", "Timestamp of a scheduled switchover in unambiguous format (e.g. ISO 8601)",
+         .text = &ch.scheduled_text},
+        {0, "force", NULL, "Do not ask for confirmation at any point", .flag = &ch.force},
         OPT_END,
     };
 
@@ -320,13 +322,13 @@ int verb_switchover(struct ctl *ctl, int argc, char **argv)
 /* With the leader named it is a switchover: the old patronictl took --leader here. */
 int verb_failover(struct ctl *ctl, int argc, char **argv)
 {
-    AUTO(change) struct change ch = { .failover = true };
+    AUTO(change) struct change ch = {.failover = true};
     const char *leader = NULL, *candidate = NULL;
     int status;
     const struct opt opts[] = {
-        { 0, "leader primary master", "TEXT", NULL, .text = &leader },
-        { 0, "candidate", "TEXT", "The name of the candidate", .text = &candidate },
-        { 0, "force", NULL, "Do not ask for confirmation at any point", .flag = &ch.force },
+        {0, "leader primary master", "TEXT", NULL, .text = &leader},
+        {0, "candidate", "TEXT", "The name of the candidate", .text = &candidate},
+        {0, "force", NULL, "Do not ask for confirmation at any point", .flag = &ch.force},
         OPT_END,
     };
 

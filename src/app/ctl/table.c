@@ -50,22 +50,26 @@ void table_column(struct table *t, const char *name, enum table_align align)
 {
     CHECK(t->cell_count == 0);
     t->columns = mem_grow(t->columns, t->column_count + 1, sizeof(*t->columns));
-    t->columns[t->column_count++] = (struct column){ .name = str_dup(name), .align = align };
+    t->columns[t->column_count++] = (struct column){.name = str_dup(name), .align = align};
 }
 
 void table_cell(struct table *t, const char *text, enum table_style style)
 {
     CHECK(t->column_count > 0);
     t->cells = mem_grow(t->cells, t->cell_count + 1, sizeof(*t->cells));
-    t->cells[t->cell_count++] = (struct cell){ .text = str_dup(text), .style = style };
+    t->cells[t->cell_count++] = (struct cell){.text = str_dup(text), .style = style};
 }
 
 /* One character of UTF-8; a byte that starts none counts as a character of its own. */
 static size_t take_char(const char *at, uint32_t *ret_char)
 {
-    static const unsigned char lead_mask[] = { 0x7f, 0x1f, 0x0f, 0x07 };
+    static const unsigned char lead_mask[] = {0x7f, 0x1f, 0x0f, 0x07};
     unsigned char lead = (unsigned char)*at;
-    size_t len = lead < 0x80 ? 1 : (lead & 0xe0) == 0xc0 ? 2 : (lead & 0xf0) == 0xe0 ? 3 : (lead & 0xf8) == 0xf0 ? 4 : 0;
+    size_t len = lead < 0x80             ? 1
+                 : (lead & 0xe0) == 0xc0 ? 2
+                 : (lead & 0xf0) == 0xe0 ? 3
+                 : (lead & 0xf8) == 0xf0 ? 4
+                                         : 0;
     uint32_t value = len ? lead & lead_mask[len - 1] : 0;
 
     for (size_t i = 1; i < len; i++) {
@@ -145,7 +149,7 @@ static void render_top(const struct table *t, const size_t *widths, struct buf *
     size_t title_len = t->title ? strlen(t->title) : 0;
 
     render_rule(t, widths, &rule);
-    size_t rule_len = rule.len - 1;                     /* without the newline */
+    size_t rule_len = rule.len - 1; /* without the newline */
     size_t title_max = rule_len >= 2 ? rule_len - 2 : 0;
 
     if (title_len > title_max)
@@ -214,7 +218,8 @@ static size_t line_count(const char *text)
     return count;
 }
 
-static void render_row(const struct table *t, const size_t *widths, const struct cell *row, bool colour, struct buf *out)
+static void render_row(const struct table *t, const size_t *widths, const struct cell *row, bool colour,
+                       struct buf *out)
 {
     size_t lines = 1;
 

@@ -11,7 +11,7 @@ void targets_deinit(struct targets *t)
 {
     cluster_free(t->cluster);
     free(t->at);
-    *t = (struct targets){ 0 };
+    *t = (struct targets){0};
 }
 
 static bool all_are_members(const struct cluster *c, int argc, char **argv)

@@ -22,7 +22,7 @@ static char *pg_version_text(json_int_t version)
 
 static bool show_member_version(struct ctl *ctl, const struct member *m)
 {
-    AUTO(rest_reply) struct rest_reply reply = { 0 };
+    AUTO(rest_reply) struct rest_reply reply = {0};
     struct err err;
 
     if (!wait_rest(ctl, m, "GET", "patroni", NULL, WAIT_REST_MS, &reply, &err)) {
@@ -54,10 +54,10 @@ static bool wanted(const struct member *m, int argc, char **argv)
 
 int verb_version(struct ctl *ctl, int argc, char **argv)
 {
-    AUTO(targets) struct targets t = { 0 };
+    AUTO(targets) struct targets t = {0};
     bool ok = true;
     int status;
-    const struct opt opts[] = { OPT_END };
+    const struct opt opts[] = {OPT_END};
 
     /* Ours can be told without a configuration. */
     if (argc > 0 && !ctl_options(ctl, opts, &argc, argv, &status))

@@ -10,9 +10,9 @@
 #include "io/loop.h"
 
 enum {
-    WAIT_GRACE_MS = 5 * 1000,    /* behind a request's own budget; it ends by itself, this is the belt */
-    WAIT_TURN_MS = 200,          /* how often the progress line moves */
-    WAIT_SILENT_MS = 700,        /* what is faster needs no progress */
+    WAIT_GRACE_MS = 5 * 1000, /* behind a request's own budget; it ends by itself, this is the belt */
+    WAIT_TURN_MS = 200,       /* how often the progress line moves */
+    WAIT_SILENT_MS = 700,     /* what is faster needs no progress */
 };
 
 /* Shown once a second at most; the line is erased by wait_end(). */
@@ -69,8 +69,11 @@ static void read_cluster(struct asked *a, const struct store_result *result)
     for (size_t i = 0; i < result->kv_count; i++) {
         const struct store_kv *kv = &result->kvs[i];
         CHECK(strlen(kv->key) >= a->prefix_len);
-        keys[i] = (struct cluster_key){ .name = kv->key + a->prefix_len, .value = kv->value, .value_len = kv->value_len,
-                                        .mod_revision = kv->mod_revision, .lease = kv->lease };
+        keys[i] = (struct cluster_key){.name = kv->key + a->prefix_len,
+                                       .value = kv->value,
+                                       .value_len = kv->value_len,
+                                       .mod_revision = kv->mod_revision,
+                                       .lease = kv->lease};
     }
     a->cluster = cluster_read(keys, result->kv_count, result->revision);
     free(keys);
@@ -96,7 +99,10 @@ static bool open_store(struct ctl *ctl, struct err *err)
     return true;
 }
 
-/* Waits for *a, which lives in the caller's frame: if the answer never comes the store goes, so that it cannot come later. */
+/*
+ * Waits for *a, which lives in the caller's frame: if the answer never comes the store goes, so that it
+ * cannot come later.
+ */
 static bool await_store(struct ctl *ctl, struct asked *a, struct err *err)
 {
     if (!wait_until(ctl, &a->done, loop_clock_ms() + WAIT_STORE_MS + WAIT_GRACE_MS)) {
@@ -114,7 +120,7 @@ static bool await_store(struct ctl *ctl, struct asked *a, struct err *err)
 
 bool wait_prefix(struct ctl *ctl, const char *prefix, struct cluster **ret_cluster, struct err *err)
 {
-    struct asked a = { .prefix_len = strlen(prefix) };
+    struct asked a = {.prefix_len = strlen(prefix)};
 
     if (!open_store(ctl, err))
         return false;
@@ -127,7 +133,7 @@ bool wait_prefix(struct ctl *ctl, const char *prefix, struct cluster **ret_clust
 
 bool wait_txn(struct ctl *ctl, const struct store_txn *txn, bool *ret_succeeded, struct err *err)
 {
-    struct asked a = { 0 };
+    struct asked a = {0};
 
     if (!open_store(ctl, err))
         return false;
@@ -198,8 +204,8 @@ static char *rest_url(const char *api_url, const char *path)
 bool wait_rest(struct ctl *ctl, const struct member *m, const char *method, const char *path, const json_t *body,
                msec budget_ms, struct rest_reply *ret_reply, struct err *err)
 {
-    static const char *const headers[] = { "Content-Type: application/json", NULL };
-    struct called c = { 0 };
+    static const char *const headers[] = {"Content-Type: application/json", NULL};
+    struct called c = {0};
 
     if (!m->api_url)
         return err_set(err, ERR_NOT_FOUND, "member %s publishes no REST address", m->name);
@@ -207,9 +213,13 @@ bool wait_rest(struct ctl *ctl, const struct member *m, const char *method, cons
 
     AUTO(cstr) char *url = rest_url(m->api_url, path);
     AUTO(cstr) char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    struct http_request request = { .method = method, .url = url, .body = text, .body_len = text ? strlen(text) : 0,
-                                    .headers = body ? headers : NULL,
-                                    .connect_ms = msec_min(WAIT_CONNECT_MS, budget_ms), .budget_ms = budget_ms };
+    struct http_request request = {.method = method,
+                                   .url = url,
+                                   .body = text,
+                                   .body_len = text ? strlen(text) : 0,
+                                   .headers = body ? headers : NULL,
+                                   .connect_ms = msec_min(WAIT_CONNECT_MS, budget_ms),
+                                   .budget_ms = budget_ms};
     struct http_call *call = http_client_send(ctl->rest, &request, on_reply, &c);
 
     if (!wait_until(ctl, &c.done, loop_clock_ms() + budget_ms + WAIT_GRACE_MS)) {
@@ -217,8 +227,8 @@ bool wait_rest(struct ctl *ctl, const struct member *m, const char *method, cons
         return err_set(err, ERR_TIMEOUT, "%s %s: no answer", method, url);
     }
     if (!c.reply.status) {
-        *err = c.err;
-        return err_wrap(err, "%s %s", method, url);
+        *err = c.err; /* names the URL */
+        return false;
     }
     *ret_reply = c.reply;
     return true;

@@ -12,9 +12,9 @@
 #include "store/store.h"
 
 enum {
-    WAIT_STORE_MS = 10 * 1000,    /* one request, over all endpoints; patronictl's retry_timeout */
-    WAIT_CONNECT_MS = 5 * 1000,   /* to a member's REST API: on a LAN it answers or it is dead */
-    WAIT_REST_MS = 30 * 1000,     /* calls that only note something */
+    WAIT_STORE_MS = 10 * 1000,  /* one request, over all endpoints; patronictl's retry_timeout */
+    WAIT_CONNECT_MS = 5 * 1000, /* to a member's REST API: on a LAN it answers or it is dead */
+    WAIT_REST_MS = 30 * 1000,   /* calls that only note something */
 };
 
 /* Turns the loop until *done, or the moment has come. True if *done. */
@@ -42,5 +42,5 @@ static inline UNUSED void rest_reply_freep(struct rest_reply *r)
 }
 
 /* A call to a member's REST API: path without the leading slash. False: no HTTP answer. */
-MUST_USE bool wait_rest(struct ctl *ctl, const struct member *m, const char *method, const char *path, const json_t *body,
-                        msec budget_ms, struct rest_reply *ret_reply, struct err *err);
+MUST_USE bool wait_rest(struct ctl *ctl, const struct member *m, const char *method, const char *path,
+                        const json_t *body, msec budget_ms, struct rest_reply *ret_reply, struct err *err);

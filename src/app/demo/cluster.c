@@ -23,14 +23,14 @@ enum {
     START_AGAIN_MS = 5000,
     STOP_NODE_MS = 60 * 1000, /* a clean stop has a checkpoint in it; longer means that it hangs */
     STOP_ETCD_MS = 5 * 1000,
-    LIST_MS = 15 * 1000,      /* the store's own budget is 10 s */
+    LIST_MS = 15 * 1000, /* the store's own budget is 10 s */
     TURN_MS = 100,
 };
 
 static bool port_is_free(int port)
 {
-    struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port),
-                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in at = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int one = 1;
     AUTO(fd) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -182,16 +182,29 @@ bool demo_start_etcd(struct demo *d, struct err *err)
     AUTO(cstr) char *client = str_fmt("http://127.0.0.1:%d", d->etcd_port);
     AUTO(cstr) char *peer = str_fmt("http://127.0.0.1:%d", d->etcd_peer_port);
     AUTO(cstr) char *cluster = str_fmt("demo=%s", peer);
-    const char *const argv[] = { d->etcd_program, "--name", "demo", "--data-dir", data, "--listen-client-urls", client,
-                                 "--advertise-client-urls", client, "--listen-peer-urls", peer,
-                                 "--initial-advertise-peer-urls", peer, "--initial-cluster", cluster, NULL };
+    const char *const argv[] = {d->etcd_program,
+                                "--name",
+                                "demo",
+                                "--data-dir",
+                                data,
+                                "--listen-client-urls",
+                                client,
+                                "--advertise-client-urls",
+                                client,
+                                "--listen-peer-urls",
+                                peer,
+                                "--initial-advertise-peer-urls",
+                                peer,
+                                "--initial-cluster",
+                                cluster,
+                                NULL};
 
     return proc_start(&d->etcd, argv, d->etcd_log, err);
 }
 
 bool demo_start_node(struct demo *d, struct demo_node *n, struct err *err)
 {
-    const char *const argv[] = { d->place.program, "run", n->yaml, NULL };
+    const char *const argv[] = {d->place.program, "run", n->yaml, NULL};
 
     n->start_again_ms = MSEC_NEVER;
     return proc_start(&n->proc, argv, n->log, err);
@@ -245,10 +258,10 @@ static void on_end(const struct child_result *result, void *arg)
 
 static char *run_list(struct demo *d, const char *format, bool colour, struct err *err)
 {
-    const char *const argv[] = { d->place.program, "-c", d->nodes[0].yaml, "list", "-f", format, NULL };
-    const char *const env[] = { colour ? "CLICOLOR_FORCE=1" : "NO_COLOR=1", NULL };
-    const struct child_spec spec = { .argv = argv, .env = env, .budget_ms = LIST_MS };
-    struct answer a = { 0 };
+    const char *const argv[] = {d->place.program, "-c", d->nodes[0].yaml, "list", "-f", format, NULL};
+    const char *const env[] = {colour ? "CLICOLOR_FORCE=1" : "NO_COLOR=1", NULL};
+    const struct child_spec spec = {.argv = argv, .env = env, .budget_ms = LIST_MS};
+    struct answer a = {0};
     struct child *child;
 
     if (!child_start(d->loop, &spec, on_end, &a, &child, err))

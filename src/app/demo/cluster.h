@@ -68,5 +68,5 @@ const char *demo_state_of(const json_t *list, const char *member);
 /* For libpq: all nodes, whoever accepts writes. No password in it. free() it. */
 char *demo_conninfo(const struct demo *d, const char *target);
 
-/* The last lines of a log that tell about trouble (the last lines at all, if none does). */
+/* Of a log: the last lines that tell of trouble, and the last lines; half of `lines` each. */
 void demo_show_log(const char *path, int lines);

@@ -17,7 +17,7 @@ enum {
     DEMO_FAILED = 1,
     DEMO_USAGE = 2,
     LOOK_MS = 1000,
-    LOG_LINES = 12,
+    LOG_LINES = 24,
 };
 
 struct options {
@@ -68,7 +68,7 @@ static void on_signal(int signo, void *arg)
 
 static void take_signals(struct demo *d)
 {
-    static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
 
     for (size_t i = 0; i < ARRAY_LEN(signals); i++)
         d->signals[i] = loop_signal_add(d->loop, signals[i], on_signal, d);
@@ -84,10 +84,12 @@ static bool start_all(struct demo *d, int nodes, struct err *err)
     return true;
 }
 
-/* What an operator types to act as the demo's user. */
+/* What an operator types to act as the demo's user: with sudo if that is how we were started. */
 static char *as_user(const struct demo *d)
 {
-    return d->place.user ? str_fmt("sudo -u %s ", d->place.user) : str_dup("");
+    if (!d->place.user)
+        return str_dup("");
+    return str_fmt(str_empty(getenv("SUDO_USER")) ? "runuser -u %s -- " : "sudo -u %s ", d->place.user);
 }
 
 static void print_next_steps(struct demo *d, const struct demo_node *leader)
@@ -98,13 +100,13 @@ static void print_next_steps(struct demo *d, const struct demo_node *leader)
     (void)printf("\nConnect to the primary, wherever it is:\n"
                  "  %senv PGPASSFILE=%s psql '%s'\n"
                  "Kill the primary and see who takes over:\n"
-                 "  %skill -9 $(head -1 %s/postmaster.pid)\n"
+                 "  %ssh -c 'kill -9 $(head -1 %s/postmaster.pid)'\n"
                  "Switch over, in good order:\n"
                  "  %s%s -c %s switchover --force\n"
                  "Logs: %s/n*.log, %s\n"
                  "Stop: Ctrl-C\n",
-                 user, d->pgpass, conninfo, user, leader ? leader->data_dir : d->nodes[0].data_dir, user, d->place.program,
-                 d->nodes[0].yaml, d->place.dir, d->etcd_log);
+                 user, d->pgpass, conninfo, user, leader ? leader->data_dir : d->nodes[0].data_dir, user,
+                 d->place.program, d->nodes[0].yaml, d->place.dir, d->etcd_log);
 }
 
 /* On a terminal the screen is drawn anew; elsewhere the table appears when it has changed. */
@@ -198,8 +200,8 @@ static int run_demo(struct demo *d, const struct options *o)
 
 int demo_main(int argc, char **argv)
 {
-    struct options o = { .nodes = 3 };
-    struct demo d = { 0 };
+    struct options o = {.nodes = 3};
+    struct demo d = {0};
     struct err err;
 
     for (int i = 1, used; i < argc; i += used)
@@ -217,7 +219,8 @@ int demo_main(int argc, char **argv)
     (void)signal(SIGPIPE, SIG_IGN);
     d.loop = loop_new();
     take_signals(&d);
-    (void)printf("pgkeep demo in %s%s%s\n", d.place.dir, d.place.user ? ", as user " : "", d.place.user ? d.place.user : "");
+    (void)printf("pgkeep demo in %s%s%s\n", d.place.dir, d.place.user ? ", as user " : "",
+                 d.place.user ? d.place.user : "");
     (void)fflush(stdout);
     int status = run_demo(&d, &o);
     demo_deinit(&d);

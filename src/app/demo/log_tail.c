@@ -48,21 +48,28 @@ static int last_lines(char *text, int wanted, bool trouble, const char **ret_lin
     return count;
 }
 
+static void print_lines(const char *const *lines, int count)
+{
+    for (int i = 0; i < count; i++)
+        (void)printf("    %s\n", lines[i]);
+}
+
 void demo_show_log(const char *path, int lines)
 {
-    const char *found[TAIL_LINES_MAX];
+    const char *trouble[TAIL_LINES_MAX], *last[TAIL_LINES_MAX];
     AUTO(cstr) char *text = read_end(path);
     AUTO(cstr) char *again = str_dup(text);
-    int wanted = lines < TAIL_LINES_MAX ? lines : TAIL_LINES_MAX;
+    int half = lines / 2 < TAIL_LINES_MAX ? lines / 2 : TAIL_LINES_MAX;
 
     if (!text || !*text) {
         (void)printf("  %s: nothing there\n", path);
         return;
     }
-    int count = last_lines(text, wanted, true, found);
-    if (!count)
-        count = last_lines(again, wanted, false, found);
-    (void)printf("  %s:\n", path);
-    for (int i = 0; i < count; i++)
-        (void)printf("    %s\n", found[i]);
+    int trouble_count = last_lines(text, half, true, trouble);
+    int last_count = last_lines(again, half, false, last);
+    (void)printf("  %s%s:\n", path, trouble_count ? ", of trouble" : "");
+    print_lines(trouble, trouble_count);
+    if (trouble_count)
+        (void)printf("  %s, at last:\n", path);
+    print_lines(last, last_count);
 }

@@ -29,8 +29,9 @@ static bool choose_user(const struct passwd **ret_user, struct err *err)
     if (!*ret_user && !str_empty(sudo_user))
         *ret_user = getpwnam(sudo_user);
     if (!*ret_user || (*ret_user)->pw_uid == 0)
-        return err_set(err, ERR_DENIED, "PostgreSQL does not run as root, and there is no user `postgres`: "
-                                        "start the demo as an ordinary user");
+        return err_set(err, ERR_DENIED,
+                       "PostgreSQL does not run as root, and there is no user `postgres`: "
+                       "start the demo as an ordinary user");
     return true;
 }
 
@@ -79,7 +80,7 @@ static bool user_can_run_in(const char *dir, const struct passwd *user)
 
 static bool make_new(const struct passwd *user, char **ret_dir, struct err *err)
 {
-    const char *places[] = { getenv("TMPDIR"), "/tmp", "/var/tmp" };
+    const char *places[] = {getenv("TMPDIR"), "/tmp", "/var/tmp"};
 
     for (size_t i = 0; i < ARRAY_LEN(places); i++) {
         if (str_empty(places[i]))
@@ -121,7 +122,7 @@ static bool copy_program(const char *from, const char *to, struct err *err)
 /* The guard is looked for as `pgkeep run` looks for it: beside us, in the build tree, where it is installed. */
 static bool find_guard(const char *self, char **ret_path, struct err *err)
 {
-    static const char *const places[] = { "", "guard/", "../libexec/pgkeep/", "../lib/pgkeep/" };
+    static const char *const places[] = {"", "guard/", "../libexec/pgkeep/", "../lib/pgkeep/"};
     const char *slash = strrchr(self, '/');
 
     for (size_t i = 0; i < ARRAY_LEN(places); i++) {
@@ -159,7 +160,7 @@ static bool become(const struct passwd *user, const char *home, struct err *err)
 bool place_make(const char *dir, struct place *ret, struct err *err)
 {
     const struct passwd *user;
-    struct place p = { 0 };
+    struct place p = {0};
     char self[PATH_MAX];
     ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
@@ -171,7 +172,8 @@ bool place_make(const char *dir, struct place *ret, struct err *err)
 
     bool ok = true;
     if (user) {
-        ok = chown(p.dir, user->pw_uid, user->pw_gid) == 0 || err_sys(err, errno, "giving %s to %s", p.dir, user->pw_name);
+        ok = chown(p.dir, user->pw_uid, user->pw_gid) == 0 ||
+             err_sys(err, errno, "giving %s to %s", p.dir, user->pw_name);
         ok = ok && (user_can_run_in(p.dir, user) ||
                     err_set(err, ERR_DENIED, "user %s cannot run programs in %s", user->pw_name, p.dir));
         ok = ok && stage_programs(self, user, &p, err) && become(user, p.dir, err);
@@ -208,5 +210,5 @@ void place_deinit(struct place *p)
     free(p->dir);
     free(p->program);
     free(p->user);
-    *p = (struct place){ 0 };
+    *p = (struct place){0};
 }

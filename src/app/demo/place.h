@@ -13,9 +13,9 @@
 #include "base/err.h"
 
 struct place {
-    char *dir;       /* ours alone; absolute */
-    char *program;   /* pgkeep, as the user of the demo can run it */
-    char *user;      /* name of the user we became; NULL: we stayed who we were */
+    char *dir;     /* ours alone; absolute */
+    char *program; /* pgkeep, as the user of the demo can run it */
+    char *user;    /* name of the user we became; NULL: we stayed who we were */
 };
 
 /* dir NULL: a new one below $TMPDIR, /tmp or /var/tmp. A folder that is there must be empty. */

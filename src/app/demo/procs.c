@@ -142,7 +142,7 @@ static bool kill_if_in_tree(pid_t pid, const void *arg)
 
 int proc_kill_tree(struct proc *p, const char *data_dir)
 {
-    const struct tree t = { .root = p->pid, .dir = data_dir };
+    const struct tree t = {.root = p->pid, .dir = data_dir};
     int killed = each_process(kill_if_in_tree, &t);
 
     if (p->pid && waitpid(p->pid, &p->status, 0) == p->pid) /* SIGKILL was sent: it cannot take long */

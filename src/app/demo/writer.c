@@ -59,8 +59,8 @@ static bool fail(struct writer *w, const char *what, struct err *err)
 
 static bool open_connection(struct writer *w, struct err *err)
 {
-    const char *names[] = { "dbname", "passfile", "connect_timeout", "application_name", NULL };
-    const char *values[] = { w->conninfo, w->passfile, CONNECT_S, "pgkeep-demo", NULL };
+    const char *names[] = {"dbname", "passfile", "connect_timeout", "application_name", NULL};
+    const char *values[] = {w->conninfo, w->passfile, CONNECT_S, "pgkeep-demo", NULL};
 
     if (w->conn)
         return true;
@@ -78,7 +78,7 @@ static bool run(struct writer *w, const char *sql, PGresult **ret_result, struct
     if (!PQsendQuery(w->conn, sql))
         return fail(w, "sending", err);
     while (PQisBusy(w->conn)) {
-        struct pollfd at = { .fd = PQsocket(w->conn), .events = POLLIN };
+        struct pollfd at = {.fd = PQsocket(w->conn), .events = POLLIN};
         msec left = deadline_ms - loop_clock_ms();
         if (left <= 0 || poll(&at, 1, (int)left) == 0) {
             disconnect(w);
@@ -112,8 +112,9 @@ bool writer_run(struct writer *w, const char *sql, struct err *err)
 
 bool writer_prepare(struct writer *w, struct err *err)
 {
-    return writer_run(w, "CREATE TABLE IF NOT EXISTS pgkeep_demo (id bigint PRIMARY KEY, at timestamptz NOT NULL DEFAULT now())",
-                      err);
+    return writer_run(
+        w, "CREATE TABLE IF NOT EXISTS pgkeep_demo (id bigint PRIMARY KEY, at timestamptz NOT NULL DEFAULT now())",
+        err);
 }
 
 /* A row whose answer is lost may have been written; its number is not used again. */
@@ -158,7 +159,8 @@ bool writer_missing(struct writer *w, int64_t *ret_count, struct err *err)
 
 bool writer_redirect(struct writer *w, const char *conninfo, struct err *err)
 {
-    static const char sql[] = "SELECT (pg_catalog.pg_last_wal_replay_lsn() >= pg_catalog.pg_last_wal_receive_lsn())::int";
+    static const char sql[] =
+        "SELECT (pg_catalog.pg_last_wal_replay_lsn() >= pg_catalog.pg_last_wal_receive_lsn())::int";
     msec deadline_ms = loop_clock_ms() + STATEMENT_MS;
     int64_t caught_up = 0;
 

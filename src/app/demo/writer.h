@@ -12,7 +12,10 @@
 
 struct writer;
 
-/* conninfo names all nodes and asks for one that accepts writes; passfile holds the password. Connects with the first act. */
+/*
+ * conninfo names all nodes and asks for one that accepts writes; passfile holds the password. Connects with
+ * the first act.
+ */
 struct writer *writer_new(const char *conninfo, const char *passfile);
 void writer_free(struct writer *w);
 AUTO_DEFINE(writer, struct writer, writer_free)
@@ -29,5 +32,8 @@ MUST_USE bool writer_number(struct writer *w, const char *sql, int64_t *ret_valu
 int64_t writer_acknowledged(const struct writer *w);
 /* How many acknowledged rows the server that we are connected to does not have. */
 MUST_USE bool writer_missing(struct writer *w, int64_t *ret_count, struct err *err);
-/* From now on to another server; what was acknowledged stays remembered. Waits until replay has caught up with what the server received. */
+/*
+ * From now on to another server; what was acknowledged stays remembered. Waits until replay has caught up
+ * with what the server received.
+ */
 MUST_USE bool writer_redirect(struct writer *w, const char *conninfo, struct err *err);

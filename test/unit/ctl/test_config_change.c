@@ -58,7 +58,7 @@ static void test_null_deletes_and_empty_sections_go(void **state)
 
 static void test_settings_without_name_or_value_are_refused(void **state)
 {
-    static const char *const bad[] = { "ttl", "=1", "", " =1" };
+    static const char *const bad[] = {"ttl", "=1", "", " =1"};
     struct err err;
 
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -72,7 +72,7 @@ static void test_settings_without_name_or_value_are_refused(void **state)
 
 static void test_documents_are_mappings(void **state)
 {
-    struct err err = { 0 };
+    struct err err = {0};
     json_t *empty = config_change_document("f", "# nothing\n", &err);
 
     assert_non_null(empty);

@@ -32,7 +32,8 @@ static void test_values_are_printed_as_python_prints_them(void **state)
 
     expect(l, LISTING_TSV, NULL, "a\tb\n1\tTrue\n\xc3\xa9\tNone\n");
     expect(l, LISTING_TSV, ",", "a,b\n1,True\n\xc3\xa9,None\n");
-    expect(l, LISTING_PRETTY, NULL, "+---+------+\n| a |    b |\n+---+------+\n| 1 | True |\n| \xc3\xa9 | None |\n+---+------+\n");
+    expect(l, LISTING_PRETTY, NULL,
+           "+---+------+\n| a |    b |\n+---+------+\n| 1 | True |\n| \xc3\xa9 | None |\n+---+------+\n");
 }
 
 static void test_programs_get_types(void **state)

@@ -21,17 +21,21 @@ static struct cluster *cluster_of(const char *const *pairs)
         size_t len = strcspn(pairs[count], "=");
         str_copy(names[count], sizeof(names[count]), pairs[count]);
         names[count][len] = '\0';
-        keys[count] = (struct cluster_key){ .name = names[count], .value = pairs[count] + len + 1,
-                                            .value_len = strlen(pairs[count] + len + 1), .mod_revision = 1 };
+        keys[count] = (struct cluster_key){.name = names[count],
+                                           .value = pairs[count] + len + 1,
+                                           .value_len = strlen(pairs[count] + len + 1),
+                                           .mod_revision = 1};
     }
     return cluster_read(keys, count, 1);
 }
 
-#define N1 "members/n1={\"conn_url\":\"postgres://10.0.0.1:5432/postgres\",\"api_url\":\"http://10.0.0.1:8008/patroni\","\
-           "\"state\":\"running\",\"role\":\"primary\",\"version\":\"4.1.0\",\"xlog_location\":67108960,\"timeline\":7}"
-#define N2 "members/n2={\"conn_url\":\"postgres://10.0.0.2:5432/postgres\",\"api_url\":\"http://10.0.0.2:8008/patroni\","\
-           "\"state\":\"running\",\"role\":\"replica\",\"version\":\"4.1.0\",\"xlog_location\":67108960,"\
-           "\"receive_lsn\":67108960,\"replay_lsn\":64000000,\"replication_state\":\"streaming\",\"timeline\":7}"
+#define N1                                                                                                         \
+    "members/n1={\"conn_url\":\"postgres://10.0.0.1:5432/postgres\",\"api_url\":\"http://10.0.0.1:8008/patroni\"," \
+    "\"state\":\"running\",\"role\":\"primary\",\"version\":\"4.1.0\",\"xlog_location\":67108960,\"timeline\":7}"
+#define N2                                                                                                         \
+    "members/n2={\"conn_url\":\"postgres://10.0.0.2:5432/postgres\",\"api_url\":\"http://10.0.0.2:8008/patroni\"," \
+    "\"state\":\"running\",\"role\":\"replica\",\"version\":\"4.1.0\",\"xlog_location\":67108960,"                 \
+    "\"receive_lsn\":67108960,\"replay_lsn\":64000000,\"replication_state\":\"streaming\",\"timeline\":7}"
 
 static void expect_table(const struct cluster *c, enum listing_format format, const char *text)
 {
@@ -44,7 +48,7 @@ static void expect_table(const struct cluster *c, enum listing_format format, co
 
 static void test_leader_and_streaming_replica(void **state)
 {
-    const char *const keys[] = { "initialize=7001", "leader=n1", "status={\"optime\":67108960}", N1, N2, NULL };
+    const char *const keys[] = {"initialize=7001", "leader=n1", "status={\"optime\":67108960}", N1, N2, NULL};
     AUTO(cluster) struct cluster *c = cluster_of(keys);
 
     expect_table(c, LISTING_PRETTY,
@@ -58,9 +62,13 @@ static void test_leader_and_streaming_replica(void **state)
 
 static void test_standbys_without_positions_are_unknown(void **state)
 {
-    const char *const keys[] = { "initialize=7001", "leader=n1", "status={\"optime\":100}", N1,
-                                 "members/n3={\"conn_url\":\"postgres://10.0.0.3:5432/postgres\",\"state\":\"stopped\",\"role\":\"replica\"}",
-                                 NULL };
+    const char *const keys[] = {
+        "initialize=7001",
+        "leader=n1",
+        "status={\"optime\":100}",
+        N1,
+        "members/n3={\"conn_url\":\"postgres://10.0.0.3:5432/postgres\",\"state\":\"stopped\",\"role\":\"replica\"}",
+        NULL};
     AUTO(cluster) struct cluster *c = cluster_of(keys);
 
     expect_table(c, LISTING_TSV,
@@ -73,13 +81,15 @@ static void test_standbys_without_positions_are_unknown(void **state)
 static void test_old_members_show_their_one_position(void **state)
 {
     const char *const keys[] = {
-        "initialize=7001", "leader=n1", "status={\"optime\":67108960}", N1,
+        "initialize=7001",
+        "leader=n1",
+        "status={\"optime\":67108960}",
+        N1,
         "members/n2={\"conn_url\":\"postgres://10.0.0.2:5432/postgres\",\"state\":\"running\",\"role\":\"replica\","
         "\"xlog_location\":64000000,\"timeline\":7}",
         "members/n3={\"conn_url\":\"postgres://10.0.0.3:5432/postgres\",\"state\":\"running\",\"role\":\"replica\","
         "\"xlog_location\":67108960,\"timeline\":7,\"replication_state\":\"streaming\"}",
-        NULL
-    };
+        NULL};
     AUTO(cluster) struct cluster *c = cluster_of(keys);
 
     expect_table(c, LISTING_TSV,
@@ -91,12 +101,11 @@ static void test_old_members_show_their_one_position(void **state)
 
 static void test_a_clone_shows_how_far_it_is(void **state)
 {
-    const char *const keys[] = {
-        "initialize=7001", "leader=n1", N1,
-        "members/n2={\"conn_url\":\"postgres://10.0.0.2:5432/postgres\",\"state\":\"creating replica\",\"role\":\"replica\","
-        "\"pgkeep\":{\"v\":1,\"clone\":{\"done\":43000000,\"total\":100000000}}}",
-        NULL
-    };
+    const char *const keys[] = {"initialize=7001", "leader=n1", N1,
+                                "members/n2={\"conn_url\":\"postgres://10.0.0.2:5432/postgres\",\"state\":\"creating "
+                                "replica\",\"role\":\"replica\","
+                                "\"pgkeep\":{\"v\":1,\"clone\":{\"done\":43000000,\"total\":100000000}}}",
+                                NULL};
     AUTO(cluster) struct cluster *c = cluster_of(keys);
     AUTO(listing) struct listing *table = members_listing(c, "demo", false, LISTING_PRETTY);
     AUTO(listing) struct listing *tsv = members_listing(c, "demo", false, LISTING_TSV);
@@ -109,12 +118,13 @@ static void test_ports_show_when_they_matter(void **state)
 {
     const char *const same_host[] = {
         "leader=a", "members/a={\"conn_url\":\"postgres://h:5432/postgres\",\"state\":\"running\"}",
-        "members/b={\"conn_url\":\"postgres://h:5432/postgres\",\"state\":\"running\"}", NULL
-    };
-    const char *const odd_port[] = { "leader=a", "members/a={\"conn_url\":\"postgres://h:5433/postgres\",\"state\":\"running\"}", NULL };
-    const char *const usual[] = { "leader=a", "members/a={\"conn_url\":\"postgres://h:5432/postgres\",\"state\":\"running\"}", NULL };
-    const char *const *const clusters[] = { same_host, odd_port, usual };
-    static const char *const hosts[] = { "h:5432", "h:5433", "h" };
+        "members/b={\"conn_url\":\"postgres://h:5432/postgres\",\"state\":\"running\"}", NULL};
+    const char *const odd_port[] = {
+        "leader=a", "members/a={\"conn_url\":\"postgres://h:5433/postgres\",\"state\":\"running\"}", NULL};
+    const char *const usual[] = {"leader=a",
+                                 "members/a={\"conn_url\":\"postgres://h:5432/postgres\",\"state\":\"running\"}", NULL};
+    const char *const *const clusters[] = {same_host, odd_port, usual};
+    static const char *const hosts[] = {"h:5432", "h:5433", "h"};
 
     for (size_t i = 0; i < ARRAY_LEN(clusters); i++) {
         AUTO(cluster) struct cluster *c = cluster_of(clusters[i]);
@@ -128,19 +138,20 @@ static void test_restart_and_tags_have_columns_when_somebody_has_them(void **sta
     const char *const keys[] = {
         "leader=n1", N1,
         "members/n2={\"conn_url\":\"postgres://10.0.0.2:5432/postgres\",\"state\":\"running\",\"role\":\"replica\","
-        "\"pending_restart\":true,\"pending_restart_reason\":{\"max_connections\":{\"old_value\":\"100\",\"new_value\":\"200\"}},"
+        "\"pending_restart\":true,\"pending_restart_reason\":{\"max_connections\":{\"old_value\":\"100\",\"new_value\":"
+        "\"200\"}},"
         "\"scheduled_restart\":{\"schedule\":\"2026-12-01T10:00:00+00:00\",\"postgres_version\":\"16.2\"},"
         "\"tags\":{\"nofailover\":true}}",
-        NULL
-    };
+        NULL};
     AUTO(cluster) struct cluster *c = cluster_of(keys);
 
-    expect_table(c, LISTING_TSV,
-                 "Cluster\tMember\tHost\tRole\tState\tTL\tReceive LSN\tReceive Lag\tReplay LSN\tReplay Lag\tPending restart\t"
-                 "Pending restart reason\tScheduled restart\tTags\n"
-                 "demo\tn1\t10.0.0.1\tLeader\trunning\t7\t\t\t\t\t\t\t\t\n"
-                 "demo\tn2\t10.0.0.2\tReplica\trunning\t\tunknown\t\tunknown\t\t*\tmax_connections: 100->200\t"
-                 "2026-12-01T10:00:00+00:00 if version < 16.2\t{nofailover: true}\n");
+    expect_table(
+        c, LISTING_TSV,
+        "Cluster\tMember\tHost\tRole\tState\tTL\tReceive LSN\tReceive Lag\tReplay LSN\tReplay Lag\tPending restart\t"
+        "Pending restart reason\tScheduled restart\tTags\n"
+        "demo\tn1\t10.0.0.1\tLeader\trunning\t7\t\t\t\t\t\t\t\t\n"
+        "demo\tn2\t10.0.0.2\tReplica\trunning\t\tunknown\t\tunknown\t\t*\tmax_connections: 100->200\t"
+        "2026-12-01T10:00:00+00:00 if version < 16.2\t{nofailover: true}\n");
 }
 
 static void test_topology_is_a_tree(void **state)
@@ -151,9 +162,8 @@ static void test_topology_is_a_tree(void **state)
         "members/b={\"conn_url\":\"postgres://2:5432/p\",\"state\":\"running\"}",
         "members/c={\"conn_url\":\"postgres://3:5432/p\",\"state\":\"running\"}",
         "members/d={\"conn_url\":\"postgres://4:5432/p\",\"state\":\"running\",\"tags\":{\"replicatefrom\":\"gone\"}}",
-        NULL
-    };
-    static const char *const names[] = { "b", "+ c", "  + a", "+ d" };
+        NULL};
+    static const char *const names[] = {"b", "+ c", "  + a", "+ d"};
     AUTO(cluster) struct cluster *c = cluster_of(keys);
     AUTO(listing) struct listing *l = members_listing(c, "x", false, LISTING_TOPOLOGY);
 
@@ -164,13 +174,22 @@ static void test_topology_is_a_tree(void **state)
 
 static void test_roles_in_synchronous_and_standby_clusters(void **state)
 {
-    const char *const sync_keys[] = { "leader=n1", "config={\"synchronous_mode\":true}",
-                                      "sync={\"leader\":\"n1\",\"quorum\":0,\"sync_standby\":\"N2,n9\"}", N1, N2, NULL };
-    const char *const quorum_keys[] = { "leader=n1", "config={\"synchronous_mode\":\"quorum\"}",
-                                        "sync={\"leader\":\"n1\",\"quorum\":1,\"sync_standby\":\"n2\"}", N1, N2, NULL };
-    const char *const standby_keys[] = { "leader=n1", "config={\"standby_cluster\":{\"host\":\"far\"}}", N1, N2, NULL };
-    const char *const *const clusters[] = { sync_keys, quorum_keys, standby_keys };
-    static const char *const roles[][2] = { { "Leader", "Sync Standby" }, { "Leader", "Quorum Standby" }, { "Standby Leader", "Replica" } };
+    const char *const sync_keys[] = {"leader=n1",
+                                     "config={\"synchronous_mode\":true}",
+                                     "sync={\"leader\":\"n1\",\"quorum\":0,\"sync_standby\":\"N2,n9\"}",
+                                     N1,
+                                     N2,
+                                     NULL};
+    const char *const quorum_keys[] = {"leader=n1",
+                                       "config={\"synchronous_mode\":\"quorum\"}",
+                                       "sync={\"leader\":\"n1\",\"quorum\":1,\"sync_standby\":\"n2\"}",
+                                       N1,
+                                       N2,
+                                       NULL};
+    const char *const standby_keys[] = {"leader=n1", "config={\"standby_cluster\":{\"host\":\"far\"}}", N1, N2, NULL};
+    const char *const *const clusters[] = {sync_keys, quorum_keys, standby_keys};
+    static const char *const roles[][2] = {
+        {"Leader", "Sync Standby"}, {"Leader", "Quorum Standby"}, {"Standby Leader", "Replica"}};
 
     for (size_t i = 0; i < ARRAY_LEN(clusters); i++) {
         AUTO(cluster) struct cluster *c = cluster_of(clusters[i]);
@@ -182,9 +201,13 @@ static void test_roles_in_synchronous_and_standby_clusters(void **state)
 
 static void test_what_holds_for_the_whole_cluster(void **state)
 {
-    const char *const keys[] = { "leader=n1", "config={\"pause\":true}",
-                                 "failover={\"leader\":\"n1\",\"member\":\"n2\",\"scheduled_at\":\"2026-12-01T10:00:00+01:00\"}",
-                                 N1, N2, NULL };
+    const char *const keys[] = {
+        "leader=n1",
+        "config={\"pause\":true}",
+        "failover={\"leader\":\"n1\",\"member\":\"n2\",\"scheduled_at\":\"2026-12-01T10:00:00+01:00\"}",
+        N1,
+        N2,
+        NULL};
     AUTO(cluster) struct cluster *c = cluster_of(keys);
     AUTO(buf) struct buf out = BUF_EMPTY;
 
@@ -197,18 +220,18 @@ static void test_what_holds_for_the_whole_cluster(void **state)
 
 static void test_the_view_has_patronis_fields(void **state)
 {
-    const char *const keys[] = { "initialize=7001", "leader=n1", "status={\"optime\":67108960}", N1, N2, NULL };
+    const char *const keys[] = {"initialize=7001", "leader=n1", "status={\"optime\":67108960}", N1, N2, NULL};
     AUTO(cluster) struct cluster *c = cluster_of(keys);
     json_t *view = cluster_view(c);
     AUTO(cstr) char *text = json_dumps(view, JSON_COMPACT);
 
-    assert_string_equal(text,
-                        "{\"members\":[{\"name\":\"n1\",\"role\":\"leader\",\"state\":\"running\",\"api_url\":"
-                        "\"http://10.0.0.1:8008/patroni\",\"host\":\"10.0.0.1\",\"port\":5432,\"timeline\":7},"
-                        "{\"name\":\"n2\",\"role\":\"replica\",\"state\":\"streaming\",\"api_url\":"
-                        "\"http://10.0.0.2:8008/patroni\",\"host\":\"10.0.0.2\",\"port\":5432,\"timeline\":7,"
-                        "\"receive_lsn\":\"0/4000060\",\"receive_lag\":0,\"replay_lsn\":\"0/3D09000\",\"replay_lag\":3108960,"
-                        "\"lsn\":\"0/4000060\",\"lag\":0}]}");
+    assert_string_equal(
+        text, "{\"members\":[{\"name\":\"n1\",\"role\":\"leader\",\"state\":\"running\",\"api_url\":"
+              "\"http://10.0.0.1:8008/patroni\",\"host\":\"10.0.0.1\",\"port\":5432,\"timeline\":7},"
+              "{\"name\":\"n2\",\"role\":\"replica\",\"state\":\"streaming\",\"api_url\":"
+              "\"http://10.0.0.2:8008/patroni\",\"host\":\"10.0.0.2\",\"port\":5432,\"timeline\":7,"
+              "\"receive_lsn\":\"0/4000060\",\"receive_lag\":0,\"replay_lsn\":\"0/3D09000\",\"replay_lag\":3108960,"
+              "\"lsn\":\"0/4000060\",\"lag\":0}]}");
     json_decref(view);
 }
 

@@ -24,11 +24,11 @@ static void parse(struct given *g, const char *line)
 {
     static char words[256];
     const struct opt opts[] = {
-        { 'e', "extended", NULL, "More", .flag = &g->extended },
-        { 'q', "quiet", NULL, "Less", .flag = &g->quiet },
-        { 'f', "format", "TEXT", "How", .text = &g->format, .choices = "pretty|json" },
-        { 0, "leader primary master", "TEXT", "Who", .text = &g->leader },
-        { 's', "set", "TEXT", "What", .many = &g->set },
+        {'e', "extended", NULL, "More", .flag = &g->extended},
+        {'q', "quiet", NULL, "Less", .flag = &g->quiet},
+        {'f', "format", "TEXT", "How", .text = &g->format, .choices = "pretty|json"},
+        {0, "leader primary master", "TEXT", "Who", .text = &g->leader},
+        {'s', "set", "TEXT", "What", .many = &g->set},
         OPT_END,
     };
 
@@ -104,8 +104,8 @@ static void test_too_many_of_one_option_are_refused(void **state)
 {
     static char option[] = "-s", value[] = "x";
     char *argv[2 * OPT_MANY_MAX + 2];
-    struct opt_many many = { 0 };
-    const struct opt opts[] = { { 's', "set", "TEXT", "What", .many = &many }, OPT_END };
+    struct opt_many many = {0};
+    const struct opt opts[] = {{'s', "set", "TEXT", "What", .many = &many}, OPT_END};
     int argc = 0;
     bool help = false;
     struct err err;

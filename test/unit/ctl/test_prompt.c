@@ -83,7 +83,7 @@ static void test_only_a_clear_yes_is_a_yes(void **state)
     static const struct {
         const char *input;
         bool yes;
-    } cases[] = { { "y\n", true }, { "YES\n", true }, { "n\n", false }, { "\n", false }, { "No\n", false } };
+    } cases[] = {{"y\n", true}, {"YES\n", true}, {"n\n", false}, {"\n", false}, {"No\n", false}};
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct terminal t;
@@ -111,10 +111,8 @@ static void test_an_unclear_answer_is_asked_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_empty_answer_takes_the_default),
-        cmocka_unit_test(test_without_default_it_asks_again),
-        cmocka_unit_test(test_end_of_input_is_no_answer),
-        cmocka_unit_test(test_only_a_clear_yes_is_a_yes),
+        cmocka_unit_test(test_empty_answer_takes_the_default),   cmocka_unit_test(test_without_default_it_asks_again),
+        cmocka_unit_test(test_end_of_input_is_no_answer),        cmocka_unit_test(test_only_a_clear_yes_is_a_yes),
         cmocka_unit_test(test_an_unclear_answer_is_asked_again),
     };
 

@@ -65,9 +65,19 @@ static void test_a_time_alone_is_today(void **state)
 
 static void test_what_cannot_be_or_is_ambiguous_is_refused(void **state)
 {
-    static const char *const bad[] = { "tomorrow", "24/11/26", "2026-13-01T10:00", "2026-02-29T10:00", "2026-11-24T24:00",
-                                       "2026-11-24T10:60", "2026-11-24T10", "2026-11-24T10:00+1:", "2026-11-24T10:00+99:00",
-                                       "2026-11-24T10:00 CET", "2026-11-2410:00", "10", "2026-11-24T10:00+01:00x" };
+    static const char *const bad[] = {"tomorrow",
+                                      "24/11/26",
+                                      "2026-13-01T10:00",
+                                      "2026-02-29T10:00",
+                                      "2026-11-24T24:00",
+                                      "2026-11-24T10:60",
+                                      "2026-11-24T10",
+                                      "2026-11-24T10:00+1:",
+                                      "2026-11-24T10:00+99:00",
+                                      "2026-11-24T10:00 CET",
+                                      "2026-11-2410:00",
+                                      "10",
+                                      "2026-11-24T10:00+01:00x"};
     struct scheduled s;
 
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)

@@ -86,11 +86,11 @@ static void test_widths_are_columns_of_the_terminal(void **state)
 {
     assert_int_equal(text_width("abc"), 3);
     assert_int_equal(text_width("a\nlonger\nb"), 6);
-    assert_int_equal(text_width("\xc3\xa9t\xc3\xa9"), 3);       /* été */
-    assert_int_equal(text_width("e\xcc\x81"), 1);               /* e and a combining accent */
+    assert_int_equal(text_width("\xc3\xa9t\xc3\xa9"), 3);        /* été */
+    assert_int_equal(text_width("e\xcc\x81"), 1);                /* e and a combining accent */
     assert_int_equal(text_width("\xe6\x97\xa5\xe6\x9c\xac"), 4); /* two wide characters */
-    assert_int_equal(text_width("\xff\xfe"), 2);                /* no UTF-8: a column a byte */
-    assert_int_equal(text_width("\xe6\x97"), 2);                /* cut off in the middle */
+    assert_int_equal(text_width("\xff\xfe"), 2);                 /* no UTF-8: a column a byte */
+    assert_int_equal(text_width("\xe6\x97"), 2);                 /* cut off in the middle */
 }
 
 int main(void)

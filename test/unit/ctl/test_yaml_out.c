@@ -21,26 +21,28 @@ static void expect(const char *json, enum yaml_style style, const char *yaml)
 
 static void test_configuration_looks_as_patroni_prints_it(void **state)
 {
-    expect("{\"ttl\":30,\"loop_wait\":10,\"postgresql\":{\"use_slots\":true,\"parameters\":{\"max_connections\":100},"
-           "\"pg_hba\":[\"host all all 0.0.0.0/0 md5\",\"local all all trust\"]},\"slots\":null,\"empty\":{},\"none\":[]}",
-           YAML_BLOCK,
-           "empty: {}\n"
-           "loop_wait: 10\n"
-           "none: []\n"
-           "postgresql:\n"
-           "  parameters:\n"
-           "    max_connections: 100\n"
-           "  pg_hba:\n"
-           "  - host all all 0.0.0.0/0 md5\n"
-           "  - local all all trust\n"
-           "  use_slots: true\n"
-           "slots: null\n"
-           "ttl: 30\n");
+    expect(
+        "{\"ttl\":30,\"loop_wait\":10,\"postgresql\":{\"use_slots\":true,\"parameters\":{\"max_connections\":100},"
+        "\"pg_hba\":[\"host all all 0.0.0.0/0 md5\",\"local all all trust\"]},\"slots\":null,\"empty\":{},\"none\":[]}",
+        YAML_BLOCK,
+        "empty: {}\n"
+        "loop_wait: 10\n"
+        "none: []\n"
+        "postgresql:\n"
+        "  parameters:\n"
+        "    max_connections: 100\n"
+        "  pg_hba:\n"
+        "  - host all all 0.0.0.0/0 md5\n"
+        "  - local all all trust\n"
+        "  use_slots: true\n"
+        "slots: null\n"
+        "ttl: 30\n");
 }
 
 static void test_texts_that_look_like_something_else_are_quoted(void **state)
 {
-    expect("[\"on\",\"100\",\"\",\"~\",\"0x1f\",\"1:30\",\"2026-11-24\",\"=\",\"1e3\",\"1.0\",\"no way\",\"a: b\",\"# c\"]",
+    expect("[\"on\",\"100\",\"\",\"~\",\"0x1f\",\"1:30\",\"2026-11-24\",\"=\",\"1e3\",\"1.0\",\"no way\",\"a: b\",\"# "
+           "c\"]",
            YAML_BLOCK,
            "- 'on'\n- '100'\n- ''\n- '~'\n- '0x1f'\n- '1:30'\n- '2026-11-24'\n- '='\n- 1e3\n- '1.0'\n- no way\n"
            "- 'a: b'\n- '# c'\n");
