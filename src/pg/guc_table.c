@@ -1,14 +1,18 @@
 /*
- * The parameters of PostgreSQL 14 to 18: pg_settings of 15 and the release notes of the others.
+ * The parameters of PostgreSQL 14 to 18, after pg_settings of 14.23, 15.20, 16.14, 17.10 and 18.4. The few that
+ * came with a minor release count as known in the whole major version: who sets one has it.
  *
- * Left out on purpose: what cannot be set in a file (internal ones, transaction_*, config_file) and data_directory, which
- * would let the server run on other data than we look after.
+ * Left out on purpose: what cannot be set in a file (internal ones, transaction_*, config_file) and
+ * data_directory, which would let the server run on other data than we look after.
  */
 #include "pg/guc_table.h"
 
 /* clang-format off */
 const struct guc_row guc_table[] = {
-    /* name, kind, first major, first major without it (0: none), then least, greatest, unit (numbers) or values (enums) */
+    /*
+     * name, kind, first major, first major without it (0: none), then least, greatest, unit (numbers) or
+     * values (enums)
+     */
     {"allow_alter_system", GUC_BOOL, 17, 0},
     {"allow_in_place_tablespaces", GUC_BOOL, 14, 0},
     {"allow_system_table_mods", GUC_BOOL, 14, 0},
@@ -59,8 +63,7 @@ const struct guc_row guc_table[] = {
     {"commit_siblings", GUC_INT, 14, 0, 0, 1000, NULL},
     {"commit_timestamp_buffers", GUC_INT, 17, 0, 0, 131072, "8kB"},
     {"composite_type_mismatch", GUC_ENUM, 14, 0, 0, 0, "error,warn,disabled"},
-    {"compute_query_id", GUC_ENUM, 14, 15, 0, 0, "auto,on,off"},
-    {"compute_query_id", GUC_ENUM, 15, 0, 0, 0, "auto,regress,on,off"},
+    {"compute_query_id", GUC_ENUM, 14, 0, 0, 0, "auto,regress,on,off"},
     {"constraint_exclusion", GUC_ENUM, 14, 0, 0, 0, "partition,on,off"},
     {"cpu_index_tuple_cost", GUC_REAL, 14, 0, 0, 1.79769e+308, NULL},
     {"cpu_operator_cost", GUC_REAL, 14, 0, 0, 1.79769e+308, NULL},
@@ -124,6 +127,7 @@ const struct guc_row guc_table[] = {
     {"external_pid_file", GUC_STRING, 14, 0},
     {"extra_float_digits", GUC_INT, 14, 0, -15, 3, NULL},
     {"file_copy_method", GUC_ENUM, 18, 0, 0, 0, "copy,clone"},
+    {"file_extend_method", GUC_ENUM, 16, 0, 0, 0, "posix_fallocate,write_zeros"},
     {"force_parallel_mode", GUC_ENUM, 14, 16, 0, 0, "off,on,regress"},
     {"from_collapse_limit", GUC_INT, 14, 0, 1, 2147483647, NULL},
     {"fsync", GUC_BOOL, 14, 0},
@@ -220,8 +224,8 @@ const struct guc_row guc_table[] = {
     {"logging_collector", GUC_BOOL, 14, 0},
     {"logical_decoding_work_mem", GUC_INT, 14, 0, 64, 2147483647, "kB"},
     {"maintenance_io_concurrency", GUC_INT, 14, 0, 0, 1000, NULL},
-    {"maintenance_work_mem", GUC_INT, 14, 18, 1024, 2147483647, "kB"},
-    {"maintenance_work_mem", GUC_INT, 18, 0, 64, 2147483647, "kB"},
+    {"maintenance_work_mem", GUC_INT, 14, 17, 1024, 2147483647, "kB"},
+    {"maintenance_work_mem", GUC_INT, 17, 0, 64, 2147483647, "kB"},
     {"max_active_replication_origins", GUC_INT, 18, 0, 0, 262143, NULL},
     {"max_connections", GUC_INT, 14, 0, 1, 262143, NULL},
     {"max_files_per_process", GUC_INT, 14, 0, 64, 2147483647, NULL},
@@ -306,7 +310,7 @@ const struct guc_row guc_table[] = {
     {"ssl_crl_dir", GUC_STRING, 14, 0},
     {"ssl_crl_file", GUC_STRING, 14, 0},
     {"ssl_dh_params_file", GUC_STRING, 14, 0},
-    {"ssl_ecdh_curve", GUC_STRING, 14, 0},
+    {"ssl_ecdh_curve", GUC_STRING, 14, 18},
     {"ssl_groups", GUC_STRING, 18, 0},
     {"ssl_key_file", GUC_STRING, 14, 0},
     {"ssl_max_protocol_version", GUC_ENUM, 14, 0, 0, 0, ",TLSv1,TLSv1.1,TLSv1.2,TLSv1.3"},
