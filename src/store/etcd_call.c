@@ -142,8 +142,12 @@ static bool read_error(const struct http_reply *r, const json_t *json, struct et
         return false;
 
     ret->code = -1;
-    (void)snprintf(ret->message, sizeof(ret->message), "HTTP status %d%s", r->status,
-                   r->status == 404 ? "; is its JSON gateway switched off (--enable-grpc-gateway)?" : "");
+    if (r->status == 404)
+        str_copy(ret->message, sizeof(ret->message),
+                 "HTTP status 404; is its JSON gateway switched off (--enable-grpc-gateway)?");
+    else /* what refuses in plain text says why in its first line: no certificates with a CommonName, a proxy */
+        (void)snprintf(ret->message, sizeof(ret->message), "HTTP status %d: %.*s", r->status,
+                       (int)strcspn(r->body, "\r\n"), r->body);
     return true;
 }
 

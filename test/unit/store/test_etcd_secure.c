@@ -257,6 +257,27 @@ static void test_tls_is_verified_both_ways(void **state)
     story_until(loop, &story, "service/k=3@", 15000);
 }
 
+/* With users, etcd's gateway takes no certificate that bears a name; the answer must reach the operator. */
+static void test_client_certificates_with_a_cn_are_refused_at_the_gateway_and_it_is_said_why(void **state)
+{
+    AUTO(tls_files) struct tls_files *files = tls_files_new();
+
+    if (!etcd_fixture_start(&etcd, 1, files))
+        fail_msg("no etcd here");
+    etcd_fixture_settings(&etcd, &settings);
+    str_set(&settings.store.cert, files->client_cert);
+    str_set(&settings.store.key, files->client_key);
+    wait_until_it_answers();
+    enable_authentication();
+    str_set(&settings.store.username, "pgkeep");
+    str_set(&settings.store.password, "se\"cret");
+    open_store();
+    AUTO(answer) struct answer a = ask_get_prefix(loop, store, "service/", ASK_BUDGET_MS);
+    assert_int_equal(a.status, STORE_REFUSED);
+    assert_non_null(strstr(a.err.text, "CommonName of client sending a request against gateway"));
+    assert_true(a.took_ms < 5000); /* final: nothing is tried again */
+}
+
 #define SECURE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -268,6 +289,7 @@ int main(void)
         SECURE_TEST(test_a_user_where_there_is_no_authentication_is_no_error_and_is_used_once_there_is),
         SECURE_TEST(test_a_token_that_ran_out_or_is_older_than_the_users_is_replaced),
         SECURE_TEST(test_tls_is_verified_both_ways),
+        SECURE_TEST(test_client_certificates_with_a_cn_are_refused_at_the_gateway_and_it_is_said_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
