@@ -4,9 +4,11 @@
  * A SOCK_SEQPACKET pair, one fixed-size struct a packet, numbers in host order (both ends are on one
  * host, and after an upgrade in place they may be of two versions: `version` first, always). The
  * guard keeps the postmaster; the agent decides. A packet of another size or version is refused with
- * GUARD_REFUSED and changes nothing. Every request is answered, in order: by GUARD_STATE with its
- * seq, or by GUARD_REFUSED with its seq and a reason. A STATE with seq 0 reports a change. An agent
- * that does not read its answers is not read either, and so becomes silent.
+ * GUARD_REFUSED and changes nothing. Every request is answered by GUARD_STATE with its seq, or by
+ * GUARD_REFUSED with its seq and a reason; at once and in order, except START and UPGRADE, which are
+ * answered when it is known how they went. A change is told by the next STATE, be it such an answer or
+ * one of its own, with seq 0. An agent that does not read its answers is not read either, and so
+ * becomes silent.
  *
  * The fence: GUARD_ARM carries a deadline on CLOCK_BOOTTIME. At stop_at_ms the guard begins a fast
  * stop by itself, at quit_at_ms an immediate one, at kill_at_ms it SIGKILLs every process of the
