@@ -5,6 +5,8 @@
  * from the loop, never from inside the call. Every request has a deadline. Results say what is
  * known: DONE (answered), REFUSED (answered: certainly not applied), UNKNOWN (sent, no answer: it may
  * have been applied; read it back before acting on it), AWAY (never left this host).
+ * A store without a leader REFUSES. Only a transaction is left UNKNOWN at the first silence; a read, a
+ * grant, a renewal or a revocation is repeated at the next member within its budget.
  * A lease's deadline counts from `sent_at_ms`, the moment before the request that granted or renewed
  * it was sent, so that we believe in it for less time than the store does.
  */
