@@ -373,7 +373,7 @@ static void deferred_run(struct loop *l)
 
 /* ---- turns ---- */
 
-static void fds_run(struct loop *l, const struct epoll_event *events, int count)
+static void fds_run(const struct epoll_event *events, int count)
 {
     for (int i = 0; i < count; i++) {
         struct loop_fd *f = events[i].data.ptr;
@@ -421,7 +421,7 @@ void loop_turn(struct loop *l, msec max_wait_ms)
             l->armed_ms = MSEC_NEVER; /* fired: off until set again */
     }
     timers_run(l);
-    fds_run(l, events, count);
+    fds_run(events, count);
     deferred_run(l);
     l->in_turn = false;
     free_removed(l);
