@@ -179,8 +179,11 @@ def test_stopped_postmaster_is_noticed(cluster_of):
         wait_for('acknowledged rows', lambda: len(writers.acks(leader)) > 20, 10)
         postmaster = leader.postmaster_pid()
         proc.send([postmaster], signal.SIGSTOP)
-        wait_for('a primary that takes new sessions', lambda: cluster.wait_leader(1).postmaster_pid() != postmaster,
-                 3 * TTL_S)
+
+        def replaced():
+            node = cluster.leader()
+            return node.postmaster_pid() not in (0, postmaster) and node.writable()
+        wait_for('a primary that takes new sessions', replaced, 3 * TTL_S)
         assert not proc.alive(postmaster)
     writers.check_one_primary()
     cluster.wait_healthy()
