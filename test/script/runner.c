@@ -199,6 +199,7 @@ static void set_lease(struct scenario *s, char *rest)
             l->term = (term)integer(s, v);
         else if (str_eq(k, "renewed")) {
             l->renewed_ms = l->tried_ms = seconds(s, v);
+            l->ttl_ms = s->view.conf.ttl_ms;
             l->deadline_ms = l->renewed_ms + s->view.conf.ttl_ms;
         } else if (str_eq(k, "tried"))
             l->tried_ms = seconds(s, v);
@@ -569,6 +570,7 @@ static void run_line(struct scenario *s, char *line, struct buf *out)
         s->view.lease.renewing = false;
         s->view.lease.exists = true;
         s->view.lease.renewed_ms = s->view.lease.tried_ms;
+        s->view.lease.ttl_ms = s->view.conf.ttl_ms;
         s->view.lease.deadline_ms = s->view.lease.renewed_ms + s->view.conf.ttl_ms;
     } else if (str_eq(word, "not-done")) { /* an earlier action failed: the job of the last plan never began */
         s->view.job.state = HA_JOB_IDLE;

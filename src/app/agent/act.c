@@ -17,6 +17,7 @@
 #include "core/ha/fence.h"
 #include "core/ha/rejoin.h"
 #include "io/log.h"
+#include "pg/datadir.h"
 #include "pg/instance.h"
 #include "pg/sql.h"
 #include "store/store.h"
@@ -27,6 +28,7 @@
 enum {
     CHECKPOINT_MS = 3600000, /* after a promotion; as long as the disk needs */
     ORPHANS_AGAIN_MS = 200,
+    AGAIN_MS = 1000, /* what the store or the disk refused is not tried again at once */
 };
 
 /* ---- the leader key ---- */
@@ -43,6 +45,7 @@ static void acquired(enum leadership_result result, const char *why, void *arg)
         log_info("leader.lost_race", "%s", why);
         break;
     case LEADERSHIP_UNSURE:
+        a->writes_not_before_ms = loop_clock_ms() + AGAIN_MS;
         log_warning("leader.unsure", "taking the leader key: %s; reading it back", why);
         break;
     }
@@ -67,6 +70,9 @@ static void key_written(const struct store_result *result, void *arg)
     struct agent *a = arg;
     bool ok = result->status == STORE_DONE && result->succeeded;
 
+    if (!ok)
+        a->writes_not_before_ms = loop_clock_ms() + AGAIN_MS;
+
     if (result->status == STORE_DONE)
         registry_heard(a->registry);
     else
@@ -80,7 +86,10 @@ static void write_keys(struct agent *a, const struct store_compare *compares, si
 {
     struct store_txn txn = {.compares = compares, .compare_count = compare_count, .then = ops, .then_count = op_count};
 
-    store_txn(a->store, &txn, a->dynamic->retry_timeout_ms, key_written, a);
+    if (loop_clock_ms() < a->writes_not_before_ms)
+        cycle_action_done(a, false);
+    else
+        store_txn(a->store, &txn, a->dynamic->retry_timeout_ms, key_written, a);
 }
 
 static char *key(const struct agent *a, const char *name)
@@ -142,12 +151,20 @@ static void clear_failover(struct agent *a)
 static void follow(struct agent *a, const char *upstream)
 {
     struct err err = {0};
-    bool ok = config_apply(a, CONF_STANDBY, *upstream ? upstream : NULL, &err);
+
+    if (loop_clock_ms() < a->follow_not_before_ms) {
+        cycle_action_done(a, false);
+        return;
+    }
+    bool ok = datadir_clear_promote(a->instance->data_dir, &err) &&
+              config_apply(a, CONF_STANDBY, *upstream ? upstream : NULL, &err);
 
     if (ok)
         log_info("standby.follow", "now following %s", *upstream ? upstream : "nobody");
     else
         log_error("standby.follow_failed", "following %s: %s", upstream, err.text);
+    if (!ok)
+        a->follow_not_before_ms = loop_clock_ms() + AGAIN_MS;
     local_probe(a->local);
     cycle_action_done(a, ok);
 }
@@ -246,7 +263,10 @@ void act(struct agent *a, const struct ha_action *action)
         cycle_action_done(a, true);
         break;
     case HA_DO_ACQUIRE:
-        leadership_acquire(a->leadership, acquired, a);
+        if (loop_clock_ms() < a->writes_not_before_ms)
+            cycle_action_done(a, false);
+        else
+            leadership_acquire(a->leadership, acquired, a);
         break;
     case HA_DO_RELEASE:
         leadership_release(a->leadership, released, a);

@@ -34,6 +34,8 @@
 #include "wire/conf/dynamic.h"
 #include "wire/conf/settings.h"
 
+enum { REFUSED_AGAIN_MS = 200 };
+
 /* ---- systemd ---- */
 
 /* sd_notify(3): one datagram. Without NOTIFY_SOCKET nobody listens. */
@@ -111,7 +113,10 @@ static void guard_refused(const struct guard_msg *m, void *arg)
     struct agent *a = arg;
 
     log_warning("guard.refused", "the guard refused: %s", m->text);
-    a->fence_sent_kill_ms = a->fence_sent_stop_ms = 0; /* say it again with the next decision */
+    if (m->seq == a->arm_seq) { /* say it again, but not at once: the guard is stopping PostgreSQL */
+        a->fence_sent_kill_ms = a->fence_sent_stop_ms = 0;
+        a->arm_not_before_ms = loop_clock_ms() + REFUSED_AGAIN_MS;
+    }
     if (a->jobs->state == HA_JOB_RUNNING && m->seq == a->job_seq) {
         a->jobs->refused = true;
         str_copy(a->jobs->error, sizeof(a->jobs->error), m->text);

@@ -18,7 +18,10 @@
 #include "wire/conf/dynamic.h"
 #include "wire/conf/settings.h"
 
-enum { SAY_AGAIN_MS = 10000 }; /* an unchanged state is logged that often, as Patroni's heartbeat line */
+enum {
+    SAY_AGAIN_MS = 10000, /* an unchanged state is logged that often, as Patroni's heartbeat line */
+    ARM_AGAIN_MS = 200,
+};
 
 static void conf_view(struct agent *a, struct ha_conf *conf)
 {
@@ -66,22 +69,32 @@ void cycle_view(struct agent *a, struct ha_view *ret_view)
     v->request = a->request;
 }
 
-/* Tell the guard, if it is to know something new. */
-static void arm(struct agent *a)
+/*
+ * Tell the guard, if it is to know something new. False: it could not be told, and nothing that needs
+ * a fence may be done; the one in force stands.
+ */
+static bool arm(struct agent *a, const struct ha_fence *f)
 {
-    const struct ha_fence *f = &a->plan.fence;
     struct err err = {0};
+    msec now_ms = loop_clock_ms();
 
     if (a->fence_sent_kill_ms == f->kill_ms && a->fence_sent_stop_ms == f->stop_ms)
-        return;
+        return true;
+    if (now_ms < a->arm_not_before_ms) { /* refused a moment ago: the guard is stopping PostgreSQL */
+        loop_timer_set(&a->wake, a->arm_not_before_ms);
+        return false;
+    }
     bool sent = f->kill_ms == MSEC_NEVER ? guard_link_disarm(a->guard, &err)
                                          : guard_link_arm(a->guard, f->term, f->stop_ms, f->quit_ms, f->kill_ms, &err);
-    if (!sent) { /* the fence in force stands, and ends earlier */
+    if (!sent) {
         log_error("fence.not_sent", "%s", err.text);
-        return;
+        a->arm_not_before_ms = now_ms + ARM_AGAIN_MS;
+        return false;
     }
+    a->arm_seq = guard_link_seq(a->guard);
     a->fence_sent_kill_ms = f->kill_ms;
     a->fence_sent_stop_ms = f->stop_ms;
+    return true;
 }
 
 static void say(struct agent *a)
@@ -119,6 +132,25 @@ void cycle_action_done(struct agent *a, bool ok)
     }
 }
 
+/* While an action waits for the store, the lease and the fence go on: neither waits for anything. */
+static void keep_lease(struct agent *a)
+{
+    struct ha_view view;
+    struct ha_plan light = {.wake_ms = MSEC_NEVER};
+
+    cycle_view(a, &view);
+    ha_keep_lease(&a->memory, &view, &light);
+    member_tags_deinit(&view.conf.tags);
+    (void)arm(a, &light.fence); /* what was not sent is sent with the next wake */
+    for (size_t i = 0; i < light.count; i++) {
+        if (light.actions[i].kind == HA_DO_RENEW)
+            leadership_renew(a->leadership);
+        else if (light.actions[i].kind == HA_DO_ASK_FAILSAFE)
+            publish_ask_failsafe(a);
+    }
+    loop_timer_set(&a->wake, light.wake_ms);
+}
+
 static void cycle_run(void *arg)
 {
     struct agent *a = arg;
@@ -127,8 +159,9 @@ static void cycle_run(void *arg)
     a->woken = false;
     if (!a->guard_ready)
         return;
-    if (a->executing) { /* an action waits for the store; its end wakes us, and until then the fence in force stands */
+    if (a->executing) { /* an action waits for the store; its end wakes us */
         a->waited = true;
+        keep_lease(a);
         return;
     }
     jobs_notice(a->jobs);
@@ -138,14 +171,16 @@ static void cycle_run(void *arg)
     cycle_view(a, &view);
     ha_decide(&a->memory, &view, &a->plan);
     member_tags_deinit(&view.conf.tags);
-    arm(a);
+    bool armed = arm(a, &a->plan.fence);
     say(a);
     publish(a);
     upkeep(a);
     a->cycle_ms = loop_clock_ms();
-    loop_timer_set(&a->wake, a->plan.wake_ms);
+    loop_timer_set(&a->wake, armed ? a->plan.wake_ms : msec_min(a->plan.wake_ms, a->arm_not_before_ms));
 
     a->plan_at = 0;
+    if (!armed)
+        a->plan.count = 0;
     act_next(a);
     a->waited = a->executing;
 }

@@ -54,6 +54,11 @@ static void judged(const struct rewind_judgement *found, void *arg)
         job_end(j, NULL);
         break;
     case REWIND_NEEDED:
+        if (!found->upstream_checkpointed) {
+            (void)err_set(&err, ERR_PG, "%s has not finished the checkpoint after its promotion", j->subject);
+            job_end(j, &err);
+            break;
+        }
         j->verdict = HA_REJOIN_REWIND;
         job_end(j, NULL);
         break;

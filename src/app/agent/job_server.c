@@ -68,8 +68,17 @@ static bool prepare_files(struct jobs *j, bool standby, struct err *err)
 {
     const struct pg_instance *i = j->agent->instance;
 
+    const struct pg_control *control = local_control(j->agent->local);
+    bool bootstrap = local_datadir(j->agent->local)->marker == DATADIR_MARK_BOOTSTRAP;
+
     if (!datadir_clear_promote(i->data_dir, err))
         return false;
+    if (bootstrap && !standby)
+        return true; /* signal files are the bootstrap method's */
+    bool in_recovery = control && (control->state == PG_CONTROL_IN_ARCHIVE_RECOVERY ||
+                                   control->state == PG_CONTROL_SHUT_DOWN_IN_RECOVERY);
+    if (!standby && in_recovery)
+        return err_set(err, ERR_PG, "this data directory is a standby's: it becomes primary by a promotion only");
     return standby ? datadir_set_standby_signal(i->data_dir, err) : datadir_clear_signals(i->data_dir, err);
 }
 

@@ -11,6 +11,8 @@
 #include "pg/callbacks.h"
 #include "pg/clone.h"
 #include "pg/initdb.h"
+#include "pg/instance.h"
+#include "pg/promote.h"
 #include "pg/rewind.h"
 #include "pg/sql.h"
 
@@ -131,6 +133,9 @@ void jobs_cancel(struct jobs *j)
 
     if (j->state != HA_JOB_RUNNING)
         return;
+    /* Whether it comes too late is for decisions to doubt; the file must not fire at a later signal. */
+    if (j->action.job == HA_JOB_PROMOTE && j->signalled && !promote_withdraw(j->agent->instance->data_dir, &err))
+        log_error("promote.not_withdrawn", "%s", err.text);
     (void)err_set(&err, ERR_PG, "cancelled");
     job_end(j, &err);
 }

@@ -28,7 +28,8 @@ struct leadership {
     int64_t lease;     /* 0: none */
     msec lease_ttl_ms; /* it was granted with this; another ttl needs another lease */
     msec renewed_ms, tried_ms;
-    bool renewing, publishing, publish_again;
+    bool renewing, publishing, publish_again, beat_again;
+    msec beat_renewed_ms; /* the renewal that the beat under way belongs to; 0: none is under way */
 
     bool owner, was_owner;
     int64_t owner_revision; /* readings older than this say nothing about ownership */
@@ -84,6 +85,8 @@ static void gained_ownership(struct leadership *s, term under, int64_t revision)
 
 /* ---- publishing ---- */
 
+static void publish(struct leadership *s, bool beat);
+
 static void publish_done(const struct store_result *r, void *arg)
 {
     struct leadership *s = arg;
@@ -92,6 +95,9 @@ static void publish_done(const struct store_result *r, void *arg)
     s->publishing = false;
     heard(s, r);
     if (r->status == STORE_DONE && r->succeeded) {
+        /* Only now is it proved that the key was still ours after that renewal. */
+        if (s->beat_renewed_ms && s->owner)
+            s->owner_deadline_ms = msec_max(s->owner_deadline_ms, s->beat_renewed_ms + s->lease_ttl_ms);
         str_set(&s->wrote_member, s->pending_member);
         s->wrote_lease = s->lease;
         if (s->pending_status)
@@ -104,8 +110,9 @@ static void publish_done(const struct store_result *r, void *arg)
             lost_ownership(s);
         registry_refresh(s->registry);
     }
+    s->beat_renewed_ms = 0;
     if (s->publish_again)
-        leadership_publish(s);
+        publish(s, s->beat_again);
     changed(s);
 }
 
@@ -132,9 +139,10 @@ static void publish(struct leadership *s, bool beat)
 
     if (s->publishing) {
         s->publish_again = true;
+        s->beat_again |= beat;
         return;
     }
-    s->publish_again = false;
+    s->publish_again = s->beat_again = false;
     if (!s->lease)
         return;
 
@@ -148,6 +156,7 @@ static void publish(struct leadership *s, bool beat)
     (void)add_if_changed(ops, &count, s->key_status, s->pending_status, s->wrote_status, 0);
     (void)add_if_changed(ops, &count, s->key_failsafe, s->pending_failsafe, s->wrote_failsafe, 0);
     if (s->owner && beat) {
+        s->beat_renewed_ms = s->renewed_ms;
         record = record_key_text(s->term, s->name, false, ++s->beat);
         ops[count++] = (struct store_op){.kind = STORE_PUT, .key = s->key_record, .value = record};
     }
@@ -239,8 +248,6 @@ static void kept_alive(const struct store_result *r, void *arg)
         registry_refresh(s->registry);
     } else if (r->status == STORE_DONE) {
         s->renewed_ms = r->sent_at_ms;
-        if (s->owner)
-            s->owner_deadline_ms = s->renewed_ms + s->lease_ttl_ms;
         if (!reattach(s))
             publish(s, true);
     }
@@ -383,6 +390,9 @@ void leadership_observe(struct leadership *s)
         gained_ownership(s, c->record.present ? c->record.term : 0, c->revision); /* a txn whose answer never came */
     else if (!ours && s->owner)
         lost_ownership(s);
+    /* A watch may show the key before the record of the same transaction. */
+    if (ours && c->record.present && str_eq(c->record.leader, s->name) && c->record.term > s->term)
+        s->term = c->record.term;
     if (c->leader && !str_eq(c->leader, s->name))
         s->was_owner = false;
 
@@ -393,12 +403,16 @@ void leadership_observe(struct leadership *s)
         s->wrote_member = NULL;
         publish(s, false);
     }
+    /* The grant may have been answered before the first reading. */
+    if (s->lease && !s->owner && !s->renewing && !s->done)
+        (void)reattach(s);
 }
 
 void leadership_view(const struct leadership *s, struct ha_lease *ret_lease)
 {
     ret_lease->exists = s->lease != 0;
     ret_lease->id = s->lease;
+    ret_lease->ttl_ms = s->lease_ttl_ms;
     ret_lease->owner = s->owner;
     ret_lease->was_owner = s->was_owner;
     ret_lease->term = s->term;

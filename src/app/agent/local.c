@@ -126,6 +126,9 @@ void local_probe(struct local *p)
         probe_ask(p->probe, PROBE_BUDGET_MS);
 }
 
+static enum ha_data data_of(const struct local *p);
+static enum ha_process process_of(const struct local *p);
+
 static void timer_due(void *arg)
 {
     struct local *p = arg;
@@ -133,6 +136,9 @@ static void timer_due(void *arg)
     if (runs(p)) {
         look_at_process(p);
         local_probe(p);
+    } else if (p->guard_known && !p->control_job &&
+               (process_of(p) == HA_PROC_UNKNOWN || data_of(p) == HA_DATA_UNKNOWN)) {
+        local_look(p); /* it could not be read: again, for as long as it takes */
     }
     loop_timer_set(&p->timer, loop_clock_ms() + (p->hurry ? PROBE_HURRY_MS : PROBE_EVERY_MS));
 }
@@ -324,8 +330,7 @@ void local_instance(struct local *p, struct pg_instance *i)
 
 void local_attached(struct local *p, const char *upstream, const char *conninfo)
 {
-    if (!str_eq(p->attached, upstream) || !str_eq(p->attached_conninfo, conninfo))
-        p->attached_ms = loop_clock_ms();
+    p->attached_ms = loop_clock_ms();
     str_set(&p->attached, upstream);
     str_set(&p->attached_conninfo, conninfo);
 }

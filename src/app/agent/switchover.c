@@ -63,6 +63,7 @@ static void key_written(const struct store_result *result, void *arg)
     struct written *w = arg;
     struct agent *a = w->agent;
 
+    a->switchover_busy = false;
     registry_refresh(a->registry);
     if (result->status != STORE_DONE || !result->succeeded) {
         op_reply(w->op, 503, NULL,
@@ -88,6 +89,7 @@ static void write_key(struct agent *a, struct op *op, const struct request *r)
     struct store_txn txn = {.then = &put, .then_count = 1};
 
     *w = (struct written){.agent = a, .op = op, .scheduled = r->scheduled_at != NULL};
+    a->switchover_busy = true;
     store_txn(a->store, &txn, a->dynamic->retry_timeout_ms, key_written, w);
 }
 
@@ -105,7 +107,7 @@ void switchover_ask(struct agent *a, struct op *op)
         op_reply(op, 503, NULL, "the store does not answer");
         return;
     }
-    if (a->switchover_op) {
+    if (a->switchover_op || a->switchover_busy) {
         op_reply(op, 503, NULL, "another switchover is under way");
         return;
     }

@@ -22,6 +22,7 @@
 enum {
     SLOTS_AGAIN_MS = 1000, /* after a round that was refused in part */
     SLOTS_BUDGET_MS = 5000,
+    KEYS_AGAIN_MS = 1000, /* between writes of the same key, refused or not */
 };
 
 /* ---- files ---- */
@@ -32,6 +33,9 @@ static void files(struct agent *a, const struct ha_pg *pg)
 
     /* A stopped server gets its files with its next start; a job that writes them is left alone. */
     if (!a->reload_needed || !a->instance || a->jobs->state == HA_JOB_RUNNING || !local_answers(a->local))
+        return;
+    /* The first start of a custom bootstrap has files of its own until its users are made. */
+    if (local_datadir(a->local)->marker == DATADIR_MARK_BOOTSTRAP)
         return;
     a->reload_needed = false;
     bool ok = pg->in_recovery ? config_apply(a, CONF_STANDBY, str_empty(pg->upstream) ? NULL : pg->upstream, &err)
@@ -125,6 +129,7 @@ static void history_written(const struct store_result *result, void *arg)
     struct agent *a = arg;
 
     a->history_busy = false;
+    a->keys_not_before_ms = loop_clock_ms() + KEYS_AGAIN_MS;
     if (result->status == STORE_DONE && result->succeeded)
         a->history_timeline = local_timeline(a->local);
     registry_refresh(a->registry);
@@ -200,6 +205,7 @@ static void config_written(const struct store_result *result, void *arg)
     struct agent *a = arg;
 
     a->config_busy = false;
+    a->keys_not_before_ms = loop_clock_ms() + KEYS_AGAIN_MS;
     if (result->status == STORE_DONE && result->succeeded)
         log_warning("config.restored", "the config key was gone: written again from what this node knows");
     registry_refresh(a->registry);
@@ -232,6 +238,8 @@ void upkeep(struct agent *a)
     local_view(a->local, &pg);
     files(a, &pg);
     slots(a, &pg);
+    if (loop_clock_ms() < a->keys_not_before_ms)
+        return;
     history(a, &pg);
     config_key(a);
 }

@@ -3,8 +3,16 @@
 #include "base/str.h"
 #include "core/ha/facts.h"
 
+/* The claim hangs on our lease. */
+static bool claim_is_ours(const struct ha_view *v)
+{
+    const struct cluster *c = v->store.cluster;
+
+    return c->initialize && c->initialize_lease && c->initialize_lease == v->lease.id;
+}
+
 /* The half that an earlier attempt left, ours or an earlier agent's. */
-static bool clean_up(const struct ha_view *v, struct ha_plan *p)
+static bool clean_up(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     if (v->pg.process == HA_PROC_RUNNING) {
         struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
@@ -16,24 +24,29 @@ static bool clean_up(const struct ha_view *v, struct ha_plan *p)
         (void)plan_add(p, HA_DO_KILL_ORPHANS);
         return plan_why(p, "an earlier bootstrap did not finish: ending its processes");
     }
+    if (v->now_ms < m->discard_not_before_ms) {
+        plan_wake(p, m->discard_not_before_ms);
+        return plan_why(p, "an earlier bootstrap did not finish; the next step follows a back-off");
+    }
     plan_job(p, HA_JOB_DISCARD, NULL)->remove = true;
-    (void)plan_add(p, HA_DO_DROP_INITIALIZE);
+    if (claim_is_ours(v))
+        (void)plan_add(p, HA_DO_DROP_INITIALIZE);
     return plan_why(p, "an earlier bootstrap did not finish: removing what it left");
 }
 
 /* initdb (or the custom method) is done and our marker still stands. */
 static bool bootstrap_continue(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
-{
-    if (!m->bootstrapping)
-        return clean_up(v, p);
+{ /* Begun by another life of this agent, or the claim has passed to another node. */
+    if (!m->bootstrapping || (v->store.cluster->initialize && !claim_is_ours(v)))
+        return clean_up(m, v, p);
     if (v->pg.process == HA_PROC_NONE) {
         if (v->job.kind == HA_JOB_START && v->job.state == HA_JOB_FAILED)
-            return clean_up(v, p);
+            return clean_up(m, v, p);
         plan_job(p, HA_JOB_START, NULL)->start = HA_START_PRIMARY;
         return plan_why(p, "bootstrap: starting the new database");
     }
     if (v->pg.process != HA_PROC_RUNNING)
-        return clean_up(v, p);
+        return clean_up(m, v, p);
     if (!v->pg.answered || !v->pg.accepting || v->pg.in_recovery) {
         plan_wake(p, v->now_ms + 1000);
         return plan_why(p, "bootstrap: waiting for the new database to accept connections");
@@ -58,12 +71,8 @@ bool bootstrap_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pl
             (void)plan_add(p, HA_DO_ACQUIRE);
             return plan_why(p, "bootstrap: the database that runs here becomes the cluster");
         }
-        if (pg_is_stopped(v) && pg_was_primary(v) && v->now_ms >= m->start_not_before_ms && !v->conf.pause &&
-            v->store.known && v->lease.exists && !c->initialize) {
-            (void)plan_add(p, HA_DO_ACQUIRE);
-            return plan_why(p, "the database found here becomes the cluster");
-        }
-        if (pg_is_standby(v))
+        /* Stopped ones come up as standbys and are compared with each other before one is promoted. */
+        if (pg_is_standby(v) && v->pg.streaming)
             return plan_why(p, "no cluster yet, and the database here is a standby: waiting for its primary");
         return false;
     }
@@ -72,8 +81,7 @@ bool bootstrap_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pl
     if (v->conf.tags.nofailover)
         return plan_why(p, "no cluster yet; this node is tagged nofailover and does not bootstrap");
     /* Ours if it hangs on our lease: a claim whose answer never came, or one whose first attempt failed. */
-    bool claimed = c->initialize && c->initialize_lease && c->initialize_lease == v->lease.id;
-    if (c->initialize && !claimed)
+    if (c->initialize && !claim_is_ours(v))
         return plan_why(p, "another node is bootstrapping the cluster");
     if (v->now_ms < m->clone_not_before_ms) {
         plan_wake(p, m->clone_not_before_ms);

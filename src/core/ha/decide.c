@@ -43,7 +43,8 @@ static bool identity_decide(const struct ha_view *v, struct ha_plan *p)
 static void ending_decide(const struct ha_view *v, struct ha_plan *p)
 {
     if (v->job.state == HA_JOB_RUNNING) {
-        bool own_end = v->job.kind == HA_JOB_STOP || v->job.kind == HA_JOB_DISCARD || v->job.kind == HA_JOB_REWIND;
+        bool own_end = v->job.kind == HA_JOB_STOP || v->job.kind == HA_JOB_START || v->job.kind == HA_JOB_DISCARD ||
+                       v->job.kind == HA_JOB_REWIND;
         if (!own_end)
             (void)plan_add(p, HA_DO_CANCEL_JOB);
         (void)plan_why(p, "ending: waiting for %s", ha_job_text(v->job.kind));
@@ -138,8 +139,14 @@ static void alone_decide(struct ha_memory *m, const struct ha_view *v, struct ha
     if (pg_is_stopped(v) && stepping_down && str_eq(m->leader, v->conf.name)) {
         plan_wake(p, m->leader_gone_ms + v->conf.loop_wait_ms);
         (void)plan_why(p, "handed over; waiting for the new leader");
+    } else if (m->promote_doubt && v->pg.process == HA_PROC_RUNNING) {
+        struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
+        stop->stop = HA_STOP_IMMEDIATE;
+        stop->budget_ms = DEMOTE_BUDGET_MS;
+        (void)plan_why(p, "a promotion that did not end well may still happen: stopping PostgreSQL");
     } else if (v->store.cluster && !v->store.cluster->leader && (pg_is_standby(v) || pg_is_primary(v))) {
-        elect_decide(m, v, p);
+        if (!restart_decide(m, v, p))
+            elect_decide(m, v, p);
     } else {
         rejoin_stay_up(m, v, p);
     }
@@ -193,6 +200,12 @@ void ha_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *ret
 
     trace_add("decide %lld: %zu actions, %s", (long long)v->now_ms, p->count, p->why);
     ha_check(m, v, p);
+}
+
+void ha_keep_lease(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    observe(m, v);
+    fence_decide(m, v, p);
 }
 
 void ha_check(const struct ha_memory *m, const struct ha_view *v, const struct ha_plan *p)

@@ -30,9 +30,12 @@ struct ha_memory {
     enum ha_rejoin rejoin;           /* verdict that still holds … */
     char rejoin_leader[HA_NAME_MAX]; /* … against this leader */
     int64_t rejoin_leader_revision;
-    int rejoin_failures;
+    int rejoin_failures; /* comparisons and rewinds in a row */
+    int rewind_failures; /* pg_rewind itself, having touched the directory */
     msec rejoin_not_before_ms;
     int clone_failures;
+    int discard_failures;
+    msec discard_not_before_ms;
     msec clone_not_before_ms;
 
     /* leading */
@@ -40,11 +43,14 @@ struct ha_memory {
     term pre_promote_term;
     msec stand_back_until_ms; /* pre_promote failed, or we gave the key up: let others */
     bool checkpoint_asked;
+    bool promote_doubt;        /* a promotion was begun and did not end well: it may still happen */
+    int64_t handover_revision; /* of the failover key that we stopped for last */
 
     /* planned work */
     bool restarting;             /* operator's restart: stopped, to be started again */
     unsigned int restart_deaths; /* of the postmaster when it began: another one runs when it is over */
     bool reinitializing;
+    bool reinit_from_leader;
     msec handover_since_ms; /* stopped cleanly for a successor since; 0: no */
     msec silent_ms;         /* a standby that should stream does not since; 0: it does */
     bool bootstrapping;     /* this agent began a bootstrap and it has not failed */
@@ -55,6 +61,9 @@ void ha_memory_init(struct ha_memory *m);
 
 /* Fill *ret_plan from scratch. */
 void ha_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *ret_plan);
+
+/* Only what must never wait: observe, fence, renewal, failsafe. For the time an action is under way. */
+void ha_keep_lease(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);
 
 /* Invariants of memory and plan; aborts when broken. Scenario runner and simulator call it after every step. */
 void ha_check(const struct ha_memory *m, const struct ha_view *v, const struct ha_plan *p);

@@ -19,6 +19,12 @@ static msec share(msec ttl_ms, int thousandths)
     return ttl_ms * thousandths / 1000;
 }
 
+/* A lease lives by the ttl it was granted with, whatever the configuration says since. */
+static msec ttl_of(const struct ha_view *v)
+{
+    return v->lease.ttl_ms ? v->lease.ttl_ms : v->conf.ttl_ms;
+}
+
 msec fence_deadline(const struct ha_memory *m, const struct ha_view *v)
 {
     msec deadline_ms = 0;
@@ -27,18 +33,19 @@ msec fence_deadline(const struct ha_memory *m, const struct ha_view *v)
     if (v->lease.owner || (v->lease.was_owner && !leader_is_other(v)))
         deadline_ms = v->lease.deadline_ms;
     if (v->lease.failsafe_ms)
-        deadline_ms = msec_max(deadline_ms, v->lease.failsafe_ms + v->conf.ttl_ms);
+        deadline_ms = msec_max(deadline_ms, v->lease.failsafe_ms + msec_min(ttl_of(v), v->conf.ttl_ms));
     if (deadline_ms || leader_is_other(v))
         return deadline_ms;
     /* Never renewed: a running PostgreSQL that we took over, from an older agent or from somebody else. */
     if (v->lease.inherited_kill_ms)
         return v->lease.inherited_kill_ms;
-    return m->started_ms + v->conf.retry_timeout_ms;
+    msec ttl_ms = ttl_of(v);
+    return m->started_ms + v->conf.retry_timeout_ms + ttl_ms - share(ttl_ms, STOP_AT);
 }
 
 static msec stop_at(const struct ha_memory *m, const struct ha_view *v)
 {
-    return fence_deadline(m, v) - (v->conf.ttl_ms - share(v->conf.ttl_ms, STOP_AT));
+    return fence_deadline(m, v) - (ttl_of(v) - share(ttl_of(v), STOP_AT));
 }
 
 bool fence_may_serve(const struct ha_memory *m, const struct ha_view *v)
@@ -50,14 +57,14 @@ bool fence_may_serve(const struct ha_memory *m, const struct ha_view *v)
 
 static void fence_set(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
-    msec ttl_ms = v->conf.ttl_ms;
+    msec ttl_ms = ttl_of(v);
     msec deadline_ms = fence_deadline(m, v);
 
     p->fence = (struct ha_fence){v->lease.term, MSEC_NEVER, MSEC_NEVER, MSEC_NEVER};
     if (v->conf.pause)
         return;
     /* A standby needs no fence, unless it may be about to stop being one. */
-    if (!pg_may_be_primary(v) && !fence_may_serve(m, v) && !job_runs(v, HA_JOB_PROMOTE))
+    if (!pg_may_be_primary(v) && !fence_may_serve(m, v) && !job_runs(v, HA_JOB_PROMOTE) && !m->promote_doubt)
         return;
     /* No cluster yet: there is nobody who could become primary beside us. */
     if (!v->lease.owner && v->store.cluster && str_empty(v->store.cluster->initialize) && !v->store.cluster->leader)
@@ -65,10 +72,10 @@ static void fence_set(const struct ha_memory *m, const struct ha_view *v, struct
 
     if (leader_is_other(v)) {
         /* We stop now, by plan; this is for the case that we cannot. */
-        CHECK(m->rival_ms);
-        p->fence.stop_ms = m->rival_ms;
-        p->fence.quit_ms = m->rival_ms + LOST_KILL_MS / 2;
-        p->fence.kill_ms = m->rival_ms + LOST_KILL_MS;
+        msec since_ms = m->rival_ms ? m->rival_ms : v->now_ms;
+        p->fence.stop_ms = since_ms;
+        p->fence.quit_ms = since_ms + LOST_KILL_MS / 2;
+        p->fence.kill_ms = since_ms + LOST_KILL_MS;
         return;
     }
     p->fence.stop_ms = deadline_ms - (ttl_ms - share(ttl_ms, STOP_AT));
@@ -101,9 +108,10 @@ static void renew_decide(const struct ha_view *v, struct ha_plan *p)
 {
     if (v->lease.renewing)
         return;
-
     bool well = v->lease.exists && v->store.known && v->lease.renewed_ms >= v->lease.tried_ms;
-    msec due_ms = v->lease.tried_ms + (well ? v->conf.loop_wait_ms : RENEW_RETRY_MS);
+    bool other_ttl = v->lease.exists && ttl_of(v) != v->conf.ttl_ms; /* another lease is granted at once */
+    msec period_ms = msec_min(v->conf.loop_wait_ms, ttl_of(v) / 3);
+    msec due_ms = v->lease.tried_ms + (well && !other_ttl ? period_ms : RENEW_RETRY_MS);
     if (!v->lease.tried_ms || v->now_ms >= due_ms) {
         (void)plan_add(p, HA_DO_RENEW);
         due_ms = v->now_ms + RENEW_RETRY_MS;

@@ -66,6 +66,8 @@ bool handover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pla
         return refuse(p, "its time", "has passed");
     if (v->conf.pause && !key->candidate)
         return refuse(p, "paused:", "name a candidate");
+    if (m->handover_revision == key->mod_revision)
+        return refuse(p, "the last attempt", "did not stop PostgreSQL in good order");
 
     if (!v->peers.complete && v->peers.asked_ms)
         return plan_why(p, "switchover: waiting for the members' answers");
@@ -81,6 +83,7 @@ bool handover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pla
     stop->checkpoint_first = true;
     stop->budget_ms = v->conf.primary_stop_timeout_ms ? v->conf.primary_stop_timeout_ms : STOP_BUDGET_MS;
     m->handover_since_ms = 0;
+    m->handover_revision = key->mod_revision;
     return plan_why(p, "switchover: stopping for %s", key->candidate ? key->candidate : "the best member");
 }
 

@@ -10,6 +10,8 @@
 enum {
     ROUND_AGE_MS = 1500,
     ASK_AGAIN_MS = 1000,
+    UNREADABLE_MS =
+        10000, /* reading pg_control takes milliseconds; a disk that needs longer is no place for a leader */
 };
 
 /*
@@ -38,7 +40,11 @@ static void start_primary(struct ha_plan *p, const struct ha_view *v, const char
 {
     struct ha_action *start = plan_job(p, HA_JOB_START, NULL);
 
-    start->start = HA_START_PRIMARY;
+    /*
+     * A standby that was about to be promoted when it fell comes up as a standby: started as a primary it would go on on
+     * the old leader's timeline, and nobody could tell the two apart.
+     */
+    start->start = pg_was_primary(v) && !v->pg.standby_signal ? HA_START_PRIMARY : HA_START_STANDBY;
     start->term = v->lease.term;
     (void)plan_why(p, "%s", why);
 }
@@ -102,10 +108,11 @@ static void promote_decide(struct ha_memory *m, const struct ha_view *v, struct 
                        v->conf.refused);
         return;
     }
-    if (v->job.kind == HA_JOB_PROMOTE && v->job.state == HA_JOB_FAILED && v->job.since_ms + ASK_AGAIN_MS > v->now_ms) {
-        (void)plan_add(p, HA_DO_RELEASE);
-        m->stand_back_until_ms = v->now_ms + v->conf.ttl_ms;
-        (void)plan_why(p, "promotion failed: letting go of the leader key");
+    if (m->promote_doubt) { /* It may still open: it is stopped first, and comes up as a standby. */
+        struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
+        stop->stop = HA_STOP_IMMEDIATE;
+        stop->budget_ms = ASK_AGAIN_MS;
+        (void)plan_why(p, "the promotion did not end well: stopping PostgreSQL before anything else");
         return;
     }
     if (v->conf.pre_promote && m->pre_promote_term != v->lease.term) {
@@ -156,6 +163,11 @@ void lead_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p
     switch (v->pg.process) {
     case HA_PROC_UNKNOWN:
         (void)plan_why(p, "waiting to learn what runs here");
+        /* A control file that cannot be read for so long: others should lead. */
+        if (m->crashed_ms && v->now_ms - m->crashed_ms >= v->conf.primary_start_timeout_ms + UNREADABLE_MS)
+            (void)give_up_for_another(m, v, p);
+        else
+            plan_wake(p, v->now_ms + ASK_AGAIN_MS);
         return;
     case HA_PROC_ORPHANS:
         (void)plan_add(p, HA_DO_KILL_ORPHANS);

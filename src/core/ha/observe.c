@@ -43,7 +43,7 @@ static void leader_present(struct ha_memory *m, const struct ha_view *v)
         str_copy(m->leader, sizeof(m->leader), c->leader);
         m->leader_sign = 0;
         m->rejoin = HA_REJOIN_UNKNOWN;
-        m->rejoin_failures = 0;
+        m->rejoin_failures = m->rewind_failures = 0;
         m->rejoin_not_before_ms = 0;
     }
     if (sign != m->leader_sign) {
@@ -104,10 +104,12 @@ static void start_failed(struct ha_memory *m, const struct ha_view *v)
 
 static void start_ended(struct ha_memory *m, const struct ha_view *v)
 {
-    if (v->job.state == HA_JOB_OK)
+    if (v->job.state == HA_JOB_OK) {
         m->up_since_ms = v->now_ms;
-    else
+        m->reinitializing = false; /* it runs: whatever was to be replaced has been, or the leader went away first */
+    } else {
         start_failed(m, v);
+    }
 }
 
 static void rejoin_ended(struct ha_memory *m, const struct ha_view *v)
@@ -116,15 +118,18 @@ static void rejoin_ended(struct ha_memory *m, const struct ha_view *v)
 
     if (v->job.kind == HA_JOB_CHECK_REJOIN && ok) {
         m->rejoin = v->job.verdict;
+        m->rejoin_failures = 0;
         str_copy(m->rejoin_leader, sizeof(m->rejoin_leader), m->leader);
         return;
     }
     if (ok) { /* rewound: nothing of the old history is left */
         m->rejoin = HA_REJOIN_FOLLOW;
         str_copy(m->rejoin_leader, sizeof(m->rejoin_leader), m->leader);
-        m->rejoin_failures = 0;
+        m->rejoin_failures = m->rewind_failures = 0;
         return;
     }
+    if (v->job.kind == HA_JOB_REWIND && !v->job.nothing_done)
+        m->rewind_failures++;
     m->rejoin_failures++;
     m->rejoin_not_before_ms = v->now_ms + backoff_ms(m->rejoin_failures);
 }
@@ -181,10 +186,18 @@ static void job_ended(struct ha_memory *m, const struct ha_view *v)
         break;
     case HA_JOB_DISCARD:
         m->rejoin = HA_REJOIN_UNKNOWN;
+        if (v->job.state == HA_JOB_FAILED) {
+            m->discard_failures++;
+            m->discard_not_before_ms = v->now_ms + backoff_ms(m->discard_failures);
+        } else {
+            m->discard_failures = 0;
+        }
+        break;
+    case HA_JOB_PROMOTE:
+        m->promote_doubt = v->job.state != HA_JOB_OK;
         break;
     case HA_JOB_NONE:
     case HA_JOB_STOP:
-    case HA_JOB_PROMOTE:
         break;
     }
 }
@@ -194,6 +207,7 @@ static void postgres_seen(struct ha_memory *m, const struct ha_view *v)
     if (v->pg.deaths != m->deaths) {
         m->deaths = v->pg.deaths;
         m->checkpoint_asked = false;
+        m->promote_doubt = false;
         m->rejoin = HA_REJOIN_UNKNOWN;
         /* A server that dies soon after each start is not started in a hot loop. */
         if (v->job.kind != HA_JOB_STOP && m->up_since_ms && v->now_ms - m->up_since_ms < UP_MS)
@@ -209,7 +223,10 @@ static void postgres_seen(struct ha_memory *m, const struct ha_view *v)
     } else if (pg_is_primary(v) || !v->lease.owner) {
         m->crashed_ms = 0;
     }
-    if (leader_is_other(v) && pg_may_be_primary(v)) {
+    if (pg_is_primary(v))
+        m->promote_doubt = false;
+    bool may_open = pg_may_be_primary(v) || m->promote_doubt || job_runs(v, HA_JOB_PROMOTE) || v->lease.owner;
+    if (leader_is_other(v) && may_open) {
         if (!m->rival_ms)
             m->rival_ms = v->now_ms;
     } else {

@@ -31,11 +31,11 @@ const char *rejoin_upstream(const struct ha_view *v)
 }
 
 /* The running replica that clones are taken from, if one is tagged so; else the leader. */
-static const char *clone_source(const struct ha_view *v)
+static const char *clone_source(const struct ha_memory *m, const struct ha_view *v)
 {
     const struct cluster *c = v->store.cluster;
 
-    if (!v->request.reinit_from_leader)
+    if (!m->reinit_from_leader)
         for (size_t i = 0; i < c->member_count; i++) {
             const struct member *from = &c->members[i];
             if (from->tags.clonefrom && !str_eq(from->name, v->conf.name) && !str_eq(from->name, c->leader) &&
@@ -82,7 +82,7 @@ static void clone_decide(const struct ha_memory *m, const struct ha_view *v, str
         return;
     }
     /* A source that just failed may be the reason: the leader itself is the second choice. */
-    const char *source = m->clone_failures % 2 ? leader_name(v) : clone_source(v);
+    const char *source = m->clone_failures % 2 ? leader_name(v) : clone_source(m, v);
     if (!source || !cluster_member(v->store.cluster, source)) {
         (void)plan_why(p, "waiting for a member to clone from");
         return;
@@ -93,18 +93,35 @@ static void clone_decide(const struct ha_memory *m, const struct ha_view *v, str
     (void)plan_why(p, "cloning from %s", source);
 }
 
+/*
+ * The directory of the higher timeline, or of more WAL on the same one, may be the only good one: the leader itself may be
+ * the one that came back from the past. That is for an operator to judge.
+ */
+static bool holds_more(const struct ha_view *v, const struct ha_peer *leader, struct ha_plan *p)
+{
+    if (!leader || !leader->timeline)
+        return false;
+    bool later = v->pg.control_timeline > leader->timeline;
+    bool further = v->pg.control_timeline == leader->timeline && v->pg.control_position > leader->position;
+    if (!later && !further)
+        return false;
+    return plan_why(p,
+                    "this data directory holds more than %s does (timeline %u against %u): left alone for an operator",
+                    leader->name, v->pg.control_timeline, leader->timeline);
+}
+
 /* Give the data directory up: moved aside, or removed where configuration says so. */
-static void discard_decide(const struct ha_view *v, struct ha_plan *p, bool remove, const char *why)
+static void discard_decide(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p, bool remove,
+                           const char *why)
 {
     const struct ha_peer *leader = peer_answer(v, leader_name(v));
-
-    if (!have_proof(v, p))
-        return;
-    if (leader->timeline && v->pg.control_timeline > leader->timeline) {
-        (void)plan_why(p, "%s, but this data directory is on timeline %u and the leader on %u: left alone", why,
-                       v->pg.control_timeline, leader->timeline);
+    if (v->now_ms < m->discard_not_before_ms) {
+        plan_wake(p, m->discard_not_before_ms);
+        (void)plan_why(p, "%s; the next attempt follows a back-off", why);
         return;
     }
+    if (!have_proof(v, p) || holds_more(v, leader, p))
+        return;
     plan_job(p, HA_JOB_DISCARD, leader_name(v))->remove = remove;
     (void)plan_why(p, "%s: giving this data directory up", why);
 }
@@ -115,15 +132,15 @@ static void rewind_decide(const struct ha_memory *m, const struct ha_view *v, st
 
     if (!v->conf.use_pg_rewind) {
         if (v->conf.remove_on_diverged_timelines) {
-            discard_decide(v, p, true, "timelines diverged and pg_rewind is off");
+            discard_decide(m, v, p, true, "timelines diverged and pg_rewind is off");
             return;
         }
         (void)plan_why(p, "timelines diverged; use_pg_rewind and remove_data_directory_on_diverged_timelines are "
                           "off: an operator must reinitialize this node");
         return;
     }
-    if (m->rejoin_failures && v->conf.remove_on_rewind_failure) {
-        discard_decide(v, p, true, "pg_rewind failed");
+    if (m->rewind_failures && v->conf.remove_on_rewind_failure) {
+        discard_decide(m, v, p, true, "pg_rewind failed");
         return;
     }
     if (v->now_ms < m->rejoin_not_before_ms) {
@@ -136,7 +153,7 @@ static void rewind_decide(const struct ha_memory *m, const struct ha_view *v, st
         (void)plan_why(p, "waiting for the checkpoint of %s before pg_rewind", leader->name);
         return;
     }
-    if (!have_proof(v, p))
+    if (!have_proof(v, p) || holds_more(v, peer_answer(v, leader_name(v)), p))
         return;
     (void)plan_job(p, HA_JOB_REWIND, leader_name(v));
     (void)plan_why(p, "timelines diverged: rewinding against %s", leader_name(v));
@@ -176,7 +193,7 @@ static void come_back(const struct ha_memory *m, const struct ha_view *v, struct
         break;
     case HA_REJOIN_CLONE:
         if (v->conf.remove_on_diverged_timelines || v->conf.remove_on_rewind_failure)
-            discard_decide(v, p, true, "no common history with the leader");
+            discard_decide(m, v, p, true, "no common history with the leader");
         else
             (void)plan_why(p, "no common history with %s: an operator must reinitialize this node", leader_name(v));
         break;
@@ -192,19 +209,20 @@ static void stop_for(struct ha_plan *p, enum ha_stop mode, msec budget_ms)
 }
 
 /* The request is taken; from here on memory carries it. */
-static void reinit_begin(struct ha_memory *m, struct ha_plan *p)
+static void reinit_begin(struct ha_memory *m, bool from_leader, struct ha_plan *p)
 {
     struct ha_action *answer = plan_add(p, HA_DO_ANSWER);
 
     answer->answer_to = HA_ANSWER_REINIT;
     answer->ok = true;
     m->reinitializing = true;
+    m->reinit_from_leader = from_leader;
 }
 
 static bool operator_asks(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
-    if (v->request.reinit && !m->reinitializing) {
-        reinit_begin(m, p);
+    if (v->request.reinit) {
+        reinit_begin(m, v->request.reinit_from_leader, p);
         stop_for(p, HA_STOP_IMMEDIATE, DEMOTE_BUDGET_MS);
         return plan_why(p, "reinitializing as the operator asked");
     }
@@ -243,6 +261,11 @@ static void stay_attached(struct ha_memory *m, const struct ha_view *v, struct h
     } else if (judged && m->rejoin == HA_REJOIN_REWIND && v->conf.use_pg_rewind) {
         stop_for(p, HA_STOP_FAST, STOP_MS);
         (void)plan_why(p, "diverged from %s; stopping for pg_rewind", upstream);
+    } else if (judged && m->rejoin == HA_REJOIN_CLONE) {
+        if (v->conf.remove_on_diverged_timelines || v->conf.remove_on_rewind_failure)
+            stop_for(p, HA_STOP_FAST, STOP_MS);
+        (void)plan_why(p, "diverged from %s, and pg_rewind cannot help%s", upstream,
+                       p->count ? ": stopping for a clone" : ": an operator must reinitialize this node");
     } else if (judged && m->rejoin == HA_REJOIN_FOLLOW) {
         m->rejoin = HA_REJOIN_UNKNOWN; /* look again after the next silence: the leader may have moved on */
         m->silent_ms = 0;
@@ -252,7 +275,7 @@ static void stay_attached(struct ha_memory *m, const struct ha_view *v, struct h
 
 static void rejoin_running(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
-    if (pg_may_be_primary(v)) {
+    if (pg_may_be_primary(v) || m->promote_doubt) {
         if (v->conf.pause) {
             (void)plan_why(p, "paused: runs as primary although %s owns the leader key", leader_name(v));
             return;
@@ -273,11 +296,11 @@ static void rejoin_running(struct ha_memory *m, const struct ha_view *v, struct 
 static void rejoin_stopped(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     if (m->reinitializing && (v->pg.data == HA_DATA_VALID || v->pg.data == HA_DATA_REWINDING)) {
-        discard_decide(v, p, false, "reinitialize");
+        discard_decide(m, v, p, false, "reinitialize");
         return;
     }
-    if (v->request.reinit && !m->reinitializing) {
-        reinit_begin(m, p);
+    if (v->request.reinit) {
+        reinit_begin(m, v->request.reinit_from_leader, p);
         plan_wake(p, v->now_ms);
         (void)plan_why(p, "reinitializing as the operator asked");
         return;
@@ -295,7 +318,10 @@ static void rejoin_stopped(struct ha_memory *m, const struct ha_view *v, struct 
         (void)plan_why(p, "the data directory holds files that are no database: left alone");
         break;
     case HA_DATA_BOOTSTRAPPING:
-        plan_job(p, HA_JOB_DISCARD, NULL)->remove = true;
+        if (v->now_ms < m->discard_not_before_ms)
+            plan_wake(p, m->discard_not_before_ms);
+        else
+            plan_job(p, HA_JOB_DISCARD, NULL)->remove = true;
         (void)plan_why(p, "removing what an unfinished bootstrap left");
         break;
     case HA_DATA_EMPTY:
@@ -353,7 +379,7 @@ void rejoin_stay_up(struct ha_memory *m, const struct ha_view *v, struct ha_plan
     if (v->pg.process == HA_PROC_ORPHANS) {
         (void)plan_add(p, HA_DO_KILL_ORPHANS);
         (void)plan_why(p, "the postmaster died; ending the processes it left");
-    } else if (v->pg.process == HA_PROC_NONE && v->pg.data == HA_DATA_VALID && !v->conf.pause) {
+    } else if (v->pg.process == HA_PROC_NONE && v->pg.data == HA_DATA_VALID && (!v->conf.pause || m->restarting)) {
         start_standby(m, v, p, NULL);
     } else if (v->pg.process == HA_PROC_NONE && clone_alone(m, v, p)) {
         return;

@@ -55,6 +55,7 @@ struct ha_lease {
     bool owner;       /* the leader key carries our name and this lease, by the newest reading or our own txn */
     term term;        /* of our ownership; 0 if none */
     bool was_owner;   /* our leader key hung on this lease, and nobody else was seen to own it since */
+    msec ttl_ms;      /* it was granted with this; 0: as configured */
     msec renewed_ms;  /* moment before the last successful renewal was sent */
     msec deadline_ms; /* of the lease our leader key hangs (or hung) on: the store may give the key away from here on */
     bool renewing;    /* a renewal is under way */
