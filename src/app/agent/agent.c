@@ -44,7 +44,7 @@ static void notify(const char *text)
     const char *path = getenv("NOTIFY_SOCKET");
     struct sockaddr_un to = {.sun_family = AF_UNIX};
 
-    if (str_empty(path) || strlen(path) >= sizeof(to.sun_path))
+    if (!path || !*path || strlen(path) >= sizeof(to.sun_path))
         return;
     memcpy(to.sun_path, path, strlen(path));
     if (path[0] == '@')

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "app/agent/leadership.h"
 #include "app/agent/local.h"
@@ -23,8 +24,6 @@
 #include "store/store.h"
 #include "web/server.h"
 #include "wire/conf/dynamic.h"
-
-extern char **environ;
 
 enum { CACHE_MAX = 1024 * 1024 };
 

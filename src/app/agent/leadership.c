@@ -53,12 +53,21 @@ static void changed(struct leadership *s)
     s->fn(s->arg);
 }
 
+/* A store without a leader of its own refuses, too: that is an outage, not an answer. */
+static bool is_outage(const struct store_result *r)
+{
+    if (r->status == STORE_DONE)
+        return false;
+    return !r->err || (r->err->code != ERR_NOT_FOUND && r->err->code != ERR_DENIED && r->err->code != ERR_INPUT &&
+                       r->err->code != ERR_CONFLICT);
+}
+
 static void heard(struct leadership *s, const struct store_result *r)
 {
-    if (r->status == STORE_DONE || r->status == STORE_REFUSED)
-        registry_heard(s->registry);
-    else
+    if (is_outage(r))
         registry_unheard(s->registry, r->err ? r->err->text : "no answer");
+    else
+        registry_heard(s->registry);
 }
 
 static void lost_ownership(struct leadership *s)

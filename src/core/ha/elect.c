@@ -16,15 +16,17 @@ bool elect_can_lead(const struct ha_view *v, const struct member *member, const 
 {
     const struct ha_peer *peer = peer_answer(v, member->name);
 
+    bool answered = peer && peer->answer == HA_ANSWER_YES;
+    bool tagged = member->tags.nofailover || member->tags.failover_priority <= 0 ||
+                  (answered && (peer->nofailover || peer->failover_priority <= 0));
+
     *ret_why_not = NULL;
-    if (member->tags.nofailover || member->tags.failover_priority <= 0)
+    if (tagged)
         *ret_why_not = "is tagged nofailover";
-    else if (!peer || peer->answer != HA_ANSWER_YES)
+    else if (!answered)
         *ret_why_not = "cannot be reached";
     else if (!peer->running)
         *ret_why_not = "does not run";
-    else if (peer->nofailover || peer->failover_priority <= 0)
-        *ret_why_not = "is tagged nofailover";
     else if (peer->watchdog_failed)
         *ret_why_not = "has no working watchdog";
     return !*ret_why_not;
