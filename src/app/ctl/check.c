@@ -14,8 +14,6 @@
 #include "wire/conf/dynamic.h"
 #include "wire/conf/yaml.h"
 
-extern char **environ;
-
 static void check_deinit(struct check *c)
 {
     conf_files_deinit(&c->files);

@@ -9,8 +9,6 @@
 #include "base/str.h"
 #include "wire/conf/value.h"
 
-extern char **environ;
-
 char *config_default_path(void)
 {
     const char *config_home = getenv("XDG_CONFIG_HOME");
@@ -92,7 +90,8 @@ static struct settings *read_with(const struct conf_files *files, const struct d
     struct findings first = {0};
     size_t count = files->count;
 
-    memcpy(sources, files->at, count * sizeof(*sources));
+    for (size_t i = 0; i < count; i++)
+        sources[i] = files->at[i];
     struct settings *settings = count || !dcs ? settings_read_ctl(sources, count, environment, &first) : NULL;
     if (settings && dcs) {
         string_list_deinit(&settings->store.hosts);

@@ -20,7 +20,7 @@
 #include "wire/conf/sample.h"
 
 #define GENERATE_CONNECT_S "5"
-#define GENERATE_STATEMENT_MS "10000" /* for catalog reads of a few rows */
+#define GENERATE_OPTIONS "-c statement_timeout=10000" /* catalog reads of a few rows */
 
 struct found {
     PGconn *conn;
@@ -57,8 +57,7 @@ static bool fail(struct err *err, const char *what, const PGconn *conn)
 static bool look(const char *dsn, struct found *f, struct err *err)
 {
     const char *names[] = {"dbname", "connect_timeout", "fallback_application_name", "options", NULL};
-    const char *values[] = {dsn ? dsn : "dbname=postgres", GENERATE_CONNECT_S, "pgkeep",
-                            "-c statement_timeout=" GENERATE_STATEMENT_MS, NULL};
+    const char *values[] = {dsn ? dsn : "dbname=postgres", GENERATE_CONNECT_S, "pgkeep", GENERATE_OPTIONS, NULL};
 
     f->conn = PQconnectdbParams(names, values, 1); /* the dsn may be a URL or key=value, and comes first */
     if (PQstatus(f->conn) != CONNECTION_OK)

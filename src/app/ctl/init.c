@@ -24,8 +24,6 @@
 #include "wire/conf/sample.h"
 #include "wire/conf/value.h"
 
-extern char **environ;
-
 enum { PASSWORD_BYTES = 18 }; /* 144 bits; 24 letters */
 
 struct answers {
@@ -129,13 +127,14 @@ static char *host_name(void)
 /* Where Debian's packages would put it, for the newest version installed. free() it. */
 static char *default_data_dir(void)
 {
+    static const char debian[] = "/usr/lib/postgresql/";
     const struct pg_bin_spec spec = {.path_env = getenv("PATH")};
     AUTO(pg_bin) struct pg_bin *bin = NULL;
-    int major = 0;
 
-    if (pg_bin_find(&spec, &bin, NULL) && bin->dir)
-        (void)sscanf(bin->dir, "/usr/lib/postgresql/%d", &major);
-    return major ? str_fmt("/var/lib/postgresql/%d/main", major) : str_dup("/var/lib/postgresql/data");
+    if (!pg_bin_find(&spec, &bin, NULL) || !bin->dir || !str_starts(bin->dir, debian))
+        return str_dup("/var/lib/postgresql/data");
+    const char *version = bin->dir + strlen(debian);
+    return str_fmt("/var/lib/postgresql/%.*s/main", (int)strcspn(version, "/"), version);
 }
 
 /* Fills *slot by asking, if it was not given; frees nothing. False: nobody answered. */
@@ -208,7 +207,8 @@ static char *render(const struct answers *a, const struct string_list *hosts)
     const char **list = mem_zero(hosts->count + 1, sizeof(*list));
     struct sample s = sample_placeholders();
 
-    memcpy(list, hosts->at, hosts->count * sizeof(*list));
+    for (size_t i = 0; i < hosts->count; i++)
+        list[i] = hosts->at[i];
     s.scope = o ? o->scope : a->scope;
     s.namespace_ = o ? o->namespace_ : s.namespace_;
     s.name = a->name;

@@ -101,7 +101,9 @@ static json_t *state_cell(const json_t *m, enum listing_format format)
         return json_string(text_of(m, "state"));
     if (total > 0)
         return json_sprintf("%s %d%%", text_of(m, "state"), (int)(done >= total ? 100 : done * 100 / total));
-    return json_sprintf("%s %d MB", text_of(m, "state"), (int)(done / 1024 / 1024));
+    if (done > 0)
+        return json_sprintf("%s %d MB", text_of(m, "state"), (int)(done / 1024 / 1024));
+    return json_string(text_of(m, "state"));
 }
 
 struct position {

@@ -3,6 +3,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "app/ctl/ctl.h"
 #include "app/ctl/members.h"
@@ -93,19 +94,17 @@ static bool confirm_restart(const struct restart *r, const struct targets *t, in
 /* "9.5.2", "15", "15.4", as the member will compare it. */
 static bool version_is_valid(const char *version)
 {
-    int parts = 0;
-
-    for (const char *at = version;; parts++) {
-        char *end;
-        if (*at < '0' || *at > '9')
+    for (int parts = 1; parts <= 3; parts++) {
+        size_t digits = strspn(version, "0123456789");
+        if (digits == 0)
             return false;
-        (void)strtol(at, &end, 10);
-        if (!*end)
-            return parts < 3;
-        if (*end != '.')
+        version += digits;
+        if (!*version)
+            return true;
+        if (*version++ != '.')
             return false;
-        at = end + 1;
     }
+    return false;
 }
 
 static bool settle_version(struct restart *r, char **take_answer, int *ret_exit)
@@ -118,7 +117,7 @@ static bool settle_version(struct restart *r, char **take_answer, int *ret_exit)
         }
         r->version = *take_answer;
     }
-    if (str_empty(r->version) || version_is_valid(r->version))
+    if (!r->version || !*r->version || version_is_valid(r->version))
         return true;
     *ret_exit = ctl_refuse("Invalid PostgreSQL version format: %s. Valid values are: 9.5.2, 15, 15.4", r->version);
     return false;

@@ -103,6 +103,7 @@ static void add_members(struct targets *t, int argc, char **argv, const char *ro
         const struct member *m = &c->members[i];
         if (is_leader(c, m) != leader || !targets_have_role(c, m, role) || !named(m->name, argc, argv))
             continue;
+        /* NOLINTNEXTLINE(bugprone-sizeof-expression): an array of pointers */
         t->at = mem_grow(t->at, t->count + 1, sizeof(*t->at));
         t->at[t->count++] = m;
     }

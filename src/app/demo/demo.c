@@ -109,35 +109,52 @@ static void print_next_steps(struct demo *d, const struct demo_node *leader)
                  d->place.program, d->nodes[0].yaml, d->place.dir, d->etcd_log);
 }
 
-/* On a terminal the screen is drawn anew; elsewhere the table appears when it has changed. */
-static void draw(struct demo *d, char **last)
+/* What was shown last, where there is no screen to draw anew. */
+struct shown {
+    char *table;
+    bool next_steps;
+};
+
+static void draw_screen(struct demo *d, const char *table, const struct demo_node *leader)
+{
+    (void)printf("\033[H\033[Jpgkeep demo: %d nodes and etcd (127.0.0.1:%d) in %s\n\n%s", d->node_count, d->etcd_port,
+                 d->place.dir, table);
+    print_next_steps(d, leader);
+}
+
+/* Elsewhere the table appears when it has changed, and what to do next when there is something to do it with. */
+static void print_changes(struct demo *d, const char *table, const struct demo_node *leader, struct shown *shown)
+{
+    if (str_eq(table, shown->table))
+        return;
+    (void)printf("\n%s", table);
+    if (leader && !shown->next_steps)
+        print_next_steps(d, leader);
+    shown->next_steps |= leader != NULL;
+    str_set(&shown->table, table);
+}
+
+static void draw(struct demo *d, struct shown *shown)
 {
     bool screen = isatty(STDOUT_FILENO);
     struct err err;
     AUTO(cstr) char *table = demo_list_text(d, screen && str_empty(getenv("NO_COLOR")), &err);
     json_t *list = table ? demo_list(d, NULL) : NULL;
+    const struct demo_node *leader = list ? demo_leader(d, list) : NULL;
 
-    if (!screen && str_eq(table, *last)) {
-        json_decref(list);
-        return;
-    }
-    if (screen)
-        (void)fputs("\033[H\033[J", stdout);
-    (void)printf("pgkeep demo: %d nodes and etcd (127.0.0.1:%d) in %s\n\n%s", d->node_count, d->etcd_port, d->place.dir,
-                 table ? table : err.text);
     if (!table)
-        (void)printf("\n");
-    if (screen || !*last)
-        print_next_steps(d, list ? demo_leader(d, list) : NULL);
+        table = str_fmt("%s\n", err.text);
+    if (screen)
+        draw_screen(d, table, leader);
+    else
+        print_changes(d, table, leader, shown);
     (void)fflush(stdout);
     json_decref(list);
-    free(*last);
-    *last = TAKE(table);
 }
 
 static void live(struct demo *d)
 {
-    char *last = NULL;
+    struct shown shown = {0};
 
     do {
         demo_tend(d, !isatty(STDOUT_FILENO));
@@ -146,9 +163,9 @@ static void live(struct demo *d)
             demo_show_log(d->etcd_log, LOG_LINES);
             break;
         }
-        draw(d, &last);
+        draw(d, &shown);
     } while (demo_pause(d, LOOK_MS));
-    free(last);
+    free(shown.table);
 }
 
 /* At the end of a demo that somebody watched. Nobody answers: the folder stays. */

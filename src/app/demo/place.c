@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/str.h"
 
 /* The user to become; NULL if we are an ordinary one already. False: there is none. */
@@ -26,7 +27,7 @@ static bool choose_user(const struct passwd **ret_user, struct err *err)
     if (geteuid() != 0)
         return true;
     *ret_user = getpwnam("postgres");
-    if (!*ret_user && !str_empty(sudo_user))
+    if (!*ret_user && sudo_user)
         *ret_user = getpwnam(sudo_user);
     if (!*ret_user || (*ret_user)->pw_uid == 0)
         return err_set(err, ERR_DENIED,
@@ -171,6 +172,7 @@ bool place_make(const char *dir, struct place *ret, struct err *err)
         return false;
 
     bool ok = true;
+    CHECK(p.dir);
     if (user) {
         ok = chown(p.dir, user->pw_uid, user->pw_gid) == 0 ||
              err_sys(err, errno, "giving %s to %s", p.dir, user->pw_name);

@@ -72,9 +72,8 @@ static pid_t parent_of(pid_t pid)
 
     if (fd < 0 || read(fd, line, sizeof(line) - 1) <= 0)
         return 0;
-    const char *after_name = strrchr(line, ')'); /* names may hold anything */
-    int parent = 0;
-    return after_name && sscanf(after_name, ") %*c %d", &parent) == 1 ? parent : 0;
+    const char *after_name = strrchr(line, ')'); /* names may hold anything; ") S 1234 …" follows */
+    return after_name && strlen(after_name) > 4 ? (pid_t)strtol(after_name + 4, NULL, 10) : 0;
 }
 
 static bool is_postgres(pid_t pid)

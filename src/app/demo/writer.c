@@ -102,7 +102,7 @@ static bool run(struct writer *w, const char *sql, PGresult **ret_result, struct
 
 bool writer_run(struct writer *w, const char *sql, struct err *err)
 {
-    PGresult *r;
+    PGresult *r = NULL;
 
     if (!run(w, sql, &r, err))
         return false;
@@ -132,7 +132,7 @@ bool writer_row(struct writer *w, struct err *err)
 
 bool writer_number(struct writer *w, const char *sql, int64_t *ret_value, struct err *err)
 {
-    PGresult *r;
+    PGresult *r = NULL;
 
     if (!run(w, sql, &r, err))
         return false;
