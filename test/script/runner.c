@@ -152,8 +152,6 @@ static void set_conf(struct scenario *s, char *rest)
             c->primary_race_backoff_ms = seconds(s, v);
         else if (str_eq(k, "maximum_lag_on_failover"))
             c->maximum_lag_on_failover = integer(s, v);
-        else if (str_eq(k, "check_timeline"))
-            c->check_timeline = flag(s, v);
         else if (str_eq(k, "pause"))
             c->pause = flag(s, v);
         else if (str_eq(k, "failsafe_mode"))

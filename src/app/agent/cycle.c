@@ -36,7 +36,6 @@ static void conf_view(struct agent *a, struct ha_conf *conf)
         .primary_race_backoff_ms = d->primary_race_backoff_ms,
         .primary_stop_timeout_ms = d->primary_stop_timeout_ms,
         .maximum_lag_on_failover = d->maximum_lag_on_failover,
-        .check_timeline = d->check_timeline,
         .pause = d->pause,
         .failsafe_mode = d->failsafe_mode,
         .use_pg_rewind = d->use_pg_rewind,

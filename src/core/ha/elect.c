@@ -74,9 +74,13 @@ static bool we_may_lead(const struct ha_memory *m, const struct ha_view *v, stru
         return !plan_why(p, "no leader; this node is %lld bytes behind, more than maximum_lag_on_failover",
                          (long long)lag);
 
+    /*
+     * A promotion from an older timeline would give its number away twice: two different histories that nobody can tell
+     * apart. So this does not wait for check_timeline; an operator may still name such a node.
+     */
     size_t known = json_array_size(c->history);
     json_t *newest = known ? json_array_get(json_array_get(c->history, known - 1), 0) : NULL;
-    if (v->conf.check_timeline && newest && v->pg.timeline <= (uint32_t)json_integer_value(newest))
+    if (newest && v->pg.timeline <= (uint32_t)json_integer_value(newest))
         return !plan_why(p, "no leader; this node is on timeline %u, the cluster was beyond it", v->pg.timeline);
 
     msec race_ms = m->leader_gone_ms + v->conf.primary_race_backoff_ms;

@@ -193,9 +193,10 @@ static void come_back(const struct ha_memory *m, const struct ha_view *v, struct
         break;
     case HA_REJOIN_CLONE:
         if (v->conf.remove_on_diverged_timelines || v->conf.remove_on_rewind_failure)
-            discard_decide(m, v, p, true, "no common history with the leader");
+            discard_decide(m, v, p, true, "diverged from the leader, and pg_rewind cannot help");
         else
-            (void)plan_why(p, "no common history with %s: an operator must reinitialize this node", leader_name(v));
+            (void)plan_why(p, "diverged from %s, and pg_rewind cannot help: an operator must reinitialize this node",
+                           leader_name(v));
         break;
     }
 }

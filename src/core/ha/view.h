@@ -26,7 +26,6 @@ struct ha_conf {
     msec primary_race_backoff_ms;
     msec primary_stop_timeout_ms;    /* 0: a stop may take as long as the lease allows */
     int64_t maximum_lag_on_failover; /* bytes */
-    bool check_timeline;
     bool pause;
     bool failsafe_mode;
     bool use_pg_rewind;
