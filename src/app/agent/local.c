@@ -324,6 +324,8 @@ void local_instance(struct local *p, struct pg_instance *i)
         probe_reset(p->probe, &target);
     else
         p->probe = probe_new(p->loop, &target, probed, p);
+    struct sql_target replication = pg_instance_local_replication(i);
+    probe_set_replication(p->probe, &replication); /* tells the timeline of a standby without a receiver */
     if (!runs(p))
         local_look(p);
 }
