@@ -28,7 +28,7 @@ cluster: ## every test on real PostgreSQL and etcd (long; as root also those tha
 	$(MAKE) build
 	tools/asuser --keep-root build python3 -m pytest test/cluster $(TEST_ARGS)
 
-asan tsan: %: ## unit tests and scenarios under ASan+UBSan, or (what has threads) under TSan
+asan tsan: %: ## unit tests and scenarios under ASan+UBSan, or what has threads under TSan
 	tools/deps build
 	tools/run-tests --only $@
 
