@@ -160,7 +160,7 @@ static bool become(const struct passwd *user, const char *home, struct err *err)
 
 bool place_make(const char *dir, struct place *ret, struct err *err)
 {
-    const struct passwd *user;
+    const struct passwd *user = NULL;
     struct place p = {0};
     char self[PATH_MAX];
     ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -168,8 +168,10 @@ bool place_make(const char *dir, struct place *ret, struct err *err)
     if (len < 0)
         return err_sys(err, errno, "finding our own program");
     self[len] = '\0';
-    if (!choose_user(&user, err) || (dir ? !make_given(dir, &p.dir, err) : !make_new(user, &p.dir, err)))
+    if ((dir && !make_given(dir, &p.dir, err)) || !choose_user(&user, err) || (!dir && !make_new(user, &p.dir, err))) {
+        place_deinit(&p);
         return false;
+    }
 
     bool ok = true;
     CHECK(p.dir);
