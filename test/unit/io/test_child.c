@@ -380,14 +380,19 @@ static void test_the_program_sees_no_descriptor_of_ours_and_no_blocked_or_ignore
     (void)sigaddset(&set, SIGUSR1);
     (void)sigprocmask(SIG_BLOCK, &set, &old);
     start((struct child_spec){
-        .argv = (const char *[]){"sh", "-c",
-                                 "ls /proc/self/fd | tr '\\n' ' '; grep -E 'Sig(Blk|Ign)' /proc/self/status", NULL},
+        .argv =
+            (const char *[]){"sh", "-c",
+                             /* 32 and 33 are glibc's own: whoever ignores them above us, nobody below can undo it. */
+                             "ls /proc/self/fd | tr '\\n' ' '; for s in Blk Ign; do"
+                             " v=$(sed -n \"s/^Sig$s:[[:space:]]*//p\" /proc/self/status);"
+                             " printf '%s %x ' $s $((0x$v & ~0x180000000)); done",
+                             NULL},
         .env = (const char *[]){"LC_ALL=C", NULL}});
     wait_done();
     (void)sigprocmask(SIG_SETMASK, &old, NULL);
     (void)close(leak);
     /* 3 is ls reading the folder. */
-    assert_string_equal(buf_cstr(&run.out), "0 1 2 3 SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+    assert_string_equal(buf_cstr(&run.out), "0 1 2 3 Blk 0 Ign 0 ");
 }
 
 static void test_the_program_is_leader_of_its_group_and_dies_with_us(void **state)
