@@ -45,6 +45,8 @@ static int look_at(struct ctl *ctl, const struct look *look, int argc, char **ar
 
     if (!argc && str_empty(scope))
         return ctl_misuse(ctl, "No cluster names were provided, and the configuration has no `scope`.");
+    if (screen)
+        (void)setvbuf(stdout, NULL, _IOFBF, BUFSIZ * 8); /* a screen is drawn at once, when all of it is known */
     for (;;) {
         if (screen)
             (void)fputs("\033[2J\033[1;1H", stdout);
