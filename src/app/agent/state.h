@@ -90,10 +90,10 @@ struct agent {
     char *failsafe_heard_from;
     bool ending; /* SIGTERM was heard */
     msec orphans_not_before_ms, follow_not_before_ms, writes_not_before_ms, arm_not_before_ms, keys_not_before_ms;
-    uint64_t arm_seq;            /* the guard's answer to this request is about the fence */
-    bool switchover_busy;        /* the failover key is being written */
-    bool leaving;    /* pause: PostgreSQL stays */
-    bool guard_lost; /* nobody fences for us: the end clears the instance */
+    uint64_t arm_seq;     /* the guard's answer to this request is about the fence */
+    bool switchover_busy; /* the failover key is being written */
+    bool leaving;         /* pause: PostgreSQL stays */
+    bool guard_lost;      /* nobody fences for us: the end clears the instance */
     int exit_status;
 
     /* publishing (publish.c) */
