@@ -73,11 +73,11 @@ def test_diverged_primary_is_kept_where_neither_rewind_nor_clone_is_allowed(clus
     new = crash_diverged(cluster, old)
     old.log.mark()
     old.start()
-    old.log.wait('(?i)diverged', 60)
+    old.log.wait('(?i)diverged|rewind impossible', 60)
     before = (old.data / 'PG_VERSION').stat().st_ino
     holds_for('one leader, the old one not writable', lambda: new.writable() and not old.writable(), 30, every_s=1)
     assert (old.data / 'PG_VERSION').stat().st_ino == before
-    assert len(old.log.lines('(?i)diverged')) < 30
+    assert len(old.log.text().splitlines()) < 60
     # And the way out: an operator asks for a new copy.
     done = new.ctl('reinit', 'myapp-cluster', old.name, '--force')
     assert done.returncode == 0, done

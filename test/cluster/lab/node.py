@@ -28,16 +28,20 @@ REWIND = {'bootstrap': {'dcs': {'postgresql': {'use_pg_rewind': True}}}}
 
 
 def merged(base, change):
-    """`base` with `change` laid over it; None removes a key."""
+    """`base` with `change` laid over it. None removes a key, and goes on doing so in a later merge."""
     if not isinstance(base, dict) or not isinstance(change, dict):
         return change
     result = dict(base)
     for key, value in change.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = merged(result.get(key), value)
+        result[key] = merged(result.get(key), value)
     return result
+
+
+def present(value):
+    """Without the keys that are None."""
+    if isinstance(value, dict):
+        return {key: present(inner) for key, inner in value.items() if inner is not None}
+    return value
 
 
 def postgres_bin():
@@ -104,7 +108,7 @@ class Node:
         text = self.article()
         more = merged(self._needed(), self.more)
         if more:
-            text = yaml.safe_dump(merged(yaml.safe_load(text), more), sort_keys=False)
+            text = yaml.safe_dump(present(merged(yaml.safe_load(text), more)), sort_keys=False)
         self.bench.write(self.yml, text)
 
     def change_yml(self, change):
