@@ -40,9 +40,11 @@ enum { GUARD_PROTOCOL = 1, GUARD_ARGS_MAX = 6144, GUARD_PATH_MAX = 1024, GUARD_T
 #define GUARD_ENV_FD "PGKEEP_GUARD_FD"
 #define GUARD_ENV_LOCK_FD "PGKEEP_GUARD_LOCK_FD"
 
-/* The agent pings this often; the guard takes silence of GUARD_SILENCE_MS for a hung agent (three pings
- * lost; time to replace it within a second), the agent takes silence of GUARD_ECHO_MS for a hung guard. Both are counted from the last
- * packet that was read, and not while the counting process was itself suspended. */
+/*
+ * The agent pings this often; the guard takes silence of GUARD_SILENCE_MS for a hung agent (three pings lost; time to
+ * replace it within a second), the agent takes silence of GUARD_ECHO_MS for a hung guard. Both are counted from the
+ * last packet that was read, and not while the counting process was itself suspended.
+ */
 enum { GUARD_PING_MS = 200, GUARD_SILENCE_MS = 700, GUARD_ECHO_MS = 2000 };
 
 /* The agent's exit status that says: wrong configuration, starting me again will not help. */
@@ -50,21 +52,41 @@ enum { GUARD_EXIT_CONFIG = 78 };
 
 enum guard_kind {
     /* agent → guard */
-    GUARD_HELLO = 1, /* first packet of every agent: data_dir says whose instance; answered by STATE */
-    GUARD_START,     /* start a postmaster: args (NUL-separated argv, argv[0] = absolute path), log_path for its stderr; answered when exec has succeeded or failed */
-    GUARD_STOP,      /* stop with mode; GUARD_STOP_IMMEDIATE at quit_at_ms and kill everything at kill_at_ms if it is not over (0 or MSEC_NEVER: no such step); a later STOP replaces an earlier one */
-    GUARD_ADOPT,     /* watch a postmaster that somebody else started: postmaster_pid; refused if it is not one of data_dir */
-    GUARD_ARM,       /* the fence: 0 < stop_at_ms <= quit_at_ms <= kill_at_ms < MSEC_NEVER */
-    GUARD_DISARM,    /* forget the fence (pause, standby); echoed */
-    GUARD_PING,      /* "I am alive": the agent sends it from its loop; silence means hung; echoed */
-    GUARD_LEAVE,     /* pause and SIGTERM: when the agent has ended the guard ends too, PostgreSQL stays; refused while a fence is armed */
-    GUARD_UPGRADE,   /* exec the guard's new binary in place, then kill the agent and start it anew; an echo means the new binary has been tried and is about to run */
+
+    /* first packet of every agent: data_dir says whose instance */
+    GUARD_HELLO = 1,
+    /* start a postmaster: args is its argv (argv[0] an absolute path), env, log_path; answered when exec has succeeded
+     * or failed */
+    GUARD_START,
+    /* stop with mode; GUARD_STOP_IMMEDIATE at quit_at_ms and a kill of everything at kill_at_ms if it is not over by
+     * then (0 or MSEC_NEVER: no such step); a later STOP replaces an earlier one */
+    GUARD_STOP,
+    /* watch a postmaster that somebody else started: postmaster_pid; refused if it is not the one of data_dir */
+    GUARD_ADOPT,
+    /* the fence: 0 < stop_at_ms <= quit_at_ms <= kill_at_ms < MSEC_NEVER */
+    GUARD_ARM,
+    /* forget the fence (pause, standby) */
+    GUARD_DISARM,
+    /* "I am alive": the agent sends it from its loop */
+    GUARD_PING,
+    /* pause and SIGTERM: when the agent has ended the guard ends too, PostgreSQL stays; refused with a fence armed */
+    GUARD_LEAVE,
+    /* exec the guard's new binary in place, then kill the agent and start it anew; answered when the new binary has
+     * been tried, just before it runs */
+    GUARD_UPGRADE,
+
     /* guard → agent */
-    GUARD_STATE = 64, /* after HELLO, after every change, and as the echo of every request (seq) */
-    GUARD_REFUSED,    /* seq of the request, reason in text; the rest as in STATE */
-    GUARD_TERM,       /* the guard got SIGTERM/SIGINT: end in good order (lease handed over), then exit 0 */
-    GUARD_RELOAD,     /* the guard got SIGHUP */
-    GUARD_REOPEN,     /* the guard got SIGUSR1: reopen log files */
+
+    /* after HELLO, after every change, and as the answer to every request (seq) */
+    GUARD_STATE = 64,
+    /* seq of the request, reason in text; the rest as in STATE */
+    GUARD_REFUSED,
+    /* the guard got SIGTERM or SIGINT: end in good order (lease handed over), then exit 0 */
+    GUARD_TERM,
+    /* the guard got SIGHUP */
+    GUARD_RELOAD,
+    /* the guard got SIGUSR1: reopen log files */
+    GUARD_REOPEN,
 };
 
 enum guard_stop_mode { GUARD_STOP_SMART = 0, GUARD_STOP_FAST, GUARD_STOP_IMMEDIATE, GUARD_STOP_KILL };
@@ -89,24 +111,24 @@ struct guard_msg {
     uint32_t mode; /* enum guard_stop_mode; STATE: of the agent's STOP under way, valid when stopping */
 
     /* STATE */
-    uint32_t pg_state;        /* enum guard_pg_state */
-    int32_t postmaster_pid;   /* 0: none; its pidfd comes by SCM_RIGHTS with the first STATE that names it */
-    int32_t exit_status;      /* wait status of the last postmaster, valid when exit_known */
-    uint32_t exit_known;      /* 0 also for a postmaster that was not our child */
-    uint32_t exited;          /* counts postmaster deaths seen by this guard */
-    uint32_t adopted;         /* the postmaster is not our child: PDEATHSIG does not reach it */
+    uint32_t pg_state;      /* enum guard_pg_state */
+    int32_t postmaster_pid; /* 0: none; the pidfd of a watched one comes with the first STATE that names it */
+    int32_t exit_status;    /* wait status of the last postmaster, valid when exit_known */
+    uint32_t exit_known;    /* 0 also for a postmaster that was not our child */
+    uint32_t exited;        /* counts postmaster deaths seen by this guard */
+    uint32_t adopted;       /* the postmaster is not our child: PDEATHSIG does not reach it */
     uint32_t orphan_count;
-    uint32_t stopping;        /* an agent's STOP is under way */
-    uint32_t fence_fired;     /* counts fences that stopped an instance */
-    uint32_t fence_spent;     /* the fence in force has done its work: it bars START */
+    uint32_t stopping;    /* an agent's STOP is under way */
+    uint32_t fence_fired; /* counts fences that stopped an instance */
+    uint32_t fence_spent; /* the fence in force has done its work: it bars START */
     uint32_t agent_restarts;
 
     char data_dir[GUARD_PATH_MAX];
     char log_path[GUARD_PATH_MAX]; /* START: where the postmaster's stdout and stderr go; "": the guard's stderr */
     uint32_t args_len;
-    char args[GUARD_ARGS_MAX];     /* START: argv, each NUL-terminated */
-    char env[GUARD_PATH_MAX];      /* START: extra environment, KEY=VALUE, each NUL-terminated; an empty one ends it */
-    char text[GUARD_TEXT_MAX];     /* REFUSED: why */
+    char args[GUARD_ARGS_MAX]; /* START: argv, each NUL-terminated */
+    char env[GUARD_PATH_MAX];  /* START: extra environment, KEY=VALUE, each NUL-terminated; an empty one ends it */
+    char text[GUARD_TEXT_MAX]; /* REFUSED: why */
 };
 
 _Static_assert(sizeof(struct guard_msg) < 32768, "one packet, well under the socket's limits");

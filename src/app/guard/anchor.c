@@ -130,7 +130,6 @@ _Noreturn static void anchor_run(const struct anchor_spec *spec, pid_t guard, in
     (void)sigprocmask(SIG_SETMASK, &all, NULL); /* SIGKILL is the only word we listen to */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != guard)
         _exit(1);
-    (void)prctl(PR_SET_NAME, "pgkeep-anchor");
     (void)setsid();
 
     spawn_keep_only(&link_fd);
@@ -154,6 +153,11 @@ _Noreturn static void anchor_run(const struct anchor_spec *spec, pid_t guard, in
         _exit(1);
     }
     report(link_fd, ANCHOR_STARTED, child, NULL, child_pidfd);
+
+    (void)prctl(PR_SET_NAME, "pgkeep-anchor");
+    if (spec->title_cap)
+        memset(spec->title, 0, spec->title_cap);
+    (void)snprintf(spec->title, spec->title_cap, "pgkeep-anchor: parent of PostgreSQL in %s", spec->cwd);
 
     /* Nobody's terminal or log pipe is held open by us, should the guard end before PostgreSQL. */
     (void)spawn_redirect(STDIN_FILENO, "/dev/null", O_RDWR);

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -37,6 +38,8 @@ struct anchor_spec {
     const char *cwd;       /* the data directory: what identifies an instance process holds from the start */
     const char *log_path;  /* "": our stderr */
     const char *oom_score; /* written to oom_score_adj; "": left as it is */
+    char *title;           /* our command line as ps shows it; the anchor writes its own there */
+    size_t title_cap;
 };
 
 /* The anchor's pid, *ret_fd the link to it (non-blocking); -1 with errno. */

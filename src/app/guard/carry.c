@@ -180,13 +180,13 @@ static void keep_over_exec(int fd, bool keep)
 bool carry_probe(struct guard *g, msec now_ms, struct err *err)
 {
     static struct envblock env;
-    static char option[] = "--check-carry";
-    char *const argv[] = {(char *)g->self_path, option, g->pg.dir, NULL};
+    static char check[] = CARRY_ENV_CHECK "=1";
 
     AUTO(fd) int fd = write_out(g);
     if (fd < 0)
         return err_sys(err, errno, "writing down the guard's state");
-    if (!envblock_init(&env, g->env, ENVBLOCK_AGENT) || !envblock_set(&env, fd_variable(fd)))
+    if (!envblock_init(&env, g->env, ENVBLOCK_AGENT) || !envblock_set(&env, fd_variable(fd)) ||
+        !envblock_set(&env, check))
         return err_set(err, ERR_INPUT, "the environment is too large");
 
     pid_t pid = fork();
@@ -194,7 +194,7 @@ bool carry_probe(struct guard *g, msec now_ms, struct err *err)
         return err_sys(err, errno, "forking");
     if (pid == 0) {
         spawn_reset_signals();
-        execve(g->self_path, argv, env.at);
+        execve(g->self_path, g->argv, env.at);
         _exit(127);
     }
     g->upgrade = (struct upgrade){.probe = pid, .deadline_ms = now_ms + PROBE_WAIT_MS};

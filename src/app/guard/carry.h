@@ -17,8 +17,12 @@
 struct guard;
 
 #define CARRY_ENV_FD "PGKEEP_GUARD_CARRY_FD"
+#define CARRY_ENV_CHECK "PGKEEP_GUARD_CARRY_CHECK" /* set for the probe */
 
-/* Starts the new binary on a copy of our state; guard->upgrade then holds the probe. */
+/* How the probe says that it could take over; not 0, which any program may say. */
+enum { CARRY_EXIT_GOOD = 42 };
+
+/* Starts the new binary on a copy of our state, with our command line; guard->upgrade then holds the probe. */
 bool carry_probe(struct guard *g, msec now_ms, struct err *err);
 
 /* Executes the new binary. Returns only if that fails; everything is then as before. */

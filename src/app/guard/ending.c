@@ -70,7 +70,7 @@ void ending_agent_gone(struct guard *g, int status)
 void ending_probe_gone(struct guard *g, int status)
 {
     g->upgrade.probe = 0;
-    if (status == 0) {
+    if (WIFEXITED(status) && WEXITSTATUS(status) == CARRY_EXIT_GOOD) {
         g->upgrade.ready = true;
         return;
     }
@@ -169,10 +169,15 @@ void ending_duty(struct guard *g, msec now_ms)
         down_duty(g, now_ms);
 }
 
-msec ending_next_ms(const struct guard *g)
+msec ending_next_ms(const struct guard *g, msec now_ms)
 {
-    msec next = g->upgrade.probe ? g->upgrade.deadline_ms : MSEC_NEVER;
+    const struct upgrade *u = &g->upgrade;
+    msec next = u->probe ? u->deadline_ms : MSEC_NEVER;
 
+    if ((u->ready || u->failed) && !g->channel.answer.due)
+        return now_ms;
+    if (g->ending.agent_done && !g->ending.leave && !g->pg.claimed)
+        return now_ms;
     if (going_down(g) && g->agent.state == AGENT_RUNNING)
         next = msec_min(next, agent_bound_ms(g));
     return next;

@@ -17,4 +17,5 @@ void ending_agent_gone(struct guard *g, int status);
 void ending_probe_gone(struct guard *g, int status);
 
 void ending_duty(struct guard *g, msec now_ms);
-msec ending_next_ms(const struct guard *g);
+/* When the duty has something to do next. */
+msec ending_next_ms(const struct guard *g, msec now_ms);

@@ -30,7 +30,7 @@ bool guard_present(const struct guard *g)
 
 bool guard_fence_begun(const struct guard *g)
 {
-    return g->fence.halt.set && g->fence.fired && !g->fence.spent;
+    return g->fence.halt.set && g->fence.fired && !g->fence.spent && guard_present(g);
 }
 
 static void fence_apply(struct guard *g, enum halt_level level, msec now_ms)
@@ -88,8 +88,24 @@ static void fill_state(struct guard_msg *m, void *arg)
     memcpy(m->data_dir, pg->dir, sizeof(m->data_dir));
 }
 
+/* What has reached its end with the last process; before the agent is told that there is none. */
+static void settle(struct guard *g)
+{
+    if (guard_present(g))
+        return;
+    if (g->fence.fired && !g->fence.spent) {
+        g->fence.spent = true;
+        g->channel.state_due = true;
+    }
+    if (g->stop.set) {
+        g->stop.set = false;
+        g->channel.state_due = true;
+    }
+}
+
 static void flush(struct guard *g)
 {
+    settle(g);
     g->channel.state_due |= g->pg.changed;
     g->pg.changed = false;
     channel_flush(&g->channel, fill_state, g, g->pg.pidfd);
@@ -175,11 +191,6 @@ static void pg_duty(struct guard *g, msec now_ms)
     if (stop != HALT_NONE || own != HALT_NONE)
         instance_halt(&g->pg, stop > own ? stop : own, now_ms);
     instance_tick(&g->pg, now_ms);
-
-    if (g->stop.set && !guard_present(g)) {
-        g->stop.set = false;
-        g->channel.state_due = true;
-    }
 }
 
 /* A start is answered when exec has succeeded, or has failed and nothing of the attempt is left. */
@@ -237,7 +248,7 @@ static msec next_ms(const struct guard *g, msec now_ms)
     next = msec_min(next, halt_next_ms(&g->own, now_ms));
     next = msec_min(next, instance_next_ms(&g->pg));
     next = msec_min(next, agent_hung_at_ms(&g->agent));
-    next = msec_min(next, ending_next_ms(g));
+    next = msec_min(next, ending_next_ms(g, now_ms));
     if (g->agent.state == AGENT_NONE && !g->ending.agent_done)
         next = msec_min(next, g->agent.start_at_ms);
     if (notify_watchdog_ms() != MSEC_NEVER)
@@ -282,9 +293,9 @@ static void guard_turn(struct guard *g)
     reap(g, began_ms);
 
     const msec now_ms = clock_now_ms();
+    ending_duty(g, now_ms); /* may want a stop, now */
     pg_duty(g, now_ms);
     start_duty(g);
-    ending_duty(g, now_ms);
     agent_duty(g, began_ms, now_ms);
     watchdog_duty(g, now_ms);
     flush(g);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "app/guard/agent.h"
 #include "app/guard/channel.h"
@@ -46,7 +47,8 @@ struct guard {
     char *const *argv;
     char *const *env;
     const char *self_path; /* what an upgrade executes */
-    const char *state_dir;
+    char *title; /* where the command line stands, for ps */
+    size_t title_cap;
 
     char oom_score[16]; /* what children get back; "": we are not protected */
     int lock_fd;

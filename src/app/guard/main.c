@@ -43,7 +43,6 @@ struct options {
     const char *data_dir;
     const char *state_dir;
     const char *clear_dir;
-    const char *check_dir;
     msec silence_ms;
     msec hello_ms;
     char **agent_argv;
@@ -81,14 +80,13 @@ static bool absolute(const char *path)
 /* Exits by itself for --help, --version and anything that is wrong. */
 static struct options parse(int argc, char **argv)
 {
-    enum { DATA_DIR = 1, STATE_DIR, SILENCE, HELLO, CLEAR, CHECK, VERSION, HELP };
+    enum { DATA_DIR = 1, STATE_DIR, SILENCE, HELLO, CLEAR, VERSION, HELP };
     static const struct option longs[] = {
         {"data-dir", required_argument, NULL, DATA_DIR},
         {"state-dir", required_argument, NULL, STATE_DIR},
         {"agent-silence-ms", required_argument, NULL, SILENCE},
         {"agent-hello-ms", required_argument, NULL, HELLO},
         {"clear", required_argument, NULL, CLEAR},
-        {"check-carry", required_argument, NULL, CHECK},
         {"version", no_argument, NULL, VERSION},
         {"help", no_argument, NULL, HELP},
         {0},
@@ -108,8 +106,6 @@ static struct options parse(int argc, char **argv)
             good &= parse_ms(optarg, &o.hello_ms);
         else if (option == CLEAR)
             good &= absolute(o.clear_dir = optarg);
-        else if (option == CHECK)
-            good &= absolute(o.check_dir = optarg);
         else if (option == VERSION || option == HELP) {
             (void)fputs(option == HELP ? usage : "pgkeep-guard " PGKEEP_VERSION "\n", stdout);
             exit(0);
@@ -118,7 +114,7 @@ static struct options parse(int argc, char **argv)
     }
     o.agent_argv = argv + optind;
     bool guard = o.data_dir && o.state_dir && o.agent_argv[0] && absolute(o.agent_argv[0]);
-    if (!good || (!guard && !o.clear_dir && !o.check_dir)) {
+    if (!good || (!guard && !o.clear_dir)) {
         (void)fputs(usage, stderr);
         exit(EXIT_USAGE);
     }
@@ -133,7 +129,7 @@ static int check_carry(const char *data_dir)
     if (!str_to_int(getenv(CARRY_ENV_FD), 0, INT_MAX, &fd))
         return EXIT_USAGE;
     if (carry_check(data_dir, (int)fd, &err))
-        return 0;
+        return CARRY_EXIT_GOOD;
     say_error("guard.upgrade", "%s", err.text);
     return 1;
 }
@@ -242,7 +238,11 @@ static bool prepare(struct guard *g, const struct options *o, char **argv, struc
     g->argv = argv;
     g->env = environ;
     g->self_path = self_path();
-    g->state_dir = o->state_dir;
+    size_t last = 0;
+    while (argv[last + 1])
+        last++;
+    g->title = argv[0];
+    g->title_cap = (size_t)(argv[last] - argv[0]) + strlen(argv[last]) + 1;
     g->exit_code = -1;
     channel_init(&g->channel);
     instance_init(&g->pg, o->data_dir);
@@ -274,10 +274,10 @@ int main(int argc, char **argv)
     struct err err;
 
     struct options o = parse(argc, argv);
-    if (o.check_dir)
-        return check_carry(o.check_dir);
     if (o.clear_dir)
         return clear_instance(o.clear_dir);
+    if (getenv(CARRY_ENV_CHECK))
+        return check_carry(o.data_dir);
 
     if (!prepare(&guard, &o, argv, &err)) {
         say_error("guard.start", "%s", err.text);

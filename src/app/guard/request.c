@@ -111,8 +111,13 @@ static void on_start(struct guard *g, msec now_ms)
         return;
     }
 
-    const struct anchor_spec spec = {
-        .argv = argv, .envp = env.at, .cwd = g->pg.dir, .log_path = m->log_path, .oom_score = g->agent.oom_score};
+    const struct anchor_spec spec = {.argv = argv,
+                                     .envp = env.at,
+                                     .cwd = g->pg.dir,
+                                     .log_path = m->log_path,
+                                     .oom_score = g->agent.oom_score,
+                                     .title = g->title,
+                                     .title_cap = g->title_cap};
     g->stop.set = false;
     if (!instance_start(&g->pg, &spec, &err)) {
         refuse(g, "starting %.100s: %.120s", argv[0], err.text);
@@ -138,6 +143,10 @@ static void on_stop(struct guard *g, msec now_ms)
     instance_look(&g->pg, now_ms);
     if (g->pg.state == GUARD_PG_FOREIGN) {
         refuse(g, "this PostgreSQL was started by somebody else: adopt it first");
+        return;
+    }
+    if (g->pg.state == GUARD_PG_ORPHANS && !g->pg.claimed && m->mode != GUARD_STOP_KILL) {
+        refuse(g, "there is no postmaster to signal: stop with mode kill");
         return;
     }
     done(g);

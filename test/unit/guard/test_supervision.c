@@ -512,6 +512,8 @@ static void test_processes_nobody_told_us_of_bar_a_start_and_are_left_alone(void
     rig_nap(1300); /* longer than orphans of ours would live */
     assert_true(rig_alive(backend));
 
+    stop.mode = GUARD_STOP_FAST;
+    assert_false(rig_ask(&rig, &stop)); /* there is nobody to tell */
     stop.mode = GUARD_STOP_KILL;
     assert_true(rig_ask(&rig, &stop));
     rig_until_state(&rig, GUARD_PG_NONE, RIG_WAIT_MS);
