@@ -85,7 +85,12 @@ def test_diverged_primary_is_kept_where_neither_rewind_nor_clone_is_allowed(clus
 
 
 def test_failed_rewind_ends_in_a_clone_where_that_is_allowed(cluster_of, bench):
-    failing = bench.write(bench.folder / 'pg_rewind', '#!/bin/sh\necho "pg_rewind: error: no luck today" >&2\nexit 1\n', 0o755)
+    # Half-way, as pg_rewind tells it: what fails before the first byte is changed is tried again instead.
+    failing = bench.write(bench.folder / 'pg_rewind', '''#!/bin/sh
+echo "pg_rewind: need to copy 3 MB (total source directory size is 30 MB)" >&2
+echo "pg_rewind: error: no luck today" >&2
+exit 1
+''', 0o755)
     cluster = cluster_of(2, more=merged(REWIND, {'postgresql': {
         'remove_data_directory_on_rewind_failure': True, 'bin_name': {'pg_rewind': str(failing)}}}))
     old = cluster.up()
