@@ -77,6 +77,7 @@ struct agent {
     struct ha_request request;
     struct op *restart_op; /* to be answered when the restart is over */
     struct op *switchover_op;
+    int64_t switchover_revision; /* of the store, when the request was written */
     msec switchover_deadline_ms;
     char *switchover_leader; /* whom the switchover leads away from */
     char *switchover_candidate;

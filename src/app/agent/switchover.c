@@ -74,6 +74,7 @@ static void key_written(const struct store_result *result, void *arg)
         op_reply(w->op, 202, NULL, "Switchover scheduled");
     } else {
         a->switchover_op = w->op;
+        a->switchover_revision = result->revision;
         a->switchover_deadline_ms = loop_clock_ms() + 2 * msec_max(FOLLOW_MS_MIN, a->dynamic->loop_wait_ms);
         agent_wake(a);
     }
@@ -166,7 +167,9 @@ void switchover_follow(struct agent *a)
                                       a->switchover_is_failover ? "Failed over" : "Switched over", c->leader,
                                       a->switchover_candidate);
         answer(a, 200, text);
-    } else if (!c->failover.present && str_eq(c->leader, a->switchover_leader)) {
+    } else if (c->revision >= a->switchover_revision && !c->failover.present &&
+               str_eq(c->leader, a->switchover_leader)) {
+        /* An older picture does not show our request yet. */
         AUTO(cstr) char *text = str_fmt("%s failed", a->switchover_is_failover ? "Failover" : "Switchover");
         answer(a, 503, text);
     } else if (loop_clock_ms() >= a->switchover_deadline_ms) {
