@@ -226,14 +226,17 @@ static bool dispatch(struct guard_link *g, int take_fd)
             g->events.refused(&g->state, g->arg);
         return true;
     case GUARD_TERM:
+        fd_freep(&take_fd);
         g->events.term(g->arg);
-        break;
+        return true;
     case GUARD_RELOAD:
+        fd_freep(&take_fd);
         g->events.reload(g->arg);
-        break;
+        return true;
     case GUARD_REOPEN:
+        fd_freep(&take_fd);
         g->events.reopen(g->arg);
-        break;
+        return true;
     case GUARD_HELLO:
     case GUARD_START:
     case GUARD_STOP:
@@ -243,13 +246,12 @@ static bool dispatch(struct guard_link *g, int take_fd)
     case GUARD_PING:
     case GUARD_LEAVE:
     case GUARD_UPGRADE:
-    default: /* bytes of a guard of another version, not one of ours */
-        fd_freep(&take_fd);
-        link_close(g, "the guard speaks another version of the protocol");
-        return false;
+        break;
     }
+    /* A request, or bytes of a guard of another version: not something a guard of ours says. */
     fd_freep(&take_fd);
-    return true;
+    link_close(g, "the guard speaks another version of the protocol");
+    return false;
 }
 
 static void on_readable(int fd, unsigned int ready, void *arg)
