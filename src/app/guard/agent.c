@@ -37,7 +37,7 @@ _Noreturn static void child_run(const struct agent *a, const struct envblock *en
     (void)setpgid(0, 0); /* Ctrl-C reaches the guard alone, which then ends us in good order */
     spawn_reset_signals();
     (void)signal(SIGTTOU, SIG_IGN); /* outside the terminal's foreground group, and yet it may log there */
-    spawn_oom_score(a->oom_score);
+    spawn_restore(a->origin);
 
     if (link_fd >= 0 && lock_fd >= 0 && dup2(link_fd, AGENT_FD) == AGENT_FD &&
         dup2(lock_fd, AGENT_LOCK_FD) == AGENT_LOCK_FD) {

@@ -12,12 +12,14 @@
 
 #include "base/time.h"
 
+struct spawn_origin;
+
 enum agent_state { AGENT_NONE, AGENT_RUNNING, AGENT_KILLED /* SIGKILL sent, not reaped */ };
 
 struct agent {
     char *const *argv; /* argv[0]: absolute path */
     char *const *env;
-    const char *oom_score; /* as in anchor_spec */
+    const struct spawn_origin *origin;
     int lock_fd;
     msec silence_ms; /* MSEC_NEVER: never taken for hung */
     msec hello_ms;   /* from exec to its HELLO: it reads its configuration and may wait for a disk */

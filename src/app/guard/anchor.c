@@ -50,7 +50,7 @@ _Noreturn static void child_run(const struct anchor_spec *spec, pid_t anchor, in
                               dup2(STDOUT_FILENO, STDERR_FILENO) < 0))
         child_fail(status_fd, "opening the log");
 
-    spawn_oom_score(spec->oom_score);
+    spawn_restore(spec->origin);
     execve(spec->argv[0], spec->argv, spec->envp);
     child_fail(status_fd, "executing it");
 }

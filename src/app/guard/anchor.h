@@ -32,13 +32,15 @@ struct anchor_report {
     char step[32]; /* such as "opening the log" */
 };
 
+struct spawn_origin;
+
 struct anchor_spec {
     char *const *argv; /* argv[0]: absolute path */
     char *const *envp;
-    const char *cwd;       /* the data directory: what identifies an instance process holds from the start */
-    const char *log_path;  /* "": our stderr */
-    const char *oom_score; /* written to oom_score_adj; "": left as it is */
-    char *title;           /* our command line as ps shows it; the anchor writes its own there */
+    const char *cwd;      /* the data directory: what identifies an instance process holds from the start */
+    const char *log_path; /* "": our stderr */
+    const struct spawn_origin *origin;
+    char *title; /* our command line as ps shows it; the anchor writes its own there */
     size_t title_cap;
 };
 

@@ -32,7 +32,7 @@ struct carry {
     uint32_t size;
     char version[32]; /* of the writer */
     char data_dir[GUARD_PATH_MAX];
-    char oom_score[16];
+    struct spawn_origin origin;
 
     int32_t lock_fd;
     int32_t pidfd;
@@ -119,7 +119,7 @@ static void fill(struct carry *c, const struct guard *g)
         .stop_mode = g->stop_mode,
     };
     str_copy(c->version, sizeof(c->version), PGKEEP_VERSION);
-    str_copy(c->oom_score, sizeof(c->oom_score), g->oom_score);
+    c->origin = g->origin;
     str_copy(c->data_dir, sizeof(c->data_dir), i->dir);
 }
 
@@ -239,7 +239,7 @@ bool carry_take(struct guard *g, int fd, struct err *err)
     if (!read_in(fd, i->dir, &c, err))
         return false;
 
-    str_copy(g->oom_score, sizeof(g->oom_score), c.oom_score);
+    g->origin = c.origin;
     g->lock_fd = c.lock_fd;
     keep_over_exec(c.lock_fd, false);
     keep_over_exec(c.pidfd, false);

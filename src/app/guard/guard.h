@@ -15,6 +15,7 @@
 #include "app/guard/channel.h"
 #include "app/guard/halt.h"
 #include "app/guard/instance.h"
+#include "app/guard/spawn.h"
 
 struct fence {
     struct halt halt; /* set: armed */
@@ -47,10 +48,10 @@ struct guard {
     char *const *argv;
     char *const *env;
     const char *self_path; /* what an upgrade executes */
-    char *title; /* where the command line stands, for ps */
+    char *title;           /* where the command line stands, for ps */
     size_t title_cap;
 
-    char oom_score[16]; /* what children get back; "": we are not protected */
+    struct spawn_origin origin;
     int lock_fd;
     int timer_fd;
     int signal_fd;

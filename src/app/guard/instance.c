@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,7 +23,11 @@ enum {
     KILL_LOOK_MS = 5,        /* between two passes while killing: processes with large shared memory need some ms */
     ORPHANS_LOOK_MS = 50,
     FOREIGN_LOOK_MS = 500,
+    KILL_BATCH = 1024,   /* more processes than max_connections is in practice */
+    KILL_MANY = 32,      /* fewer are signalled before it matters */
+    KILL_MANY_NICE = 15, /* 1/28 of our share each; together enough to be gone in time on a busy machine */
     KILL_WARN_MS = 5000, /* a SIGKILL that has not worked by then is stuck in the kernel */
+    KILL_WARN_LOOK_MS = 1000,
 };
 
 void instance_init(struct instance *i, const char *dir)
@@ -45,11 +50,9 @@ static void close_fd(int *fd)
 
 static void set_state(struct instance *i, enum guard_pg_state state, int orphans)
 {
-    if (i->state == state && i->orphan_count == orphans)
-        return;
+    i->changed |= i->state != state; /* a count alone is no news: while killing it falls every few ms */
     i->state = state;
     i->orphan_count = orphans;
-    i->changed = true;
 }
 
 /* The directory may have been moved aside and made anew: then both are ours until the old one is empty. */
@@ -360,19 +363,60 @@ bool instance_reaped(struct instance *i, pid_t pid, int status, msec now_ms)
     return false;
 }
 
-static void kill_one(pid_t pid, void *arg)
+struct kill_batch {
+    pid_t pids[KILL_BATCH];
+    int count;
+};
+
+/* Dying is work: hundreds that do it at once would leave us no processor to signal the rest. */
+static void batch_make_nice(const struct kill_batch *b)
 {
-    /* As the postmaster does it: each child leads a group, in which its shells (archive_command) are.
-     * Group 1 is not a group: kill(-1) means everybody. */
-    if (pid > 1)
-        (void)kill(-pid, SIGKILL);
-    (void)kill(pid, SIGKILL);
+    for (int k = 0; k < b->count && b->count > KILL_MANY; k++)
+        (void)setpriority(PRIO_PROCESS, (id_t)b->pids[k], KILL_MANY_NICE);
+}
+
+static void batch_kill(struct kill_batch *b)
+{
+    for (int k = 0; k < b->count; k++) {
+        /* As the postmaster does it: each child leads a group, in which its shells (archive_command) are.
+         * Group 1 is not a group: kill(-1) means everybody. */
+        if (b->pids[k] > 1)
+            (void)kill(-b->pids[k], SIGKILL);
+        (void)kill(b->pids[k], SIGKILL);
+    }
+    b->count = 0;
+}
+
+static void batch_add(pid_t pid, void *arg)
+{
+    struct kill_batch *b = arg;
+
+    if (b->count == KILL_BATCH)
+        batch_kill(b);
+    b->pids[b->count++] = pid;
+}
+
+/* -1: /proc cannot be read. */
+static int kill_all(struct instance *i)
+{
+    static struct kill_batch batch;
+
+    /* First all are found: those that die, or see the postmaster die, would slow down the search. */
+    int count = procs_scan(&i->match, batch_add, &batch);
+    batch_make_nice(&batch);
+
+    /* Then the postmaster, so that nobody forks any more; what it forked meanwhile is found in the next pass. */
+    if (i->pidfd >= 0)
+        (void)syscall(SYS_pidfd_send_signal, i->pidfd, SIGKILL, NULL, 0);
+    else if (i->start == INSTANCE_STARTING)
+        (void)kill(i->anchor_pid, SIGKILL); /* its child ends before exec */
+    batch_kill(&batch);
+    return count;
 }
 
 /*
- * One pass of killing. The postmaster first, so that nobody forks any more: a process with SIGKILL
- * pending never returns to user mode, and a fork that is under way then fails. A stopped process is
- * killed like any other.
+ * One pass of killing; it is repeated until nothing is left. A process with SIGKILL pending never returns to user
+ * mode, and a fork that is under way then fails. A stopped process is killed like any other.
  */
 static void kill_pass(struct instance *i, msec now_ms)
 {
@@ -382,20 +426,15 @@ static void kill_pass(struct instance *i, msec now_ms)
         i->kill_began_ms = now_ms;
 
     instance_learn_exe(i);
-    if (i->pidfd >= 0) {
-        (void)syscall(SYS_pidfd_send_signal, i->pidfd, SIGKILL, NULL, 0);
-    } else if (i->start == INSTANCE_STARTING) {
-        (void)kill(i->anchor_pid, SIGKILL); /* its child ends before exec */
-    }
     if (!i->match.dirs[0].ino)
         refresh_dirs(i);
-    int left = procs_scan(&i->match, kill_one, NULL);
+    int left = kill_all(i);
     i->signalled = HALT_KILL;
     i->look_at_ms = now_ms + KILL_LOOK_MS;
 
     if (left && now_ms >= i->kill_began_ms + KILL_WARN_MS) {
         say_error("guard.kill", "%d processes of %s do not go away although SIGKILL was sent", left, i->dir);
-        i->look_at_ms = now_ms + 1000;
+        i->look_at_ms = now_ms + KILL_WARN_LOOK_MS;
     }
     if (i->pidfd >= 0 || i->start == INSTANCE_STARTING)
         return; /* its death will be reported */

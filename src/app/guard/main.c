@@ -170,14 +170,8 @@ static void tidy_descriptors(bool upgraded)
 
 static void protect(struct guard *g, bool upgraded)
 {
-    AUTO(fd) int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
-    char score[sizeof(g->oom_score)];
-
-    ssize_t len = fd >= 0 ? read(fd, score, sizeof(score) - 1) : -1;
-    if (!upgraded && len > 0 && write(fd, "-1000", 5) == 5) {
-        score[len] = '\0';
-        str_copy(g->oom_score, sizeof(g->oom_score), score);
-    }
+    if (!upgraded)
+        spawn_protect(&g->origin); /* both last over exec */
     if (mlockall(MCL_CURRENT | MCL_FUTURE) < 0)
         say_info("guard.memory", "memory is not locked (%s): under memory pressure a fence may fire late",
                  strerror(errno));
@@ -250,7 +244,7 @@ static bool prepare(struct guard *g, const struct options *o, char **argv, struc
                               .env = environ,
                               .silence_ms = o->silence_ms,
                               .hello_ms = o->hello_ms,
-                              .oom_score = g->oom_score};
+                              .origin = &g->origin};
 
     take_signals(g);
     g->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);

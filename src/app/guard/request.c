@@ -115,7 +115,7 @@ static void on_start(struct guard *g, msec now_ms)
                                      .envp = env.at,
                                      .cwd = g->pg.dir,
                                      .log_path = m->log_path,
-                                     .oom_score = g->agent.oom_score,
+                                     .origin = &g->origin,
                                      .title = g->title,
                                      .title_cap = g->title_cap};
     g->stop.set = false;

@@ -24,6 +24,14 @@
 
 enum { PING_MS = 100 };
 
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_BOOTTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 static int connect_to(const char *path)
 {
     struct sockaddr_un to = {.sun_family = AF_UNIX};
@@ -85,6 +93,7 @@ int main(int argc, char **argv)
     static struct guard_msg ping = {.version = GUARD_PROTOCOL, .kind = GUARD_PING};
     const char *fd_text = getenv(GUARD_ENV_FD);
     bool pinging = true;
+    int64_t ping_at_ms = 0;
     char order[2];
 
     if (argc > 2)
@@ -103,7 +112,8 @@ int main(int argc, char **argv)
         int ready = poll(fds, 2, PING_MS);
         if (ready < 0)
             continue; /* what is in revents is old */
-        if (pinging && ready == 0) {
+        if (pinging && now_ms() >= ping_at_ms) {
+            ping_at_ms = now_ms() + PING_MS;
             ping.seq = (ping.seq + 1) | PUPPET_PING;
             (void)send(guard, &ping, sizeof(ping), MSG_NOSIGNAL | MSG_DONTWAIT);
         }
