@@ -60,6 +60,7 @@ struct carry {
     uint64_t fence_term;
     uint32_t fence_is_fired;
     uint32_t fence_is_spent;
+    uint32_t fence_is_closed;
     uint32_t fence_fired;
     struct carry_halt stop;
     uint32_t stop_mode;
@@ -114,6 +115,7 @@ static void fill(struct carry *c, const struct guard *g)
         .fence_term = g->fence.term,
         .fence_is_fired = g->fence.fired,
         .fence_is_spent = g->fence.spent,
+        .fence_is_closed = g->fence.closed,
         .fence_fired = g->fence_fired,
         .stop = halt_out(&g->stop),
         .stop_mode = g->stop_mode,
@@ -268,8 +270,11 @@ bool carry_take(struct guard *g, int fd, struct err *err)
     i->clear_at_ms = c.clear_at_ms;
     i->kill_began_ms = c.kill_began_ms;
 
-    g->fence = (struct fence){
-        .halt = halt_in(&c.fence), .term = c.fence_term, .fired = c.fence_is_fired, .spent = c.fence_is_spent};
+    g->fence = (struct fence){.halt = halt_in(&c.fence),
+                              .term = c.fence_term,
+                              .fired = c.fence_is_fired,
+                              .spent = c.fence_is_spent,
+                              .closed = c.fence_is_closed};
     g->fence_fired = c.fence_fired;
     g->stop = halt_in(&c.stop);
     g->stop_mode = c.stop_mode;

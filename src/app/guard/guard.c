@@ -49,16 +49,18 @@ static void fence_apply(struct guard *g, enum halt_level level, msec now_ms)
     }
     if (!guard_present(g)) {
         g->fence.spent = true;
+        g->fence.closed = level == HALT_KILL;
         g->channel.state_due = true;
     }
 }
 
 bool guard_fence_first(struct guard *g, msec now_ms)
 {
-    if (!g->fence.halt.set || g->fence.spent || halt_level(&g->fence.halt, now_ms) != HALT_KILL)
+    /* Also one that is spent: somebody else may have started PostgreSQL since. */
+    if (!g->fence.halt.set || g->fence.closed || halt_level(&g->fence.halt, now_ms) != HALT_KILL)
         return false;
     fence_apply(g, HALT_KILL, now_ms);
-    return !g->fence.spent;
+    return !g->fence.closed;
 }
 
 /* --- what happened --- */
@@ -182,11 +184,11 @@ static void read_signals(struct guard *g, msec now_ms)
 
 static void pg_duty(struct guard *g, msec now_ms)
 {
-    enum halt_level fence = g->fence.spent ? HALT_NONE : halt_level(&g->fence.halt, now_ms);
+    enum halt_level fence = g->fence.closed ? HALT_NONE : halt_level(&g->fence.halt, now_ms);
     enum halt_level stop = halt_level(&g->stop, now_ms);
     enum halt_level own = halt_level(&g->own, now_ms);
 
-    if (fence != HALT_NONE)
+    if (fence == HALT_KILL || (fence != HALT_NONE && !g->fence.spent))
         fence_apply(g, fence, now_ms);
     if (stop != HALT_NONE || own != HALT_NONE)
         instance_halt(&g->pg, stop > own ? stop : own, now_ms);
@@ -242,7 +244,7 @@ static msec next_ms(const struct guard *g, msec now_ms)
 {
     msec next = clock_after_ms(now_ms, WAKE_MS);
 
-    if (!g->fence.spent)
+    if (!g->fence.closed)
         next = msec_min(next, halt_next_ms(&g->fence.halt, now_ms));
     next = msec_min(next, halt_next_ms(&g->stop, now_ms));
     next = msec_min(next, halt_next_ms(&g->own, now_ms));

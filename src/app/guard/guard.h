@@ -20,8 +20,9 @@
 struct fence {
     struct halt halt; /* set: armed */
     term term;
-    bool fired; /* it has stopped something */
-    bool spent; /* it has begun, and nothing of the instance is left */
+    bool fired;  /* it has stopped something */
+    bool spent;  /* it has begun, and nothing of the instance is left */
+    bool closed; /* its last moment has passed, and then nothing was left */
 };
 
 /* The way down: from the first SIGTERM, or an agent that asks for it, to exit. */

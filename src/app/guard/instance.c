@@ -291,7 +291,8 @@ static void on_report(struct instance *i, const struct anchor_report *r, int tak
     switch ((enum anchor_kind)r->kind) {
     case ANCHOR_STARTED:
         i->pid = r->value;
-        i->pidfd = take_pidfd;
+        /* It comes along, unless we are short of descriptors; then the anchor, which has not reaped it, vouches. */
+        i->pidfd = take_pidfd >= 0 ? take_pidfd : (int)syscall(SYS_pidfd_open, r->value, 0);
         take_pidfd = -1;
         i->changed = true;
         set_state(i, GUARD_PG_RUNNING, 0);
@@ -482,7 +483,7 @@ msec instance_next_ms(const struct instance *i)
 
     if (i->death_seen_ms != MSEC_NEVER && i->anchor_pid > 0)
         next = clock_after_ms(i->death_seen_ms, ANCHOR_GRACE_MS);
-    if (i->state == GUARD_PG_ORPHANS)
+    if (i->state == GUARD_PG_ORPHANS && i->kill_began_ms == MSEC_NEVER)
         next = msec_min(next, i->clear_at_ms);
     if (i->state != GUARD_PG_RUNNING || i->kill_began_ms != MSEC_NEVER)
         next = msec_min(next, i->look_at_ms);

@@ -499,6 +499,23 @@ static void test_fence_that_has_begun_cannot_be_called_off(void **state)
     PQfinish(conn);
 }
 
+/* Stopped softly and in time; then somebody starts it again behind our back, before the deadline. */
+static void test_deadline_counts_also_for_what_was_started_after_a_soft_stop(void **state)
+{
+    rig_begin(&rig);
+    (void)pgrig_start(&rig);
+    struct guard_msg arm = arm_at(100, 60000, 60000);
+
+    arm.quit_at_ms = arm.kill_at_ms = rig_now_ms() + 5000;
+    assert_true(rig_ask(&rig, &arm));
+    rig_until_state(&rig, GUARD_PG_NONE, 4000);
+    pid_t foreign = pgrig_start_foreign(&rig);
+    assert_true(rig_now_ms() < arm.kill_at_ms);
+    rig_until_no_instance(&rig, RIG_WAIT_MS);
+    assert_in_range(rig_now_ms(), arm.kill_at_ms, arm.kill_at_ms + RIG_SLACK_MS);
+    assert_int_equal(WTERMSIG(rig_wait(foreign, RIG_WAIT_MS)), SIGKILL);
+}
+
 static void test_fence_whose_deadline_has_passed_is_refused_and_carried_out(void **state)
 {
     rig_begin(&rig);
@@ -817,6 +834,7 @@ int main(void)
         RIGGED(test_renewed_fence_does_not_fire),
         RIGGED(test_fence_fires_although_the_agent_hangs),
         RIGGED(test_fence_that_has_begun_cannot_be_called_off),
+        RIGGED(test_deadline_counts_also_for_what_was_started_after_a_soft_stop),
         RIGGED(test_fence_whose_deadline_has_passed_is_refused_and_carried_out),
         RIGGED(test_suspended_node_kills_before_it_reads_anything),
         RIGGED(test_renewal_read_after_the_deadline_comes_too_late),
