@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -177,6 +178,7 @@ pid_t rig_spawn(const struct rig *r, const char *const *argv, const char *out_pa
     if (geteuid() == 0 &&
         (initgroups(user->pw_name, user->pw_gid) < 0 || setgid(user->pw_gid) < 0 || setuid(user->pw_uid) < 0))
         _exit(126);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that is itself killed leaves nothing running */
     int out = open(out_path ? out_path : r->log_path, O_WRONLY | O_CREAT | O_APPEND, 0644);
     int in = open("/dev/null", O_RDONLY);
     if (out < 0 || in < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
