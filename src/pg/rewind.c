@@ -17,6 +17,11 @@
 #include "pg/tool.h"
 #include "wire/conf/dynamic.h"
 
+enum {
+    CONTROL_MS = 10000,     /* pg_controldata on a busy disk */
+    CHECKPOINT_MS = 600000, /* recovery takes as long as the WAL since the last checkpoint */
+};
+
 /* ---- the comparison ---- */
 
 const char *rewind_verdict_name(enum rewind_verdict v)
@@ -100,6 +105,8 @@ struct rewind_job *rewind_job_new(struct loop *l, struct pg_instance *i, msec bu
 void rewind_job_free(struct rewind_job *j)
 {
     child_abandon(j->child);
+    if (j->inner)
+        rewind_cancel(j->inner);
     pg_control_cancel(j->control_job);
     sql_free(j->sql);
     sql_free(j->replication);
@@ -156,6 +163,17 @@ static void run_end(struct rewind_job *j, enum rewind_outcome outcome, struct er
     rewind_job_free(j);
 }
 
+/* Nothing runs any more; whether the marker may go depends on what was done so far. */
+static void run_failed(struct rewind_job *j, struct err *err)
+{
+    struct err unmark_err = {0};
+
+    if (!j->touched && rewind_unmark(j, &unmark_err))
+        run_end(j, REWIND_FAILED_UNTOUCHED, err);
+    else
+        run_end(j, REWIND_FAILED, err);
+}
+
 static void run_line(const char *line, bool from_stderr, void *arg)
 {
     struct rewind_job *j = arg;
@@ -187,11 +205,7 @@ static void run_done(const struct child_result *result, void *arg)
             run_end(j, REWIND_FAILED, &err);
         return;
     }
-    struct err unmark_err = {0};
-    if (!j->touched && rewind_unmark(j, &unmark_err))
-        run_end(j, REWIND_FAILED_UNTOUCHED, &err);
-    else
-        run_end(j, REWIND_FAILED, &err);
+    run_failed(j, &err);
 }
 
 /* What fetches WAL that the target has recycled; NULL: nothing. */
@@ -230,12 +244,62 @@ static bool run_argv(const struct rewind_job *j, char ***argv, struct err *err)
     return tool_options("rewind", i->dynamic->rewind_options, forbidden, argv, err);
 }
 
+static bool run_tool(struct rewind_job *j, struct err *err)
+{
+    AUTO(cstr) char *service = tool_environment(j->instance);
+    const char *env[] = {"LC_ALL=C", "LANGUAGE=C", "PGOPTIONS=-c statement_timeout=0", service, NULL};
+    AUTO(argv) char **argv = NULL;
+
+    if (!run_argv(j, &argv, err))
+        return false;
+    struct child_spec spec = {.argv = (const char *const *)argv, .env = env, .line = run_line};
+    return child_start(j->loop, &spec, run_done, j, &j->child, err);
+}
+
+static void checkpointed(enum rewind_outcome outcome, const struct rewind_position *position, const struct err *err,
+                         void *arg)
+{
+    struct rewind_job *j = arg;
+    struct err failed = {0};
+
+    (void)position; /* pg_rewind reads pg_control itself */
+    j->inner = NULL;
+    if (outcome != REWIND_DONE)
+        failed = *err;
+    else if (run_tool(j, &failed))
+        return;
+    run_failed(j, &failed);
+}
+
+/*
+ * Until version 15 pg_rewind takes the timeline of the target from its last checkpoint. A primary that crashed before its
+ * first checkpoint after the promotion, and a standby that has made no restartpoint since it followed one, end on a later
+ * timeline: pg_rewind would look for the common history in the wrong files ("could not find previous WAL record").
+ * Single-user recovery makes that checkpoint; it adds to a timeline that is about to be given up.
+ */
+static void run_control_known(const struct pg_control *control, const struct err *err, void *arg)
+{
+    struct rewind_job *j = arg;
+    struct err failed = {0};
+
+    j->control_job = NULL;
+    if (!control) {
+        failed = *err;
+    } else if (control->min_recovery_tli > control->checkpoint_tli) {
+        j->touched = true;
+        if (rewind_recover(j->loop, j->instance, REWIND_SINGLE_USER, CHECKPOINT_MS, checkpointed, j, &j->inner,
+                           &failed))
+            return;
+    } else if (run_tool(j, &failed)) {
+        return;
+    }
+    run_failed(j, &failed);
+}
+
 static bool run_begin(struct rewind_job *j, struct err *err)
 {
     const struct pg_instance *i = j->instance;
     struct datadir_state state;
-    AUTO(cstr) char *service = tool_environment(i);
-    const char *env[] = {"LC_ALL=C", "LANGUAGE=C", "PGOPTIONS=-c statement_timeout=0", service, NULL};
     AUTO(argv) char **argv = NULL;
 
     datadir_look(i->data_dir, i->state_dir, &state, err);
@@ -247,8 +311,7 @@ static bool run_begin(struct rewind_job *j, struct err *err)
     j->marked_before = state.marker != DATADIR_MARK_NONE;
     if (!run_argv(j, &argv, err) || !datadir_mark(i->state_dir, DATADIR_MARK_REWIND, err))
         return false;
-    struct child_spec spec = {.argv = (const char *const *)argv, .env = env, .line = run_line};
-    if (child_start(j->loop, &spec, run_done, j, &j->child, err))
+    if (pg_control_read(j->loop, i->bin, i->data_dir, CONTROL_MS, run_control_known, j, &j->control_job, err))
         return true;
     struct err unmark_err = {0};
     (void)!rewind_unmark(j, &unmark_err); /* a marker too many costs another try, no data */

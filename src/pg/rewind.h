@@ -131,7 +131,7 @@ struct rewind_spec {
 };
 
 /*
- * pg_rewind. Marker first; afterwards configuration, standby.signal (pg_rewind deletes it and imports the source's
+ * pg_rewind, after the checkpoint that it needs where pg_control is behind its own timeline. Marker first; afterwards configuration, standby.signal (pg_rewind deletes it and imports the source's
  * postgresql.auto.conf: ha-corrections A17) and no promote file, fsynced; marker last.
  */
 MUST_USE bool rewind_start(struct loop *l, const struct rewind_spec *spec, rewind_fn *done, void *arg,

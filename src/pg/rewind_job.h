@@ -51,7 +51,8 @@ struct rewind_job {
     rewind_fn *done;
     char *primary_conninfo, *primary_slot_name;
     void (*progress)(int64_t done_bytes, int64_t total_bytes, void *arg);
-    bool touched; /* the first byte may have been changed */
+    bool touched;             /* the first byte may have been changed */
+    struct rewind_job *inner; /* a recovery that comes first */
 };
 
 struct rewind_job *rewind_job_new(struct loop *l, struct pg_instance *i, msec budget_ms, void *arg);

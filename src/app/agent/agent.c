@@ -192,7 +192,25 @@ static void registry_changed(void *arg)
 
     if (a->leadership)
         leadership_observe(a->leadership);
+    const struct cluster *c = registry_cluster(a->registry);
+    if (c && !str_eq(c->bad, a->bad_key)) {
+        if (c->bad)
+            log_warning("store.bad_key", "%s; what was known before stays in force", c->bad);
+        str_set(&a->bad_key, c->bad);
+    }
     agent_wake(a);
+}
+
+/* SIGUSR2: the programs on disk were replaced. The guard becomes its new self in place, then we are started anew. */
+static void upgrade(int signo, void *arg)
+{
+    struct agent *a = arg;
+    struct err err = {0};
+
+    (void)signo;
+    log_info("agent.upgrade", "asked to upgrade in place");
+    if (!guard_link_upgrade(a->guard, &err))
+        log_error("agent.upgrade", "%s", err.text);
 }
 
 static void part_changed(void *arg)
@@ -243,6 +261,7 @@ static bool start_parts(struct agent *a, struct err *err)
     config_start(a);
     if (!web_server_start(a->settings, a->board, ops_submit, a, &a->web, err))
         return false;
+    (void)loop_signal_add(a->loop, SIGUSR2, upgrade, a); /* lives as long as the loop */
     if (!guard_link_open(a->loop, a->settings->postgresql.data_dir, &guard_events, a, &a->guard, err))
         return false;
     registry_start(a->registry, a->dynamic->loop_wait_ms, a->dynamic->retry_timeout_ms);
@@ -267,7 +286,7 @@ static void end_parts(struct agent *a)
     pg_instance_unref(a->instance);
     dynamic_unref(a->dynamic);
     settings_unref(a->settings);
-    char *texts[] = {a->instance_trouble, a->member_text, a->member_core, a->status_text, a->failsafe_text};
+    char *texts[] = {a->instance_trouble, a->bad_key, a->member_text, a->member_core, a->status_text, a->failsafe_text};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         free(texts[i]);
     loop_free(a->loop);

@@ -46,6 +46,7 @@ struct agent {
     char *instance_trouble;       /* why not */
 
     struct store *store;
+    char *bad_key; /* what of the cluster could not be read, as last logged; NULL: all well */
     struct registry *registry;
     struct leadership *leadership;
     struct http_client *http;

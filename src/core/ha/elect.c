@@ -7,8 +7,8 @@
 
 enum {
     ASK_AGAIN_MS = 1000, /* a member ahead of us should have taken the key by then; ask the round again */
-    HANDOVER_MS =
-        10000, /* how long a chosen successor may take before everybody races again; a promotion takes well under a second, a late probe a few */
+    /* How long a chosen successor may take before everybody races again; a promotion takes well under a second. */
+    HANDOVER_MS = 10000,
     ROUND_AGE_MS = 1500, /* answers older than this may hide a member that moved on */
 };
 
@@ -82,6 +82,14 @@ static bool we_may_lead(const struct ha_memory *m, const struct ha_view *v, stru
     json_t *newest = known ? json_array_get(json_array_get(c->history, known - 1), 0) : NULL;
     if (newest && v->pg.timeline <= (uint32_t)json_integer_value(newest))
         return !plan_why(p, "no leader; this node is on timeline %u, the cluster was beyond it", v->pg.timeline);
+
+    /* Somebody has more than we do: time for it to come up, when all start at once. Less than a lease, and only for laggards. */
+    msec come_up_ms = msec_max(m->leader_gone_ms, m->started_ms) + v->conf.loop_wait_ms;
+    if (lag > 0 && v->now_ms < come_up_ms) {
+        plan_wake(p, come_up_ms);
+        return !plan_why(p, "no leader; %lld bytes behind what was published, giving a better member time to come up",
+                         (long long)lag);
+    }
 
     msec race_ms = m->leader_gone_ms + v->conf.primary_race_backoff_ms;
     if (v->conf.primary_race_backoff_ms && v->pg.streaming && v->now_ms < race_ms) {

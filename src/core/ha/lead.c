@@ -10,8 +10,8 @@
 enum {
     ROUND_AGE_MS = 1500,
     ASK_AGAIN_MS = 1000,
-    UNREADABLE_MS =
-        10000, /* reading pg_control takes milliseconds; a disk that needs longer is no place for a leader */
+    /* Reading pg_control takes milliseconds; a disk that needs longer is no place for a leader. */
+    UNREADABLE_MS = 10000,
 };
 
 /*

@@ -8,8 +8,8 @@
 enum {
     ASK_AGAIN_MS = 1000,
     DEMOTE_BUDGET_MS = 2000, /* somebody else owns the key: a soft stop gets that long before everything is killed */
-    SILENT_MS =
-        10000, /* a standby that does not stream although the leader runs is compared with it after that; shorter than an operator's patience, longer than a leader's restart */
+    /* A standby that does not stream although the leader runs is compared with it after that: longer than a leader's restart. */
+    SILENT_MS = 10000,
     STOP_MS = 60000, /* a planned stop that takes longer is ended by force */
 };
 
@@ -263,10 +263,11 @@ static void stay_attached(struct ha_memory *m, const struct ha_view *v, struct h
         stop_for(p, HA_STOP_FAST, STOP_MS);
         (void)plan_why(p, "diverged from %s; stopping for pg_rewind", upstream);
     } else if (judged && m->rejoin == HA_REJOIN_CLONE) {
-        if (v->conf.remove_on_diverged_timelines || v->conf.remove_on_rewind_failure)
+        bool replace = v->conf.remove_on_diverged_timelines || v->conf.remove_on_rewind_failure;
+        if (replace)
             stop_for(p, HA_STOP_FAST, STOP_MS);
-        (void)plan_why(p, "diverged from %s, and pg_rewind cannot help%s", upstream,
-                       p->count ? ": stopping for a clone" : ": an operator must reinitialize this node");
+        (void)plan_why(p, "diverged from %s, and pg_rewind cannot help: %s", upstream,
+                       replace ? "stopping for a clone" : "an operator must reinitialize this node");
     } else if (judged && m->rejoin == HA_REJOIN_FOLLOW) {
         m->rejoin = HA_REJOIN_UNKNOWN; /* look again after the next silence: the leader may have moved on */
         m->silent_ms = 0;
