@@ -216,7 +216,7 @@ static void config_key(struct agent *a)
 {
     const struct cluster *c = registry_cluster(a->registry);
 
-    if (!a->plan.serving || !c || c->config || a->config_busy || !registry_answers(a->registry) ||
+    if (!a->plan.serving || !c || c->config || c->bad || a->config_busy || !registry_answers(a->registry) ||
         str_empty(c->initialize))
         return;
     AUTO(cstr) char *key = str_fmt("%sconfig", a->settings->key_prefix);
