@@ -21,7 +21,7 @@ static struct settings settings;
 
 /* What a test uses, closed by the teardown also if the test fails. */
 static struct store *store, *other;
-static struct story story;
+static struct story story, calm;
 
 /* The roles at the beginning of a test. */
 static size_t leader, follower, third;
@@ -91,9 +91,11 @@ static int teardown(void **state)
 {
     if (story.watch)
         story_end(&story);
+    if (calm.watch)
+        story_end(&calm);
     store_free(store);
     store_free(other);
-    story = (struct story){0};
+    story = calm = (struct story){0};
     store = other = NULL;
     return 0;
 }
@@ -171,10 +173,10 @@ static void test_a_half_dead_member_costs_its_share_once_and_does_not_pin_the_cl
 
     AUTO(answer) struct answer again = ask_keepalive(loop, store, lease.lease, 6000);
     assert_int_equal(again.status, STORE_DONE);
-    assert_true(again.took_ms < 1500);
+    assert_true(again.took_ms < 1900); /* not its share again */
     AUTO(answer) struct answer read = ask_get_prefix(loop, store, "x", 6000);
     assert_int_equal(read.status, STORE_DONE);
-    assert_true(read.took_ms < 1500);
+    assert_true(read.took_ms < 1900);
 }
 
 static void test_a_change_sent_to_a_half_dead_member_is_unknown_and_sent_nowhere_else(void **state)
@@ -221,19 +223,23 @@ static void test_a_watch_leaves_a_half_dead_member(void **state)
     assert_true(loop_clock_ms() - begin_ms < 10000);
 }
 
+/* Two watches on one stopped member, begun together: the client whose request failed leaves it first. */
 static void test_a_failing_request_makes_the_watch_look_at_once(void **state)
 {
     store = client_at(follower);
+    other = client_at(follower);
     AUTO(answer) struct answer before = ask_get_prefix(loop, store, "wl/", 10000);
     story_begin(&story, store, "wl/", before.revision + 1);
+    story_begin(&calm, other, "wl/", before.revision + 1);
     (void)ask_put(loop, store, "wl/k", "1", 0);
     story_until(loop, &story, "wl/k=1@", 10000);
+    story_until(loop, &calm, "wl/k=1@", 10000);
     etcd_fixture_signal(&etcd, follower, SIGSTOP);
     AUTO(answer) struct answer read = ask_get_prefix(loop, store, "wl/", 1500);
     assert_int_equal(read.status, STORE_DONE);
-    msec begin_ms = loop_clock_ms();
     story_until(loop, &story, "lost ", 10000);
-    assert_true(loop_clock_ms() - begin_ms < 3500); /* its check has 2 s, the regular one would begin after 3 */
+    assert_null(strstr(buf_cstr(&calm.text), "lost "));
+    story_until(loop, &calm, "lost ", 15000);
 }
 
 /* Its connections live, its process runs, and it would go on sending progress: but it knows of nothing new. */
