@@ -18,8 +18,8 @@
 #include "wire/conf/dynamic.h"
 
 enum {
-    CONTROL_MS = 10000,     /* pg_controldata on a busy disk */
-    CHECKPOINT_MS = 600000, /* recovery takes as long as the WAL since the last checkpoint */
+    CONTROL_MS = 10000,  /* pg_controldata on a busy disk */
+    RECOVER_MS = 600000, /* as long as the WAL since the last checkpoint */
 };
 
 /* ---- the comparison ---- */
@@ -147,11 +147,6 @@ bool rewind_make_standby(const struct rewind_job *j, struct err *err)
     return good;
 }
 
-bool rewind_unmark(const struct rewind_job *j, struct err *err)
-{
-    return j->marked_before || datadir_unmark(j->instance->state_dir, err);
-}
-
 /* ---- pg_rewind ---- */
 
 static void run_end(struct rewind_job *j, enum rewind_outcome outcome, struct err *err)
@@ -163,12 +158,18 @@ static void run_end(struct rewind_job *j, enum rewind_outcome outcome, struct er
     rewind_job_free(j);
 }
 
+/* Take the marker away, unless it stood before the job: then there is half a rewind. */
+static bool unmark(const struct rewind_job *j, struct err *err)
+{
+    return j->marked_before || (rewind_keep_drop(j->instance, err) && datadir_unmark(j->instance->state_dir, err));
+}
+
 /* Nothing runs any more; whether the marker may go depends on what was done so far. */
 static void run_failed(struct rewind_job *j, struct err *err)
 {
     struct err unmark_err = {0};
 
-    if (!j->touched && rewind_unmark(j, &unmark_err))
+    if (!j->touched && unmark(j, &unmark_err))
         run_end(j, REWIND_FAILED_UNTOUCHED, err);
     else
         run_end(j, REWIND_FAILED, err);
@@ -191,21 +192,28 @@ static void run_line(const char *line, bool from_stderr, void *arg)
         j->progress(done_bytes, total_bytes, j->arg);
 }
 
+static void run_finish(struct rewind_job *j)
+{
+    const struct pg_instance *i = j->instance;
+    struct err err = {0};
+
+    if (rewind_make_standby(j, &err) && conffile_save(i, &err) && rewind_keep_drop(i, &err) &&
+        datadir_unmark(i->state_dir, &err))
+        run_end(j, REWIND_DONE, NULL);
+    else
+        run_end(j, REWIND_FAILED, &err);
+}
+
 static void run_done(const struct child_result *result, void *arg)
 {
     struct rewind_job *j = arg;
     struct err err = {0};
 
     j->child = NULL;
-    if (tool_succeeded(result, "pg_rewind", &err)) {
-        if (rewind_make_standby(j, &err) && conffile_save(j->instance, &err) &&
-            datadir_unmark(j->instance->state_dir, &err))
-            run_end(j, REWIND_DONE, NULL);
-        else
-            run_end(j, REWIND_FAILED, &err);
-        return;
-    }
-    run_failed(j, &err);
+    if (tool_succeeded(result, "pg_rewind", &err))
+        run_finish(j);
+    else
+        run_failed(j, &err);
 }
 
 /* What fetches WAL that the target has recycled; NULL: nothing. */
@@ -256,8 +264,21 @@ static bool run_tool(struct rewind_job *j, struct err *err)
     return child_start(j->loop, &spec, run_done, j, &j->child, err);
 }
 
-static void checkpointed(enum rewind_outcome outcome, const struct rewind_position *position, const struct err *err,
-                         void *arg)
+static void wal_kept(struct rewind_job *j, struct err *err)
+{
+    struct err failed = {0};
+
+    if (err)
+        failed = *err;
+    else if (run_tool(j, &failed))
+        return;
+    run_failed(j, &failed);
+}
+
+static bool run_read_control(struct rewind_job *j, struct err *err);
+
+static void recovered(enum rewind_outcome outcome, const struct rewind_position *position, const struct err *err,
+                      void *arg)
 {
     struct rewind_job *j = arg;
     struct err failed = {0};
@@ -266,9 +287,20 @@ static void checkpointed(enum rewind_outcome outcome, const struct rewind_positi
     j->inner = NULL;
     if (outcome != REWIND_DONE)
         failed = *err;
-    else if (run_tool(j, &failed))
+    else if (run_read_control(j, &failed))
         return;
     run_failed(j, &failed);
+}
+
+/* Each of the two recoveries makes the state that asked for it go; one of each is all there is. */
+static bool recover_first(struct rewind_job *j, enum rewind_recovery how, struct err *err)
+{
+    bool *tried = how == REWIND_SINGLE_USER ? &j->tried_single_user : &j->tried_quarantine;
+
+    if (*tried)
+        return err_set(err, ERR_PG, "crash recovery did not help");
+    *tried = true;
+    return rewind_recover(j->loop, j->instance, how, RECOVER_MS, recovered, j, &j->inner, err);
 }
 
 /*
@@ -277,6 +309,14 @@ static void checkpointed(enum rewind_outcome outcome, const struct rewind_positi
  * timeline: pg_rewind would look for the common history in the wrong files ("could not find previous WAL record").
  * Single-user recovery makes that checkpoint; it adds to a timeline that is about to be given up.
  */
+static bool has_backup_label(const struct rewind_job *j)
+{
+    struct datadir_state state;
+
+    datadir_look(j->instance->data_dir, j->instance->state_dir, &state, NULL);
+    return j->marked_before && state.backup_label;
+}
+
 static void run_control_known(const struct pg_control *control, const struct err *err, void *arg)
 {
     struct rewind_job *j = arg;
@@ -285,15 +325,26 @@ static void run_control_known(const struct pg_control *control, const struct err
     j->control_job = NULL;
     if (!control) {
         failed = *err;
-    } else if (control->min_recovery_tli > control->checkpoint_tli) {
-        j->touched = true;
-        if (rewind_recover(j->loop, j->instance, REWIND_SINGLE_USER, CHECKPOINT_MS, checkpointed, j, &j->inner,
-                           &failed))
+    } else if (control->state == PG_CONTROL_IN_ARCHIVE_RECOVERY && has_backup_label(j)) {
+        run_finish(j); /* pg_rewind's last word: an earlier attempt was cut off after it */
+        return;
+    } else if (!pg_control_clean(control)) {
+        if (recover_first(j, REWIND_QUARANTINE, &failed))
             return;
-    } else if (run_tool(j, &failed)) {
+    } else if (control->min_recovery_tli > control->checkpoint_tli) {
+        if (recover_first(j, REWIND_SINGLE_USER, &failed))
+            return;
+    } else if (rewind_keep_wal(j, wal_kept, &failed)) {
         return;
     }
     run_failed(j, &failed);
+}
+
+static bool run_read_control(struct rewind_job *j, struct err *err)
+{
+    const struct pg_instance *i = j->instance;
+
+    return pg_control_read(j->loop, i->bin, i->data_dir, CONTROL_MS, run_control_known, j, &j->control_job, err);
 }
 
 static bool run_begin(struct rewind_job *j, struct err *err)
@@ -311,10 +362,10 @@ static bool run_begin(struct rewind_job *j, struct err *err)
     j->marked_before = state.marker != DATADIR_MARK_NONE;
     if (!run_argv(j, &argv, err) || !datadir_mark(i->state_dir, DATADIR_MARK_REWIND, err))
         return false;
-    if (pg_control_read(j->loop, i->bin, i->data_dir, CONTROL_MS, run_control_known, j, &j->control_job, err))
+    if (run_read_control(j, err))
         return true;
     struct err unmark_err = {0};
-    (void)!rewind_unmark(j, &unmark_err); /* a marker too many costs another try, no data */
+    (void)!unmark(j, &unmark_err); /* a marker too many costs another try, no data */
     return false;
 }
 

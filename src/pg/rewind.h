@@ -117,8 +117,8 @@ typedef void rewind_recover_fn(enum rewind_outcome outcome, const struct rewind_
  * user servers refuse standby.signal, ha-corrections B5; it is put back afterwards). It appends a checkpoint to
  * the old timeline, which makes a divergence where there may have been none; for the directories that QUARANTINE
  * cannot bring up. Neither runs archive_command: what this node had not archived stays its own. Both refuse an
- * unfinished restore (backup_label, recovery.signal). Marker DATADIR_MARK_REWIND stands in the meantime and is
- * removed at the end unless one stood before; standby.signal is left behind.
+ * unfinished restore (backup_label, recovery.signal). There is no marker: recovery changes nothing that a start would
+ * not change, so a directory whose recovery was cut off is as good as before. standby.signal is left behind.
  */
 MUST_USE bool rewind_recover(struct loop *l, struct pg_instance *i, enum rewind_recovery how, msec budget_ms,
                              rewind_recover_fn *done, void *arg, struct rewind_job **ret_job, struct err *err);
@@ -131,11 +131,16 @@ struct rewind_spec {
 };
 
 /*
- * pg_rewind, after the checkpoint that it needs where pg_control is behind its own timeline. Marker first; afterwards configuration, standby.signal (pg_rewind deletes it and imports the source's
- * postgresql.auto.conf: ha-corrections A17) and no promote file, fsynced; marker last.
+ * pg_rewind, after what it needs: a clean end, a checkpoint where pg_control is behind its own timeline, and
+ * a copy of our WAL in the state directory, so that an attempt that is cut off can be repeated. Marker first;
+ * afterwards configuration, standby.signal (pg_rewind deletes it and imports the source's postgresql.auto.conf:
+ * ha-corrections A17) and no promote file, fsynced; then the copy goes, marker last.
  */
 MUST_USE bool rewind_start(struct loop *l, const struct rewind_spec *spec, rewind_fn *done, void *arg,
                            struct rewind_job **ret_job, struct err *err);
+
+/* The WAL that an attempt has kept for the next one; for a directory that is given up. Nothing there is fine. */
+MUST_USE bool rewind_keep_drop(const struct pg_instance *i, struct err *err);
 
 void rewind_cancel(struct rewind_job *j); /* any of the jobs; kills what runs; no callback; the marker stays */
 const char *rewind_verdict_name(enum rewind_verdict v);

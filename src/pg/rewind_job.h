@@ -14,6 +14,9 @@
 struct child;
 struct pg_instance;
 
+struct rewind_job;
+typedef void rewind_kept_fn(struct rewind_job *j, struct err *err); /* err: NULL if it went well */
+
 struct rewind_job {
     struct loop *loop;
     struct pg_instance *instance;
@@ -39,8 +42,7 @@ struct rewind_job {
     /* recover */
     rewind_recover_fn *recovered;
     bool single_user;
-    char *private_dir;  /* socket and pg_hba of the quarantined server */
-    bool marked_before; /* the marker is not ours to remove */
+    char *private_dir; /* socket and pg_hba of the quarantined server */
     struct pg_control control;
     struct rewind_position position;
     lsn last_replay; /* of the last look at a startup process that waits */
@@ -52,7 +54,11 @@ struct rewind_job {
     char *primary_conninfo, *primary_slot_name;
     void (*progress)(int64_t done_bytes, int64_t total_bytes, void *arg);
     bool touched;             /* the first byte may have been changed */
+    bool marked_before;       /* there is half a rewind of an earlier attempt */
     struct rewind_job *inner; /* a recovery that comes first */
+    bool tried_quarantine, tried_single_user;
+    rewind_kept_fn *wal_kept;
+    bool putting_back; /* an earlier attempt has kept our WAL: it is copied back, not aside */
 };
 
 struct rewind_job *rewind_job_new(struct loop *l, struct pg_instance *i, msec budget_ms, void *arg);
@@ -61,5 +67,5 @@ msec rewind_job_left_ms(const struct rewind_job *j); /* at least 1 */
 
 /* The directory as a standby of ours: configuration, standby.signal, no promote file; all on disk. */
 MUST_USE bool rewind_make_standby(const struct rewind_job *j, struct err *err);
-/* Take the marker away, unless it stood before the job. */
-MUST_USE bool rewind_unmark(const struct rewind_job *j, struct err *err);
+/* Our WAL copied aside, or back if an earlier attempt was cut off; see rewind_keep.c. */
+MUST_USE bool rewind_keep_wal(struct rewind_job *j, rewind_kept_fn *then, struct err *err);

@@ -52,15 +52,12 @@ static void recover_end(struct rewind_job *j, enum rewind_outcome outcome)
     rewind_job_free(j);
 }
 
-/*
- * Recovery changes nothing that a later start would not change, so a failure leaves the directory as startable
- * as it was: the marker goes, whatever the outcome, and standby.signal stays.
- */
+/* Whatever the outcome, standby.signal stays. */
 static void recover_finish(struct rewind_job *j, bool good)
 {
     struct err err = {0};
 
-    if (!datadir_set_standby_signal(j->instance->data_dir, &err) || !rewind_unmark(j, &err)) {
+    if (!datadir_set_standby_signal(j->instance->data_dir, &err)) {
         j->err = err;
         recover_end(j, REWIND_FAILED);
         return;
@@ -333,7 +330,6 @@ static bool check_directory(struct rewind_job *j, struct err *err)
     if (state.backup_label || state.recovery_signal)
         return err_set(err, ERR_CONFLICT, "%s is a restored backup that has not been recovered (%s is there)",
                        i->data_dir, state.backup_label ? "backup_label" : "recovery.signal");
-    j->marked_before = state.marker != DATADIR_MARK_NONE;
     return true;
 }
 
@@ -361,13 +357,8 @@ bool rewind_recover(struct loop *l, struct pg_instance *i, enum rewind_recovery 
 
     j->recovered = done;
     j->single_user = how == REWIND_SINGLE_USER;
-    if (!check_directory(j, err) || !datadir_mark(i->state_dir, DATADIR_MARK_REWIND, err)) {
-        rewind_job_free(j);
-        return err_wrap(err, "crash recovery");
-    }
-    if (!pg_control_read(l, i->bin, i->data_dir, CONTROL_MS, control_known, j, &j->control_job, err)) {
-        struct err unmark_err = {0};
-        (void)!rewind_unmark(j, &unmark_err); /* a marker too many costs another try, no data */
+    if (!check_directory(j, err) ||
+        !pg_control_read(l, i->bin, i->data_dir, CONTROL_MS, control_known, j, &j->control_job, err)) {
         rewind_job_free(j);
         return err_wrap(err, "crash recovery");
     }

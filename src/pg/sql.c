@@ -629,14 +629,6 @@ bool sql_connected(const struct sql *s)
     return s->conn && PQstatus(s->conn) == CONNECTION_OK;
 }
 
-void sql_disconnect(struct sql *s)
-{
-    if (sql_busy(s) && s->state != ST_ENDED)
-        fail(s, SQL_LOST, ERR_PG, "connection given up");
-    else
-        conn_drop(s);
-}
-
 struct sql *sql_once(struct loop *l, const struct sql_target *target, const struct sql_statement *statements, int count,
                      msec budget_ms, sql_done_fn *done, void *arg)
 {
@@ -695,11 +687,4 @@ const char *sql_failure(const struct sql_rows *rows)
         return NULL;
     primary = PQresultErrorField(rows->pg_result, PG_DIAG_MESSAGE_PRIMARY);
     return primary ? primary : PQresultErrorMessage(rows->pg_result);
-}
-
-const char *sql_failure_state(const struct sql_rows *rows)
-{
-    const char *sqlstate = rows->failed ? PQresultErrorField(rows->pg_result, PG_DIAG_SQLSTATE) : NULL;
-
-    return sqlstate ? sqlstate : "";
 }

@@ -81,8 +81,6 @@ void sql_run(struct sql *s, const struct sql_statement *statements, int count, m
              void *arg);
 bool sql_busy(const struct sql *s);
 bool sql_connected(const struct sql *s);
-/* Drop the connection (the next list connects anew); a list under way ends with SQL_LOST. */
-void sql_disconnect(struct sql *s);
 
 /*
  * Connect, run, disconnect, free: for single acts. Returns the handle for sql_free (cancel); it frees itself
@@ -104,9 +102,8 @@ char *sql_encrypt_password(struct sql *s, const char *user, const char *password
 
 /* The cell's text; NULL for SQL NULL. Bounds are CHECKed. */
 const char *sql_cell(const struct sql_rows *rows, int row, int column);
-/* Of a may_fail statement that failed: message and SQLSTATE; NULL and "" for others. */
+/* Of a may_fail statement that failed: its message; NULL for others. */
 const char *sql_failure(const struct sql_rows *rows);
-const char *sql_failure_state(const struct sql_rows *rows);
 const char *sql_status_name(enum sql_status status);
 
 /* Pure: "it''s" in quotes; E'' where backslashes ask for it. free() it. */

@@ -17,6 +17,7 @@ struct mem_server {
     msec latency_ms;
     enum mem_fault fault;
     struct list stores;
+    struct list late; /* requests that were answered and are still under way */
     struct loop_timer expiry;
 };
 
@@ -230,10 +231,38 @@ static void request_serve(struct request *r)
     mem_kv_answer_deinit(&answer);
 }
 
+static bool request_changes(const struct request *r)
+{
+    for (size_t i = 0; i < r->txn.then_count; i++)
+        if (r->txn.then[i].kind != STORE_GET_PREFIX)
+            return true;
+    return false;
+}
+
+static void request_is_late(struct request *r)
+{
+    struct mem_server *m = r->owner->server;
+    struct store_result result = {.status = STORE_UNKNOWN, .sent_at_ms = r->sent_at_ms};
+    struct err err;
+
+    (void)err_set(&err, ERR_TIMEOUT, "memory: no answer");
+    result.err = &err;
+    loop_timer_clear(&r->timer);
+    list_remove(&r->link);
+    list_add_tail(&m->late, &r->link);
+    r->done(&result, r->arg);
+}
+
 static void request_arrives(struct request *r)
 {
     r->arrived = true;
     switch (r->owner->server->fault) {
+    case MEM_LATE:
+        if (request_changes(r))
+            request_is_late(r);
+        else
+            request_serve(r);
+        return;
     case MEM_HEALTHY:
     case MEM_LOSE_ANSWERS:
         request_serve(r);
@@ -470,6 +499,7 @@ struct mem_server *mem_server_new(struct loop *l)
     m->kv = mem_kv_new();
     m->cluster_id = 1;
     list_init(&m->stores);
+    list_init(&m->late);
     loop_timer_init(&m->expiry, l, expiry_due, m);
     return m;
 }
@@ -480,6 +510,8 @@ void mem_server_free(struct mem_server *m)
         return;
 
     CHECK(list_empty(&m->stores));
+    LIST_EACH (it, tmp, &m->late)
+        request_free(LIST_ENTRY(it, struct request, link));
     loop_timer_clear(&m->expiry);
     mem_kv_free(m->kv);
     free(m);
@@ -501,6 +533,18 @@ void mem_server_set_fault(struct mem_server *m, enum mem_fault fault)
                 loop_timer_set(&r->timer, msec_min(loop_clock_ms(), r->end_ms));
         }
     }
+}
+
+void mem_server_deliver(struct mem_server *m)
+{
+    LIST_EACH (it, tmp, &m->late) {
+        struct request *r = LIST_ENTRY(it, struct request, link);
+        struct mem_kv_answer answer = {0};
+        (void)mem_kv_txn(m->kv, &r->txn, &answer); /* nobody hears how it went */
+        mem_kv_answer_deinit(&answer);
+        request_free(r);
+    }
+    server_changed(m);
 }
 
 void mem_server_set_latency(struct mem_server *m, msec latency_ms)

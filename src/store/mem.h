@@ -20,6 +20,7 @@ enum mem_fault {
     MEM_HEALTHY,
     MEM_AWAY,         /* nobody can be reached; watches say LOST, later BACK */
     MEM_LOSE_ANSWERS, /* requests are carried out, their answers are lost: UNKNOWN */
+    MEM_LATE,         /* changes are answered UNKNOWN and carried out by mem_server_deliver; all else is served */
     MEM_REFUSE,       /* every request is refused */
 };
 
@@ -30,6 +31,7 @@ AUTO_DEFINE(mem_server, struct mem_server, mem_server_free)
 struct store *mem_store_new(struct mem_server *m);
 
 void mem_server_set_fault(struct mem_server *m, enum mem_fault fault);
+void mem_server_deliver(struct mem_server *m);
 void mem_server_set_latency(struct mem_server *m, msec latency_ms); /* of every answer */
 /* Leases end that much sooner. */
 void mem_server_advance(struct mem_server *m, msec ms);

@@ -80,6 +80,7 @@ void snapshot_unref(struct snapshot *s)
         s->scope,
         s->name,
         s->version,
+        s->agent_id,
         s->told_version,
         s->postmaster_start_time,
         s->system_identifier,

@@ -63,6 +63,7 @@ struct snapshot {
     /* identity */
     char *scope, *name;
     char *version;      /* of pgkeep */
+    char *agent_id;     /* another one after every start */
     char *told_version; /* what Patroni members read as our version */
 
     /* this node */

@@ -113,6 +113,7 @@ static json_t *ours(const struct snapshot *s, msec now_ms)
 
     set(p, "v", json_integer(STATUS_V));
     set(p, "version", text_or_null(s->version));
+    set(p, "agent", text_or_null(s->agent_id));
     set(p, "seq", json_integer((json_int_t)s->seq));
     set(p, "age_ms", json_integer(msec_max(0, now_ms - s->taken_ms)));
     set(p, "term", json_integer((json_int_t)s->term));

@@ -183,6 +183,26 @@ def test_node_of_another_cluster_is_refused(cluster_of):
     ('', r'node\.yml'),
     ('scope: myapp-cluster\nname: n\n', '(?i)postgresql'),
 ])
+def test_second_node_of_the_same_name_does_not_start(cluster_of):
+    cluster = cluster_of(2)
+    first, second = cluster.nodes
+    second.change_yml({'name': first.name})
+    cluster.store.start()
+    first.start()
+    cluster.wait_leader(90)
+    second.start()
+    assert second.wait_exit(30) != 0
+    assert second.log.lines(f'already a node named {first.name} running, at .*{first.rest_port}')
+    assert not second.postmaster_pid()
+    assert first.writable() and [m['Member'] for m in first.list()] == [first.name]
+    assert first.rest.status('/primary') == 200
+
+    # The address was the first one's by mistake; its successor after a crash is not its twin.
+    first.crash()
+    first.start()
+    assert cluster.wait_leader(90) is first
+
+
 def test_corrupted_yaml_names_file_and_line_and_starts_nothing(cluster_of, text, expected):
     cluster = cluster_of(1)
     node = cluster.nodes[0]

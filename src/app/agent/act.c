@@ -259,7 +259,8 @@ void act(struct agent *a, const struct ha_action *action)
 
     switch (action->kind) {
     case HA_DO_RENEW:
-        leadership_renew(a->leadership);
+        if (a->twin == TWIN_NONE)
+            leadership_renew(a->leadership);
         cycle_action_done(a, true);
         break;
     case HA_DO_ACQUIRE:

@@ -3,10 +3,13 @@
  */
 #include "app/agent/agent.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -97,6 +100,8 @@ static void guard_state(const struct guard_msg *m, void *arg)
 
     if (!state_is_news(a, m))
         return;
+    if (!a->guard_ready && m->pg_state == GUARD_PG_RUNNING)
+        a->twin = TWIN_NONE;
     if (!a->guard_ready && m->kill_at_ms != MSEC_NEVER && m->kill_at_ms)
         a->inherited_kill_ms = m->kill_at_ms;
     log_fence(a, m);
@@ -237,6 +242,14 @@ static void callback_done(enum callback_action action, const struct err *err, vo
 
 /* ---- start and end ---- */
 
+static void make_id(char *ret_id, size_t size)
+{
+    uint64_t random = 0;
+
+    (void)!getrandom(&random, sizeof(random), 0); /* fewer bytes are still others than anybody else's */
+    (void)snprintf(ret_id, size, "%016" PRIx64, random);
+}
+
 static bool start_parts(struct agent *a, struct err *err)
 {
     struct findings findings = {0};
@@ -299,6 +312,7 @@ int agent_main(int argc, char **argv)
     struct err err = {0};
 
     a->config_path = argc > 1 ? argv[1] : NULL;
+    make_id(a->id, sizeof(a->id));
     a->loop = loop_new();
     a->settings = config_read_local(a->config_path);
     if (!a->settings) {

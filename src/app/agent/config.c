@@ -10,6 +10,7 @@
 #include "app/agent/local.h"
 #include "app/agent/registry.h"
 #include "app/agent/rounds.h"
+#include "app/agent/twin.h"
 #include "app/conf_files.h"
 #include "base/check.h"
 #include "base/str.h"
@@ -86,6 +87,7 @@ static void new_http_client(struct agent *a)
     struct http_client *client = http_client_new(a->loop, &conf);
 
     rounds_client(a->rounds, client);
+    twin_forget(a);
     http_client_free(a->http);
     a->http = client;
 }

@@ -10,6 +10,7 @@
 #include "app/agent/publish.h"
 #include "app/agent/registry.h"
 #include "app/agent/rounds.h"
+#include "app/agent/twin.h"
 #include "app/agent/upkeep.h"
 #include "base/check.h"
 #include "base/str.h"
@@ -163,6 +164,8 @@ static void cycle_run(void *arg)
         keep_lease(a);
         return;
     }
+    if (!twin_looked_for(a))
+        return;
     jobs_notice(a->jobs);
     ops_before_cycle(a);
     config_take_dynamic(a);

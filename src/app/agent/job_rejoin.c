@@ -228,6 +228,6 @@ void job_discard_begin(struct jobs *j)
             log_warning("datadir.moved", "the old data directory is now %s", path);
     }
     if (ok)
-        ok = datadir_unmark(i->state_dir, &err);
+        ok = rewind_keep_drop(i, &err) && datadir_unmark(i->state_dir, &err);
     job_end(j, ok ? NULL : &err);
 }

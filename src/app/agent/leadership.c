@@ -33,6 +33,8 @@ struct leadership {
 
     bool owner, was_owner;
     int64_t owner_revision; /* readings older than this say nothing about ownership */
+    int64_t key_revision;   /* the leader key as we put it: what we write holds only for this ownership */
+    bool release_doubt;     /* a release whose answer never came may still arrive: the key is put anew first */
     msec owner_deadline_ms;
     term term;
     uint64_t beat;
@@ -84,12 +86,23 @@ static void lost_lease(struct leadership *s)
     lost_ownership(s);
 }
 
-static void gained_ownership(struct leadership *s, term under, int64_t revision)
+static void gained_ownership(struct leadership *s, term under, int64_t revision, int64_t key_revision)
 {
     s->owner = s->was_owner = true;
+    s->release_doubt = false;
     s->owner_revision = revision;
+    s->key_revision = key_revision;
     s->owner_deadline_ms = s->renewed_ms + s->lease_ttl_ms;
     s->term = under;
+}
+
+/*
+ * What is sent under one ownership must not count under a later one of ours: a request may arrive long after we have
+ * given up waiting for its answer. Nobody but us writes the key while it is ours, and we do so once.
+ */
+static struct store_compare still_ours(const struct leadership *s)
+{
+    return (struct store_compare){.kind = STORE_IF_MOD_REVISION, .key = s->key_leader, .revision = s->key_revision};
 }
 
 /* ---- publishing ---- */
@@ -170,7 +183,7 @@ static void publish(struct leadership *s, bool beat)
         ops[count++] = (struct store_op){.kind = STORE_PUT, .key = s->key_record, .value = record};
     }
     if (count) {
-        struct store_compare ours = {.kind = STORE_IF_VALUE, .key = s->key_leader, .value = s->name};
+        struct store_compare ours = still_ours(s);
         struct store_txn txn = {.compares = &ours, .compare_count = s->owner, .then = ops, .then_count = count};
         s->publishing = true;
         store_txn(s->store, &txn, s->budget_ms, publish_done, s);
@@ -192,7 +205,7 @@ static void reattach_done(const struct store_result *r, void *arg)
     heard(s, r);
     s->renewing = false;
     if (r->status == STORE_DONE && r->succeeded)
-        gained_ownership(s, s->done_term, r->revision);
+        gained_ownership(s, s->done_term, r->revision, r->revision);
     else
         registry_refresh(s->registry);
     publish(s, true);
@@ -201,13 +214,15 @@ static void reattach_done(const struct store_result *r, void *arg)
 
 /*
  * The leader key carries our name but hangs on a lease of an earlier life of this agent (or of another
- * ttl). Nobody else can have taken it, so it is put on this one.
+ * ttl). Nobody else can have taken it, so it is put on this one. Also after a release in doubt: once put anew, the
+ * key is another than the one that the release would take away.
  */
 static bool reattach(struct leadership *s)
 {
     const struct cluster *c = registry_cluster(s->registry);
 
-    if (!c || !str_eq(c->leader, s->name) || c->leader_lease == s->lease || s->owner)
+    bool as_it_should = c && c->leader_lease == s->lease && !s->release_doubt;
+    if (!c || !str_eq(c->leader, s->name) || as_it_should || s->owner)
         return false;
 
     term under = c->record.present && str_eq(c->record.leader, s->name) ? c->record.term : c->record.term + 1;
@@ -301,7 +316,7 @@ static void acquired(const struct store_result *r, void *arg)
     heard(s, r);
     registry_refresh(s->registry);
     if (r->status == STORE_DONE && r->succeeded) {
-        gained_ownership(s, s->done_term, r->revision);
+        gained_ownership(s, s->done_term, r->revision, r->revision);
         finish(s, LEADERSHIP_OK, NULL);
     } else if (r->status == STORE_DONE) {
         finish(s, LEADERSHIP_LOST, "another node took the leader key first");
@@ -341,11 +356,13 @@ static void released(const struct store_result *r, void *arg)
     heard(s, r);
     registry_refresh(s->registry);
     if (r->status == STORE_DONE) {
-        s->was_owner = false;
+        s->was_owner = s->release_doubt = false;
         lost_ownership(s);
         s->owner_revision = r->revision;
         finish(s, r->succeeded ? LEADERSHIP_OK : LEADERSHIP_LOST, r->succeeded ? NULL : "it was not ours any more");
     } else {
+        s->release_doubt = true;
+        lost_ownership(s);
         finish(s, LEADERSHIP_UNSURE, r->err ? r->err->text : "no answer");
     }
 }
@@ -357,7 +374,7 @@ void leadership_release(struct leadership *s, leadership_done_fn *done, void *ar
     struct leadership_texts texts = {0};
     s->texts(&texts, s->arg);
 
-    struct store_compare ours = {.kind = STORE_IF_VALUE, .key = s->key_leader, .value = s->name};
+    struct store_compare ours = still_ours(s);
     struct store_op ops[] = {
         {.kind = STORE_DELETE, .key = s->key_leader},
         {.kind = STORE_PUT, .key = s->key_record, .value = record},
@@ -395,8 +412,8 @@ void leadership_observe(struct leadership *s)
     if (!c || c->revision < s->owner_revision)
         return;
     bool ours = s->lease && str_eq(c->leader, s->name) && c->leader_lease == s->lease;
-    if (ours && !s->owner)
-        gained_ownership(s, c->record.present ? c->record.term : 0, c->revision); /* a txn whose answer never came */
+    if (ours && !s->owner && !s->release_doubt) /* a txn whose answer never came */
+        gained_ownership(s, c->record.present ? c->record.term : 0, c->revision, c->leader_revision);
     else if (!ours && s->owner)
         lost_ownership(s);
     /* A watch may show the key before the record of the same transaction. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "io/log.h"
 #include "io/loop.h"
 #include "pg/instance.h"
 #include "wire/guard.h"
@@ -14,6 +15,7 @@ enum {
     PROBE_HURRY_MS = 10,    /* while a start or a promotion is awaited: clients are waiting for it */
     PROBE_BUDGET_MS = 3000, /* a server that needs longer is silent, which is a fact of its own */
     CONTROL_BUDGET_MS = 5000,
+    TELL_AGAIN_MS = 30000,
     RELOAD_MS = 2000, /* a reload needs its time until sessions show it; earlier answers say nothing about it */
 };
 
@@ -33,12 +35,13 @@ struct local {
     struct probe *probe;
     struct loop_timer timer;
     bool hurry;
-    bool answered, accepting, denied;
+    bool answered, accepting;
     msec answered_ms;
     struct pg_facts *facts;
     uint32_t last_timeline; /* a standby cannot tell its timeline once the receiver is gone */
     msec stopped_ms;
-    char trouble[ERR_TEXT_MAX];
+    char trouble[ERR_TEXT_MAX]; /* as logged */
+    msec tell_again_ms;
 
     /* files */
     struct datadir_state datadir;
@@ -55,6 +58,15 @@ struct local {
 static bool runs(const struct local *p)
 {
     return p->pg_state == GUARD_PG_RUNNING;
+}
+
+static void tell_trouble(struct local *p, const char *text)
+{
+    if (loop_clock_ms() < p->tell_again_ms && str_eq(p->trouble, text))
+        return;
+    p->tell_again_ms = loop_clock_ms() + TELL_AGAIN_MS;
+    str_copy(p->trouble, sizeof(p->trouble), text);
+    log_warning("postgres.trouble", "%s", text);
 }
 
 /* State letter of /proc/PID/stat: T is stopped by a signal, which neither pidfd nor open connections show. */
@@ -81,11 +93,10 @@ static void look_at_process(struct local *p)
 
 static void forget_answers(struct local *p)
 {
-    p->answered = p->accepting = p->denied = false;
+    p->answered = p->accepting = false;
     p->stopped_ms = 0;
     pg_facts_free(p->facts);
     p->facts = NULL;
-    p->trouble[0] = '\0';
 }
 
 static void remember(struct local *p, struct pg_facts *take_facts)
@@ -95,6 +106,13 @@ static void remember(struct local *p, struct pg_facts *take_facts)
     if (p->facts->timeline)
         p->last_timeline = p->facts->timeline;
     str_copy(p->system_id, sizeof(p->system_id), p->facts->system_identifier);
+}
+
+/* A server that starts, stops or is slow is told by its states; one that refuses us needs somebody's hand. */
+static void tell_refusal(struct local *p, const struct probe_answer *answer)
+{
+    if (answer->status == SQL_DENIED || answer->status == SQL_FAILED)
+        tell_trouble(p, answer->err.text);
 }
 
 static void probed(const struct probe_answer *answer, void *arg)
@@ -110,13 +128,10 @@ static void probed(const struct probe_answer *answer, void *arg)
         remember(p, answer->take_facts);
         p->answered_ms = p->facts->asked_ms;
     } else {
-        str_copy(p->trouble, sizeof(p->trouble), answer->err.text);
+        tell_refusal(p, answer);
     }
     p->answered = answered;
     p->accepting = answer->status == SQL_DONE;
-    p->denied = answer->status == SQL_DENIED;
-    if (p->accepting)
-        p->trouble[0] = '\0';
     p->fn(p->arg); /* REST publishes every fresh answer, changed or not */
 }
 
@@ -161,7 +176,7 @@ static void control_read(const struct pg_control *control, const struct err *err
         p->control = *control;
         str_copy(p->system_id, sizeof(p->system_id), control->system_identifier);
     } else {
-        str_copy(p->trouble, sizeof(p->trouble), err->text);
+        tell_trouble(p, err->text);
     }
     p->fn(p->arg);
 }
@@ -174,7 +189,7 @@ void local_look(struct local *p)
         return;
     datadir_look(p->instance->data_dir, p->instance->state_dir, &p->datadir, &err);
     if (p->datadir.kind == DATADIR_UNREADABLE)
-        str_copy(p->trouble, sizeof(p->trouble), err.text);
+        tell_trouble(p, err.text);
     p->looked = true;
     p->control_known = false;
     if (p->control_job)
@@ -189,7 +204,7 @@ void local_look(struct local *p)
     }
     if (!pg_control_read(p->loop, p->instance->bin, p->instance->data_dir, CONTROL_BUDGET_MS, control_read, p,
                          &p->control_job, &err))
-        str_copy(p->trouble, sizeof(p->trouble), err.text);
+        tell_trouble(p, err.text);
 }
 
 void local_guard_state(struct local *p, const struct guard_msg *state)
@@ -337,11 +352,6 @@ void local_attached(struct local *p, const char *upstream, const char *conninfo)
     str_set(&p->attached_conninfo, conninfo);
 }
 
-const char *local_attached_conninfo(const struct local *p)
-{
-    return p->attached_conninfo;
-}
-
 const struct pg_facts *local_facts(const struct local *p)
 {
     return p->facts;
@@ -350,21 +360,6 @@ const struct pg_facts *local_facts(const struct local *p)
 bool local_answers(const struct local *p)
 {
     return p->answered && p->accepting;
-}
-
-const char *local_trouble(const struct local *p)
-{
-    return p->trouble;
-}
-
-bool local_is_denied(const struct local *p)
-{
-    return p->denied;
-}
-
-msec local_stopped_since(const struct local *p)
-{
-    return p->stopped_ms;
 }
 
 const struct datadir_state *local_datadir(const struct local *p)

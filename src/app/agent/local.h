@@ -3,7 +3,8 @@
  *
  * Three sources, none of which is waited for: the guard's STATE, the probe's last answer, and what the
  * data directory and pg_control say once no process is left. The probe is asked once a second while
- * a postmaster runs, and at once when the agent wants to know.
+ * a postmaster runs, and at once when the agent wants to know. What needs somebody's hand (a refused
+ * password, files that cannot be read) is logged here, once and then now and then.
  */
 #pragma once
 
@@ -44,11 +45,6 @@ void local_view(const struct local *p, struct ha_pg *ret_pg);
 /* The last answer; NULL: none, or none since the postmaster started. */
 const struct pg_facts *local_facts(const struct local *p);
 bool local_answers(const struct local *p);
-/* Why the last question had no answer; "" if it had one. */
-const char *local_trouble(const struct local *p);
-bool local_is_denied(const struct local *p); /* the server runs and refuses our user or password */
-/* The postmaster does not run but is stopped (SIGSTOP) or gone to sleep for good: since when; 0: it runs. */
-msec local_stopped_since(const struct local *p);
 
 const struct datadir_state *local_datadir(const struct local *p);
 const struct pg_control *local_control(const struct local *p); /* NULL: not read since the last look */
@@ -58,4 +54,3 @@ uint32_t local_timeline(const struct local *p);                /* best knowledge
 
 /* Whom primary_conninfo names by our own writing ("" nobody). NULL: written by somebody else. */
 void local_attached(struct local *p, const char *upstream, const char *conninfo);
-const char *local_attached_conninfo(const struct local *p);

@@ -371,6 +371,7 @@ static struct snapshot *snapshot_make(struct agent *a, const struct ha_pg *pg)
     s->scope = str_dup(a->settings->scope);
     s->name = str_dup(agent_name(a));
     s->version = str_dup(PGKEEP_VERSION);
+    s->agent_id = str_dup(a->id);
     s->told_version = str_dup(CLUSTER_VERSION_TOLD);
     snapshot_postgres(s, a, pg);
     s->scheduled_restart = json_text(a->scheduled_restart);

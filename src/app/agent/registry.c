@@ -4,10 +4,14 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "io/log.h"
 #include "io/loop.h"
 #include "store/store.h"
 
-enum { RETRY_MS = 1000 }; /* a store that is away is asked once a second */
+enum {
+    RETRY_MS = 1000, /* a store that is away is asked once a second */
+    TELL_AGAIN_MS = 30000,
+};
 
 struct entry {
     char *name; /* relative to the prefix */
@@ -33,8 +37,9 @@ struct registry {
     struct loop_timer timer;
     msec period_ms, budget_ms;
     bool reading, again, answers;
-    bool distrust; /* the store may have gone back in time: the next reading replaces whatever we have */
-    char trouble[ERR_TEXT_MAX];
+    bool distrust;              /* the store may have gone back in time: the next reading replaces whatever we have */
+    char trouble[ERR_TEXT_MAX]; /* as logged; "": none */
+    msec told_ms;
 };
 
 static void entry_clear(struct entry *e)
@@ -245,18 +250,23 @@ bool registry_answers(const struct registry *r)
     return r->answers;
 }
 
-const char *registry_trouble(const struct registry *r)
-{
-    return r->answers ? "" : r->trouble;
-}
-
 void registry_heard(struct registry *r)
 {
+    if (!r->answers && r->trouble[0])
+        log_info("store.back", "the store at %s answers again", store_describe(r->store));
     r->answers = true;
+    r->trouble[0] = '\0';
 }
 
 void registry_unheard(struct registry *r, const char *why)
 {
+    bool news = r->answers || !r->trouble[0];
+
     r->answers = false;
+    /* Each endpoint in turn has a text of its own: an outage is told when it begins, then now and then. */
+    if (!news && loop_clock_ms() - r->told_ms < TELL_AGAIN_MS)
+        return;
+    r->told_ms = loop_clock_ms();
     str_copy(r->trouble, sizeof(r->trouble), why);
+    log_warning("store.away", "the store does not answer: %s", why);
 }

@@ -37,9 +37,7 @@ const struct cluster *registry_cluster(const struct registry *r);
 msec registry_read_ms(const struct registry *r);
 /* The store answered last time we asked. */
 bool registry_answers(const struct registry *r);
-/* Why not; "" if it does. */
-const char *registry_trouble(const struct registry *r);
 
-/* Other requests of this agent tell whether the store answers, too. */
+/* Other requests of this agent tell whether the store answers, too. An outage is logged, with its cause, and its end. */
 void registry_heard(struct registry *r);
 void registry_unheard(struct registry *r, const char *why);

@@ -217,11 +217,6 @@ void rounds_failsafe_view(const struct rounds *r, struct ha_lease *ret_lease)
     ret_lease->failsafe_tried_ms = r->failsafe_asked_ms;
 }
 
-void rounds_forget_failsafe(struct rounds *r)
-{
-    r->failsafe_ms = 0;
-}
-
 void rounds_client(struct rounds *r, struct http_client *client)
 {
     drop(r->peers, &r->peer_count);

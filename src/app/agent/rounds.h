@@ -35,5 +35,3 @@ void rounds_ask_failsafe(struct rounds *r, const json_t *failsafe, const char *b
 void rounds_view(const struct rounds *r, struct ha_peers *ret_peers);
 /* When the newest failsafe round that everybody accepted was sent; 0: none. */
 void rounds_failsafe_view(const struct rounds *r, struct ha_lease *ret_lease);
-/* The store is back: grants of the past say nothing any more. */
-void rounds_forget_failsafe(struct rounds *r);

@@ -18,6 +18,7 @@
 struct callbacks;
 struct dynamic;
 struct guard_link;
+struct http_call;
 struct http_client;
 struct jobs;
 struct leadership;
@@ -34,9 +35,14 @@ struct web_server;
 
 enum { AGENT_OPS_MAX = 16 };
 
+enum twin { TWIN_UNKNOWN, TWIN_ASKED, TWIN_NONE };
+
 struct agent {
     struct loop *loop;
     const char *config_path; /* NULL: environment alone */
+    char id[17];             /* random; tells this agent from every other, in /patroni */
+    enum twin twin;          /* another node under our name (twin.c) */
+    struct http_call *twin_call;
 
     /* configuration: immutable snapshots, swapped as a whole (config.c) */
     struct settings *settings;

@@ -369,7 +369,7 @@ static struct rewinding rewind_by_script(const char *text)
     return w;
 }
 
-static void test_a_rewind_that_fails_half_way_keeps_its_mark(void **state)
+static void test_a_rewind_that_fails_half_way_keeps_its_mark_and_can_be_repeated(void **state)
 {
     struct rewinding early =
         rewind_by_script("#!/bin/sh\necho 'pg_rewind: error: could not open file \"pg_wal/x\"' >&2\nexit 1\n");
@@ -377,7 +377,11 @@ static void test_a_rewind_that_fails_half_way_keeps_its_mark(void **state)
     assert_non_null(strstr(early.err.text, "could not open file"));
     assert_int_equal(look(&n2).marker, DATADIR_MARK_NONE);
 
-    struct rewinding late = rewind_by_script("#!/bin/sh\necho 'pg_rewind: need to copy 5 MB' >&2\nkill -9 $$\n");
+    /* What the real one needs in order to begin is what the real one has replaced when it is cut off. */
+    AUTO(cstr)
+    char *half = str_fmt("#!/bin/sh\necho 'pg_rewind: need to copy 5 MB' >&2\nrm -f %s/pg_wal/0*\nkill -9 $$\n",
+                         n2.config.instance->data_dir);
+    struct rewinding late = rewind_by_script(half);
     assert_int_equal(late.outcome, REWIND_FAILED);
     struct datadir_state s = look(&n2);
     assert_int_equal(s.kind, DATADIR_HALF);
@@ -388,10 +392,20 @@ static void test_a_rewind_that_fails_half_way_keeps_its_mark(void **state)
     assert_int_equal(again.outcome, REWIND_FAILED_UNTOUCHED);
     assert_int_equal(look(&n2).marker, DATADIR_MARK_REWIND);
 
-    struct rewinding real = rewind_to(&n2, n1.port);
-    if (real.outcome != REWIND_DONE)
-        fail_msg("%s", real.err.text);
+    /* Cut off behind its last write, it is done all the same: what is left to do is ours. */
+    AUTO(cstr)
+    char *whole = str_fmt("#!/bin/sh\n%s \"$@\" || exit\necho 'pg_rewind: need to copy 5 MB' >&2\nkill -9 $$\n",
+                          n2.config.instance->bin->path[PG_REWIND]);
+    struct rewinding real = rewind_by_script(whole);
+    assert_int_equal(real.outcome, REWIND_FAILED);
+    assert_non_null(strstr(real.err.text, "signal 9"));
+    assert_true(look(&n2).backup_label);
+    struct rewinding rest = rewind_by_script("#!/bin/sh\nexit 1\n");
+    if (rest.outcome != REWIND_DONE)
+        fail_msg("%s", rest.err.text);
     assert_int_equal(look(&n2).kind, DATADIR_VALID);
+    AUTO(cstr) char *kept = str_fmt("%s/rewind-wal", n2.config.instance->state_dir);
+    assert_false(file_exists(kept));
     live_start(&n2, &n1);
     same_rows();
 }
@@ -443,7 +457,7 @@ static void test_a_recovery_that_cannot_work_says_what_the_server_said(void **st
     assert_int_equal(look(&n1).marker, DATADIR_MARK_NONE);
 }
 
-static void test_a_cancelled_recovery_leaves_its_mark(void **state)
+static void test_a_cancelled_recovery_leaves_the_directory_as_good_as_it_was(void **state)
 {
     struct recovery r = {0};
     struct rewind_job *job;
@@ -456,12 +470,12 @@ static void test_a_cancelled_recovery_leaves_its_mark(void **state)
     for (int i = 0; i < 10; i++)
         loop_turn(l, 50);
     assert_false(r.done);
-    assert_int_equal(look(&n1).marker, DATADIR_MARK_REWIND);
-    assert_int_equal(look(&n1).kind, DATADIR_HALF);
+    assert_int_equal(look(&n1).marker, DATADIR_MARK_NONE);
+    assert_int_equal(look(&n1).kind, DATADIR_VALID);
     struct recovery again = recover(&n1, REWIND_QUARANTINE);
     if (again.outcome != REWIND_DONE)
         fail_msg("%s", again.err.text);
-    assert_int_equal(look(&n1).marker, DATADIR_MARK_REWIND); /* it stood before: whoever set it decides */
+    assert_int_equal(look(&n1).marker, DATADIR_MARK_NONE);
 }
 
 int main(void)
@@ -474,11 +488,11 @@ int main(void)
         cmocka_unit_test(test_what_stands_in_the_way_of_a_rewind_is_named),
         cmocka_unit_test(test_another_cluster_is_never_followed),
         cmocka_unit_test(test_a_rewind_that_cannot_begin_changes_nothing),
-        cmocka_unit_test(test_a_rewind_that_fails_half_way_keeps_its_mark),
+        cmocka_unit_test(test_a_rewind_that_fails_half_way_keeps_its_mark_and_can_be_repeated),
         cmocka_unit_test(test_single_user_recovery_leaves_a_clean_standby),
         cmocka_unit_test(test_an_unfinished_restore_is_not_recovered),
         cmocka_unit_test(test_a_recovery_that_cannot_work_says_what_the_server_said),
-        cmocka_unit_test(test_a_cancelled_recovery_leaves_its_mark),
+        cmocka_unit_test(test_a_cancelled_recovery_leaves_the_directory_as_good_as_it_was),
     };
 
     config_leave_root();

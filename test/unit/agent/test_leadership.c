@@ -1,0 +1,272 @@
+/*
+ * Ownership of the leader key, with answers that are lost and requests that arrive after everybody has given them up.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "app/agent/leadership.h"
+#include "app/agent/registry.h"
+#include "base/str.h"
+#include "io/loop.h"
+#include "store/mem.h"
+#include "test/unit/store/ask.h"
+
+#define PREFIX "/service/demo/"
+
+enum { TTL_MS = 30000, BUDGET_MS = 300, PATIENCE_MS = 10000 };
+
+static struct loop *loop;
+static struct mem_server *server;
+static struct store *store, *other;
+static struct registry *registry;
+static struct leadership *leadership;
+
+static void texts(struct leadership_texts *ret_texts, void *arg)
+{
+    *ret_texts = (struct leadership_texts){.member = "{}", .status = "{\"optime\":1}"};
+}
+
+static void changed(void *arg)
+{
+    (void)arg;
+}
+
+/* As the agent does. */
+static void registry_changed(void *arg)
+{
+    (void)arg;
+    if (leadership)
+        leadership_observe(leadership);
+}
+
+static int setup(void **state)
+{
+    loop = loop_new();
+    server = mem_server_new(loop);
+    store = mem_store_new(server);
+    other = mem_store_new(server);
+    registry = registry_new(loop, store, PREFIX, registry_changed, NULL);
+    leadership = leadership_new(loop, store, registry, PREFIX, "n1", texts, changed, NULL);
+    leadership_timing(leadership, TTL_MS, BUDGET_MS);
+    registry_start(registry, 60000, BUDGET_MS);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    store_free(store);
+    store_free(other);
+    registry_free(registry);
+    leadership_free(leadership);
+    leadership = NULL;
+    mem_server_free(server);
+    loop_free(loop);
+    return 0;
+}
+
+/* ---- helpers ---- */
+
+static struct ha_lease lease(void)
+{
+    struct ha_lease now;
+
+    leadership_view(leadership, &now);
+    return now;
+}
+
+static void until(bool (*is_so)(void), const char *what)
+{
+    msec end_ms = loop_clock_ms() + PATIENCE_MS;
+
+    while (!is_so()) {
+        if (loop_clock_ms() > end_ms)
+            fail_msg("%s: not within %d ms", what, PATIENCE_MS);
+        loop_turn(loop, 20);
+    }
+}
+
+static bool has_lease(void)
+{
+    return lease().exists && registry_cluster(registry);
+}
+
+static bool owns(void)
+{
+    return lease().owner && !lease().renewing;
+}
+
+static bool owns_not(void)
+{
+    return !lease().owner;
+}
+
+struct outcome {
+    bool done;
+    enum leadership_result result;
+};
+
+static struct outcome last;
+
+static void take(enum leadership_result result, const char *why, void *arg)
+{
+    (void)why;
+    (void)arg;
+    last = (struct outcome){true, result};
+}
+
+static bool is_done(void)
+{
+    return last.done;
+}
+
+static enum leadership_result acquire(void)
+{
+    last.done = false;
+    leadership_acquire(leadership, take, NULL);
+    until(is_done, "acquire");
+    return last.result;
+}
+
+static enum leadership_result release(void)
+{
+    last.done = false;
+    leadership_release(leadership, take, NULL);
+    until(is_done, "release");
+    return last.result;
+}
+
+static void lead(void)
+{
+    leadership_renew(leadership);
+    until(has_lease, "a lease");
+    assert_int_equal(acquire(), LEADERSHIP_OK);
+    until(owns, "ownership");
+}
+
+/* What another node reads. */
+static struct cluster *read_cluster(void)
+{
+    AUTO(answer) struct answer a = ask_get_prefix(loop, other, PREFIX, PATIENCE_MS);
+    struct cluster_key keys[16];
+
+    assert_true(a.kv_count <= ARRAY_LEN(keys));
+    for (size_t i = 0; i < a.kv_count; i++)
+        keys[i] = (struct cluster_key){
+            .name = a.kvs[i].key + strlen(PREFIX),
+            .value = a.kvs[i].value,
+            .value_len = a.kvs[i].value_len,
+            .mod_revision = a.kvs[i].mod_revision,
+            .lease = a.kvs[i].lease,
+        };
+    return cluster_read(keys, a.kv_count, a.revision);
+}
+
+static void refresh(void)
+{
+    registry_refresh(registry);
+    run_for(loop, 50);
+}
+
+/* ---- tests ---- */
+
+static void test_a_release_is_told_to_everybody(void **state)
+{
+    lead();
+    AUTO(cluster) struct cluster *during = read_cluster();
+    assert_string_equal(during->leader, "n1");
+    assert_int_equal(during->record.term, 1);
+    assert_false(during->record.released);
+    assert_int_equal(release(), LEADERSHIP_OK);
+    AUTO(cluster) struct cluster *after = read_cluster();
+    assert_null(after->leader);
+    assert_true(after->record.released);
+}
+
+/* The key stays ours, so it must not be taken away (and called free at once) by a request of the past. */
+static void test_a_release_that_arrives_late_does_not_take_away_what_was_put_anew(void **state)
+{
+    lead();
+    mem_server_set_fault(server, MEM_LATE);
+    assert_int_equal(release(), LEADERSHIP_UNSURE);
+    assert_false(lease().owner); /* while it may still arrive */
+    mem_server_set_fault(server, MEM_HEALTHY);
+    refresh();
+    until(owns, "ownership again");
+    mem_server_deliver(server);
+    refresh();
+    AUTO(cluster) struct cluster *c = read_cluster();
+    assert_string_equal(c->leader, "n1");
+    assert_false(c->record.released);
+    assert_true(lease().owner);
+}
+
+static void test_a_release_that_arrives_before_the_key_is_put_anew_counts(void **state)
+{
+    lead();
+    mem_server_set_fault(server, MEM_LATE);
+    assert_int_equal(release(), LEADERSHIP_UNSURE);
+    mem_server_deliver(server);
+    mem_server_set_fault(server, MEM_HEALTHY);
+    refresh();
+    AUTO(cluster) struct cluster *c = read_cluster();
+    assert_null(c->leader);
+    assert_true(c->record.released);
+    assert_false(lease().owner);
+}
+
+static void test_a_renewal_that_arrives_late_does_not_bring_an_old_term_back(void **state)
+{
+    lead();
+    mem_server_set_fault(server, MEM_LATE);
+    leadership_renew(leadership);
+    run_for(loop, 100);
+    mem_server_set_fault(server, MEM_HEALTHY);
+    refresh();
+    until(owns, "ownership");
+    assert_int_equal(release(), LEADERSHIP_OK);
+    refresh();
+    assert_int_equal(acquire(), LEADERSHIP_OK);
+    mem_server_deliver(server);
+    AUTO(cluster) struct cluster *c = read_cluster();
+    assert_int_equal(c->record.term, 2);
+}
+
+static void test_ownership_whose_answer_was_lost_is_learnt_by_reading(void **state)
+{
+    leadership_renew(leadership);
+    until(has_lease, "a lease");
+    mem_server_set_fault(server, MEM_LOSE_ANSWERS);
+    assert_int_equal(acquire(), LEADERSHIP_UNSURE);
+    mem_server_set_fault(server, MEM_HEALTHY);
+    refresh();
+    until(owns, "ownership");
+    assert_int_equal(release(), LEADERSHIP_OK);
+}
+
+static void test_a_key_that_somebody_removed_ends_ownership_with_the_next_renewal(void **state)
+{
+    lead();
+    (void)ask_delete(loop, other, PREFIX "leader");
+    leadership_renew(leadership);
+    until(owns_not, "the loss");
+}
+
+int main(void)
+{
+#define LEADERSHIP_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        LEADERSHIP_TEST(test_a_release_is_told_to_everybody),
+        LEADERSHIP_TEST(test_a_release_that_arrives_late_does_not_take_away_what_was_put_anew),
+        LEADERSHIP_TEST(test_a_release_that_arrives_before_the_key_is_put_anew_counts),
+        LEADERSHIP_TEST(test_a_renewal_that_arrives_late_does_not_bring_an_old_term_back),
+        LEADERSHIP_TEST(test_ownership_whose_answer_was_lost_is_learnt_by_reading),
+        LEADERSHIP_TEST(test_a_key_that_somebody_removed_ends_ownership_with_the_next_renewal),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
