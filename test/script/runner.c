@@ -17,7 +17,7 @@
  *   lease KEY=VALUE…     ha_lease by name
  *   pg KEY=VALUE…        ha_pg by name
  *   peer NAME KEY=VALUE… what a member answered; "round complete|open" and "no-peers"
- *   job ok|failed [verdict=V]   the running job is over
+ *   job ok|failed [verdict=V] [nothing_done=yes]   the running job is over
  *   not-done             the job of the last plan never began: an action before it failed
  *   request KEY=VALUE…
  *   decide
@@ -523,8 +523,13 @@ static void end_job(struct scenario *s, char *rest)
         bad(s, "no job is running", result);
     s->view.job.state = str_eq(result, "ok") ? HA_JOB_OK : HA_JOB_FAILED;
     s->view.job.since_ms = s->view.now_ms;
-    while (pair(s, &rest, &k, &v))
-        s->view.job.verdict = (enum ha_rejoin)CHOICE(s, v, "unknown", "follow", "rewind", "clone");
+    s->view.job.nothing_done = false;
+    while (pair(s, &rest, &k, &v)) {
+        if (str_eq(k, "nothing_done"))
+            s->view.job.nothing_done = flag(s, v);
+        else
+            s->view.job.verdict = (enum ha_rejoin)CHOICE(s, v, "unknown", "follow", "rewind", "clone");
+    }
 }
 
 static void run_line(struct scenario *s, char *line, struct buf *out)

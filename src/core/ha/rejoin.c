@@ -10,7 +10,8 @@ enum {
     DEMOTE_BUDGET_MS = 2000, /* somebody else owns the key: a soft stop gets that long before everything is killed */
     /* A standby that does not stream although the leader runs is compared with it after that: longer than a leader's restart. */
     SILENT_MS = 10000,
-    STOP_MS = 60000, /* a planned stop that takes longer is ended by force */
+    REWIND_TRIES_MAX = 5, /* with their back-offs half a minute */
+    STOP_MS = 60000,      /* a planned stop that takes longer is ended by force */
 };
 
 const char *rejoin_upstream(const struct ha_view *v)
@@ -139,7 +140,9 @@ static void rewind_decide(const struct ha_memory *m, const struct ha_view *v, st
                           "off: an operator must reinitialize this node");
         return;
     }
-    if (m->rewind_failures && v->conf.remove_on_rewind_failure) {
+    /* One that never began may be a leader that is just restarting; one that never begins is a failure, too. */
+    bool failed = m->rewind_failures || m->rejoin_failures >= REWIND_TRIES_MAX;
+    if (failed && v->conf.remove_on_rewind_failure) {
         discard_decide(m, v, p, true, "pg_rewind failed");
         return;
     }
