@@ -114,6 +114,7 @@ void rewind_job_free(struct rewind_job *j)
         loop_timer_clear(&j->timer);
     free(j->host);
     free(j->private_dir);
+    argv_free(j->ready);
     free(j->primary_conninfo);
     free(j->primary_slot_name);
     pg_instance_unref(j->instance);
@@ -275,6 +276,15 @@ static void wal_kept(struct rewind_job *j, struct err *err)
     run_failed(j, &failed);
 }
 
+static void archived(struct rewind_job *j, struct err *err)
+{
+    struct err failed = {0};
+
+    (void)err; /* the archive is not what a rejoin waits for */
+    if (!rewind_keep_wal(j, wal_kept, &failed))
+        run_failed(j, &failed);
+}
+
 static bool run_read_control(struct rewind_job *j, struct err *err);
 
 static void recovered(enum rewind_outcome outcome, const struct rewind_position *position, const struct err *err,
@@ -334,7 +344,8 @@ static void run_control_known(const struct pg_control *control, const struct err
     } else if (control->min_recovery_tli > control->checkpoint_tli) {
         if (recover_first(j, REWIND_SINGLE_USER, &failed))
             return;
-    } else if (rewind_keep_wal(j, wal_kept, &failed)) {
+    } else {
+        rewind_archive_ready(j, archived);
         return;
     }
     run_failed(j, &failed);

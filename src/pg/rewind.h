@@ -116,7 +116,7 @@ typedef void rewind_recover_fn(enum rewind_outcome outcome, const struct rewind_
  * over still needs no rewind. SINGLE_USER is Patroni's way: `postgres --single` without signal files (single-
  * user servers refuse standby.signal, ha-corrections B5; it is put back afterwards). It appends a checkpoint to
  * the old timeline, which makes a divergence where there may have been none; for the directories that QUARANTINE
- * cannot bring up. Neither runs archive_command: what this node had not archived stays its own. Both refuse an
+ * cannot bring up. What the node had not archived is offered to archive_command first (rewind_archive.c), by neither later. Both refuse an
  * unfinished restore (backup_label, recovery.signal). There is no marker: recovery changes nothing that a start would
  * not change, so a directory whose recovery was cut off is as good as before. standby.signal is left behind.
  */

@@ -49,6 +49,11 @@ struct rewind_job {
     bool stopping;
     struct err err;
 
+    /* archive */
+    rewind_kept_fn *archived;
+    char **ready; /* names of segments */
+    int ready_at;
+
     /* run */
     rewind_fn *done;
     char *primary_conninfo, *primary_slot_name;
@@ -67,5 +72,7 @@ msec rewind_job_left_ms(const struct rewind_job *j); /* at least 1 */
 
 /* The directory as a standby of ours: configuration, standby.signal, no promote file; all on disk. */
 MUST_USE bool rewind_make_standby(const struct rewind_job *j, struct err *err);
+/* Offer what waits for the archive to archive_command; `then` always gets no error. */
+void rewind_archive_ready(struct rewind_job *j, rewind_kept_fn *then);
 /* Our WAL copied aside, or back if an earlier attempt was cut off; see rewind_keep.c. */
 MUST_USE bool rewind_keep_wal(struct rewind_job *j, rewind_kept_fn *then, struct err *err);

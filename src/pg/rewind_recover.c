@@ -333,21 +333,29 @@ static bool check_directory(struct rewind_job *j, struct err *err)
     return true;
 }
 
+static void archived(struct rewind_job *j, struct err *err)
+{
+    bool begun = false;
+
+    (void)err; /* the archive is not what a rejoin waits for */
+    if (datadir_clear_promote(j->instance->data_dir, &j->err) && conffile_restore(j->instance, &j->err))
+        begun = j->single_user ? single_begin(j, &j->err) : quarantine_begin(j, &j->err);
+    if (!begun)
+        recover_finish(j, false);
+}
+
 static void control_known(const struct pg_control *control, const struct err *err, void *arg)
 {
     struct rewind_job *j = arg;
-    bool begun = false;
 
     j->control_job = NULL;
     if (control) {
         j->control = *control;
-        if (datadir_clear_promote(j->instance->data_dir, &j->err) && conffile_restore(j->instance, &j->err))
-            begun = j->single_user ? single_begin(j, &j->err) : quarantine_begin(j, &j->err);
+        rewind_archive_ready(j, archived);
     } else {
         j->err = *err;
-    }
-    if (!begun)
         recover_finish(j, false);
+    }
 }
 
 bool rewind_recover(struct loop *l, struct pg_instance *i, enum rewind_recovery how, msec budget_ms,

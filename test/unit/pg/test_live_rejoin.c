@@ -25,7 +25,9 @@ static int start_all(void **state)
 {
     l = loop_new();
     live_new(&n1, l, "n1", NULL, NULL);
-    live_new(&n2, l, "n2", NULL, NULL);
+    live_new(&n2, l, "n2",
+             "  parameters:\n    archive_mode: on\n    archive_command: test -d ../archive && cp %p ../archive/%f\n",
+             NULL);
     live_bootstrap(&n1);
     live_clone(&n2, &n1);
     live_start(&n2, &n1);
@@ -241,6 +243,8 @@ static void test_a_diverged_crashed_primary_is_rewound_and_follows(void **state)
 {
     live_stop(&n1, SIGINT);
     insert(&n2); /* nobody else has these */
+    AUTO(cstr) char *segment = live_query(&n2, "SELECT pg_walfile_name(pg_switch_wal())");
+    insert(&n2);
     live_stop(&n2, SIGKILL);
     live_launch(&n1, CONF_STANDBY, &n2);
     live_query_until(&n1, "SELECT 1", "1");
@@ -249,9 +253,13 @@ static void test_a_diverged_crashed_primary_is_rewound_and_follows(void **state)
 
     struct rewind_judgement first = judge(&n2, n1.port, NULL);
     must_be(&first, REWIND_RECOVER_FIRST);
+    AUTO(cstr) char *archive = str_fmt("%s/archive", n2.folder);
+    AUTO(cstr) char *archived = str_fmt("%s/%s", archive, segment);
+    assert_true(dir_make(archive, 0700, NULL));
     struct recovery r = recover(&n2, REWIND_QUARANTINE);
     if (r.outcome != REWIND_DONE)
         fail_msg("%s", r.err.text);
+    assert_true(file_exists(archived)); /* while it was primary its archive was not there */
     struct rewind_judgement second = judge(&n2, n1.port, &r.position);
     must_be(&second, REWIND_NEEDED);
     assert_int_equal(second.our_tli, 2);
