@@ -178,6 +178,7 @@ static void read_record(struct cluster *c, const struct cluster_key *k)
         c->record.term = (term)json_integer_value(number);
         c->record.leader = member_string(json, "leader");
         c->record.released = json_is_true(json_object_get(json, "released"));
+        c->record.unfenced = json_is_true(json_object_get(json, "unfenced"));
         c->record.beat = (uint64_t)json_integer_value(json_object_get(json, "beat"));
     } else {
         note_bad(c, k->name, "no term");

@@ -104,6 +104,7 @@ struct record_key {
     term term;
     char *leader;
     bool released; /* the holder let go of the leader key itself: nobody has to wait for its ttl */
+    bool unfenced; /* paused: nothing stops the holder's PostgreSQL when its lease ends */
     uint64_t beat;
     int64_t mod_revision;
 };
@@ -152,7 +153,7 @@ void member_tags_deinit(struct member_tags *tags);
 /* Values to write; free() them. NULL arguments leave their field out, as Patroni does. */
 char *failover_key_text(const char *leader, const char *candidate, const char *scheduled_at);
 char *status_key_text(lsn optime, const json_t *slots, const json_t *retain_slots);
-char *record_key_text(term at_term, const char *leader, bool released, uint64_t beat);
+char *record_key_text(term at_term, const char *leader, bool released, bool unfenced, uint64_t beat);
 char *sync_key_text(const char *leader, int quorum, const char *sync_standby);
 
 /* Patroni's slot name for a member: lower case, other characters mangled, 63 bytes. free() it. */

@@ -54,7 +54,7 @@ char *status_key_text(lsn optime, const json_t *slots, const json_t *retain_slot
     return text_of(o);
 }
 
-char *record_key_text(term at_term, const char *leader, bool released, uint64_t beat)
+char *record_key_text(term at_term, const char *leader, bool released, bool unfenced, uint64_t beat)
 {
     json_t *o = json_object();
 
@@ -62,6 +62,8 @@ char *record_key_text(term at_term, const char *leader, bool released, uint64_t 
     put(o, "term", json_integer((json_int_t)at_term));
     put(o, "leader", string_or_null(leader));
     put(o, "released", json_boolean(released));
+    if (unfenced)
+        put(o, "unfenced", json_true());
     put(o, "beat", json_integer((json_int_t)beat));
     return text_of(o);
 }

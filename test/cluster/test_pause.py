@@ -26,8 +26,27 @@ def test_no_failover_while_paused(cluster_of):
     leader.crash()
     replicas = cluster.others(leader)
     holds_for('no new leader', lambda: not [n for n in replicas if n.writable()], TTL_S + 15, every_s=1)
+    # Nobody can know that nothing runs over there: the fence was off. Somebody has to say so.
+    done = replicas[0].ctl('resume', 'myapp-cluster')
+    assert done.returncode == 0 and f'{leader.name} led this cluster when it was paused' in done.stderr, done
+    wait_for('the reason', lambda: [n for n in replicas if n.log.lines(f'{leader.name} was paused and does not answer')], 30)
+    holds_for('no new leader', lambda: not [n for n in replicas if n.writable()], TTL_S, every_s=1)
+    done = replicas[0].ctl('failover', 'myapp-cluster', '--candidate', replicas[1].name, '--force')
+    assert done.returncode == 0, done
+    assert cluster.wait_leader(30, other_than=leader) is replicas[1]
+    leader.start()
+    assert cluster.wait_healthy() is replicas[1]
+
+
+def test_failover_after_a_pause_is_automatic_again(cluster_of):
+    cluster = cluster_of(2)
+    leader = cluster.up()
+    pause(cluster)
     resume(cluster)
-    assert cluster.wait_leader(TTL_S + 15, other_than=leader) in replicas
+    leader.log.wait('the leader with the lock', 15)
+    wait_for('the fence in force again', lambda: 'unfenced' not in cluster.store.get('/service/myapp-cluster/pgkeep'), 15)
+    leader.crash()
+    assert cluster.wait_leader(TTL_S + 15, other_than=leader) is cluster.others(leader)[0]
 
 
 def test_dead_postgres_is_left_alone_while_paused(cluster_of):

@@ -193,6 +193,10 @@ static void set_lease(struct scenario *s, char *rest)
             l->id = integer(s, v);
         else if (str_eq(k, "was_owner"))
             l->was_owner = flag(s, v);
+        else if (str_eq(k, "unfenced"))
+            l->unfenced = flag(s, v);
+        else if (str_eq(k, "telling"))
+            l->telling = flag(s, v);
         else if (str_eq(k, "term"))
             l->term = (term)integer(s, v);
         else if (str_eq(k, "renewed")) {

@@ -272,6 +272,11 @@ void act(struct agent *a, const struct ha_action *action)
     case HA_DO_RELEASE:
         leadership_release(a->leadership, released, a);
         break;
+    case HA_DO_TELL_UNFENCED:
+    case HA_DO_TELL_FENCED:
+        leadership_tell(a->leadership, action->kind == HA_DO_TELL_UNFENCED);
+        cycle_action_done(a, true);
+        break;
     case HA_DO_CLAIM_BOOTSTRAP:
         claim_bootstrap(a);
         break;

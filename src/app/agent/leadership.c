@@ -38,6 +38,9 @@ struct leadership {
     msec owner_deadline_ms;
     term term;
     uint64_t beat;
+    bool unfenced;      /* what we write into the record */
+    bool unfenced_sent; /* by the transaction under way */
+    bool unfenced_told; /* it is there: never true while it may not be */
 
     /* What the store is known to hold, so that only changes are written. */
     char *wrote_member, *wrote_status, *wrote_failsafe;
@@ -92,6 +95,7 @@ static void gained_ownership(struct leadership *s, term under, int64_t revision,
     s->release_doubt = false;
     s->owner_revision = revision;
     s->key_revision = key_revision;
+    s->unfenced_told = s->unfenced;
     s->owner_deadline_ms = s->renewed_ms + s->lease_ttl_ms;
     s->term = under;
 }
@@ -120,6 +124,8 @@ static void publish_done(const struct store_result *r, void *arg)
         /* Only now is it proved that the key was still ours after that renewal. */
         if (s->beat_renewed_ms && s->owner)
             s->owner_deadline_ms = msec_max(s->owner_deadline_ms, s->beat_renewed_ms + s->lease_ttl_ms);
+        if (s->beat_renewed_ms && s->owner)
+            s->unfenced_told = s->unfenced_sent && s->unfenced;
         str_set(&s->wrote_member, s->pending_member);
         s->wrote_lease = s->lease;
         if (s->pending_status)
@@ -179,7 +185,8 @@ static void publish(struct leadership *s, bool beat)
     (void)add_if_changed(ops, &count, s->key_failsafe, s->pending_failsafe, s->wrote_failsafe, 0);
     if (s->owner && beat) {
         s->beat_renewed_ms = s->renewed_ms;
-        record = record_key_text(s->term, s->name, false, ++s->beat);
+        record = record_key_text(s->term, s->name, false, s->unfenced, ++s->beat);
+        s->unfenced_sent = s->unfenced;
         ops[count++] = (struct store_op){.kind = STORE_PUT, .key = s->key_record, .value = record};
     }
     if (count) {
@@ -189,6 +196,14 @@ static void publish(struct leadership *s, bool beat)
         store_txn(s->store, &txn, s->budget_ms, publish_done, s);
     }
     free(record);
+}
+
+void leadership_tell(struct leadership *s, bool unfenced)
+{
+    s->unfenced = unfenced;
+    if (!unfenced)
+        s->unfenced_told = false;
+    publish(s, true);
 }
 
 void leadership_publish(struct leadership *s)
@@ -225,8 +240,10 @@ static bool reattach(struct leadership *s)
     if (!c || !str_eq(c->leader, s->name) || as_it_should || s->owner)
         return false;
 
-    term under = c->record.present && str_eq(c->record.leader, s->name) ? c->record.term : c->record.term + 1;
-    char *record = record_key_text(under, s->name, false, ++s->beat);
+    bool continued = c->record.present && str_eq(c->record.leader, s->name);
+    term under = continued ? c->record.term : c->record.term + 1;
+    s->unfenced = continued && c->record.unfenced;
+    char *record = record_key_text(under, s->name, false, s->unfenced, ++s->beat);
     struct store_compare same[] = {
         {.kind = STORE_IF_VALUE, .key = s->key_leader, .value = s->name},
         {.kind = STORE_IF_MOD_REVISION, .key = s->key_leader, .revision = c->leader_revision},
@@ -332,7 +349,8 @@ void leadership_acquire(struct leadership *s, leadership_done_fn *done, void *ar
     begin(s, done, arg);
     CHECK(s->lease && c);
     s->done_term = c->record.term + 1;
-    char *record = record_key_text(s->done_term, s->name, false, ++s->beat);
+    s->unfenced = false;
+    char *record = record_key_text(s->done_term, s->name, false, s->unfenced, ++s->beat);
     struct store_compare compares[] = {
         {.kind = STORE_IF_ABSENT, .key = s->key_leader},
         c->record.mod_revision ? (struct store_compare){.kind = STORE_IF_MOD_REVISION,
@@ -370,7 +388,7 @@ static void released(const struct store_result *r, void *arg)
 void leadership_release(struct leadership *s, leadership_done_fn *done, void *arg)
 {
     begin(s, done, arg);
-    char *record = record_key_text(s->term, s->name, true, ++s->beat);
+    char *record = record_key_text(s->term, s->name, true, false, ++s->beat);
     struct leadership_texts texts = {0};
     s->texts(&texts, s->arg);
 
@@ -412,10 +430,12 @@ void leadership_observe(struct leadership *s)
     if (!c || c->revision < s->owner_revision)
         return;
     bool ours = s->lease && str_eq(c->leader, s->name) && c->leader_lease == s->lease;
-    if (ours && !s->owner && !s->release_doubt) /* a txn whose answer never came */
+    if (ours && !s->owner && !s->release_doubt) { /* a txn whose answer never came */
+        s->unfenced = c->record.present && str_eq(c->record.leader, s->name) && c->record.unfenced;
         gained_ownership(s, c->record.present ? c->record.term : 0, c->revision, c->leader_revision);
-    else if (!ours && s->owner)
+    } else if (!ours && s->owner) {
         lost_ownership(s);
+    }
     /* A watch may show the key before the record of the same transaction. */
     if (ours && c->record.present && str_eq(c->record.leader, s->name) && c->record.term > s->term)
         s->term = c->record.term;
@@ -444,6 +464,8 @@ void leadership_view(const struct leadership *s, struct ha_lease *ret_lease)
     ret_lease->term = s->term;
     ret_lease->renewed_ms = s->renewed_ms;
     ret_lease->deadline_ms = s->owner_deadline_ms;
+    ret_lease->unfenced = s->unfenced_told;
+    ret_lease->telling = s->publishing;
     ret_lease->renewing = s->renewing;
     ret_lease->tried_ms = s->tried_ms;
 }

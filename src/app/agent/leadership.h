@@ -42,6 +42,8 @@ void leadership_timing(struct leadership *s, msec ttl_ms, msec budget_ms);
 
 /* HA_DO_RENEW: grant if there is no lease, else keep it alive; then publish what changed. */
 void leadership_renew(struct leadership *s);
+/* The record says from now on whether our fence is off; lease.unfenced once it is known to be there. */
+void leadership_tell(struct leadership *s, bool unfenced);
 /* Publish now if something changed, without waiting for the next renewal. */
 void leadership_publish(struct leadership *s);
 

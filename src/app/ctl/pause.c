@@ -63,6 +63,22 @@ static int await_members(struct ctl *ctl, const char *name, const struct cluster
     return CTL_OK;
 }
 
+/* A leader that was lost in the pause is not replaced by itself (core/ha/elect.c): who resumes must know. */
+static void warn_of_unfenced(const struct cluster *c)
+{
+    const struct record_key *record = &c->record;
+
+    if (c->leader || !record->present || !record->unfenced || record->released)
+        return;
+    (void)fflush(stdout);
+    (void)fprintf(
+        stderr,
+        "Warning: %s led this cluster when it was paused and has let nothing be heard since. If it cannot be "
+        "reached, nothing has stopped it either, so no member takes over by itself. Once you are sure that it "
+        "is down: failover --candidate NAME\n",
+        record->leader);
+}
+
 static int set_pause(struct ctl *ctl, int argc, char **argv, bool paused)
 {
     AUTO(rest_reply) struct rest_reply reply = {0};
@@ -96,6 +112,8 @@ static int set_pause(struct ctl *ctl, int argc, char **argv, bool paused)
                      reply.body);
         return CTL_FAILED;
     }
+    if (!paused)
+        warn_of_unfenced(c);
     if (wait)
         return await_members(ctl, name, c, paused);
     (void)printf("Success: cluster management is %s\n", state_word(paused));

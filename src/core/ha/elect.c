@@ -163,6 +163,26 @@ static bool another_is_better(const struct ha_view *v, struct ha_plan *p)
     return false;
 }
 
+/* The last leader was paused when it was heard last: where it cannot be seen it may run on for ever. */
+static bool may_run_on(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    const struct cluster *c = v->store.cluster;
+    const struct record_key *record = &c->record;
+    bool named = c->failover.present && str_eq(c->failover.candidate, v->conf.name);
+
+    if (named || !record->present || !record->unfenced || record->released || !str_eq(record->leader, m->leader) ||
+        str_eq(record->leader, v->conf.name))
+        return false;
+    const struct ha_peer *peer = peer_answer(v, record->leader);
+    if (peer && peer->answer == HA_ANSWER_YES) /* whether it is primary, another_is_better() looks */
+        return false;
+    return plan_why(
+        p,
+        "no leader; %s was paused and does not answer, so nothing may have stopped it: waiting for it, or for "
+        "an operator's failover to a named candidate",
+        record->leader);
+}
+
 void elect_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     msec free_ms;
@@ -187,7 +207,7 @@ void elect_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *
     if (!round_is_fresh(m, v, p))
         return;
     plan_wake(p, v->now_ms + ASK_AGAIN_MS);
-    if (handover_names_another(m, v, p) || another_is_better(v, p))
+    if (handover_names_another(m, v, p) || may_run_on(m, v, p) || another_is_better(v, p))
         return;
 
     (void)plan_add(p, HA_DO_ACQUIRE);

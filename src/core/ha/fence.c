@@ -61,7 +61,8 @@ static void fence_set(const struct ha_memory *m, const struct ha_view *v, struct
     msec deadline_ms = fence_deadline(m, v);
 
     p->fence = (struct ha_fence){v->lease.term, MSEC_NEVER, MSEC_NEVER, MSEC_NEVER};
-    if (v->conf.pause)
+    bool ours = v->lease.owner || (v->lease.was_owner && !leader_is_other(v));
+    if (v->conf.pause && (v->lease.unfenced || !ours))
         return;
     /* A standby needs no fence, unless it may be about to stop being one. */
     if (!pg_may_be_primary(v) && !fence_may_serve(m, v) && !job_runs(v, HA_JOB_PROMOTE) && !m->promote_doubt)
@@ -119,10 +120,22 @@ static void renew_decide(const struct ha_view *v, struct ha_plan *p)
     plan_wake(p, due_ms);
 }
 
+/*
+ * In pause nothing stops a leader that is cut off. The others must know that before it is so, and until it is no longer so:
+ * whoever resumes on their side must not make them believe in a fence that this node cannot know of.
+ */
+static void tell_decide(const struct ha_view *v, struct ha_plan *p)
+{
+    if (!v->lease.owner || !v->store.known || v->lease.telling || v->conf.pause == v->lease.unfenced)
+        return;
+    (void)plan_add(p, v->conf.pause ? HA_DO_TELL_UNFENCED : HA_DO_TELL_FENCED);
+}
+
 void fence_decide(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     fence_set(m, v, p);
     renew_decide(v, p);
+    tell_decide(v, p);
     failsafe_decide(v, p);
     if (p->fence.stop_ms != MSEC_NEVER)
         plan_wake(p, msec_max(p->fence.stop_ms, v->now_ms + RENEW_RETRY_MS / 10));

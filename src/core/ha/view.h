@@ -57,6 +57,8 @@ struct ha_lease {
     msec ttl_ms;      /* it was granted with this; 0: as configured */
     msec renewed_ms;  /* moment before the last successful renewal was sent */
     msec deadline_ms; /* of the lease our leader key hangs (or hung) on: the store may give the key away from here on */
+    bool unfenced;    /* the record says so, for sure: the fence may be off */
+    bool telling;     /* a change of the record is under way */
     bool renewing;    /* a renewal is under way */
     msec tried_ms;    /* when the last renewal was begun, whatever came of it */
     msec inherited_kill_ms; /* fence that the guard already had when this agent started; 0: none */
