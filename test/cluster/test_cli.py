@@ -158,7 +158,7 @@ def test_patronictl_is_the_same_program(two_nodes):
 
 
 def test_check_names_every_wrong_key_at_once(bench, cluster_of):
-    cluster = cluster_of(1, more={'postgresql': {'listen': '127.0.0.1:99999'}, 'restapi': {'connect_address': 'nowhere'}, 'scoope': 'x'})
+    cluster = cluster_of(1, more={'postgresql': {'listen': '127.0.0.1:99999'}, 'restapi': {'connect_address': 'nowhere:port'}, 'scoope': 'x'})
     node = cluster.nodes[0]
     for command in (['pgkeep', 'check', node.yml], ['patroni', '--validate-config', node.yml]):
         done = bench.run(command, node.folder)
