@@ -231,6 +231,25 @@ def test_a_hundred_silent_tls_connections_do_not_slow_an_answer(cluster_of, benc
     assert node.list()
 
 
+def test_members_and_the_command_line_show_their_certificates(cluster_of, bench):
+    key, cert = make_certificate(bench)
+    cluster = cluster_of(2, more={
+        'restapi': {'certfile': str(cert), 'keyfile': str(key), 'cafile': str(cert), 'verify_client': 'required'},
+        'ctl': {'cacert': str(cert), 'certfile': str(cert), 'keyfile': str(key)}})
+    with_certificate = ssl.create_default_context(cafile=cert)
+    with_certificate.load_cert_chain(cert, key)
+    for node in cluster.nodes:
+        node.rest = Rest(node.address, node.rest_port, tls=with_certificate)
+    leader = cluster.up()
+    with pytest.raises(OSError):
+        Rest(leader.address, leader.rest_port, tls=ssl.create_default_context(cafile=cert)).get('/patroni')
+    candidate = cluster.others(leader)[0]
+    assert cluster.switchover(candidate) is candidate
+    assert cluster.wait_healthy() is candidate
+    done = candidate.ctl('restart', 'myapp-cluster', leader.name, '--force')
+    assert done.returncode == 0 and f'Success: restart on member {leader.name}' in done.stdout, done
+
+
 def test_writing_needs_the_password_where_there_is_one(cluster_of):
     cluster = cluster_of(1, more={'restapi': {'authentication': {'username': 'admin', 'password': 'rest-secret'}}})
     node = cluster.up()
