@@ -4,6 +4,7 @@
 #include "app/agent/agent.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -37,7 +38,10 @@
 #include "wire/conf/dynamic.h"
 #include "wire/conf/settings.h"
 
-enum { REFUSED_AGAIN_MS = 200 };
+enum {
+    REFUSED_AGAIN_MS = 200,
+    UPGRADE_MS = 3000, /* a guard executes its new version within milliseconds */
+};
 
 /* ---- systemd ---- */
 
@@ -171,12 +175,28 @@ static void guard_silent(void *arg)
     without_guard(arg, "the guard does not answer");
 }
 
+/*
+ * A guard that closes the connection and lives on executes its new version: the fence stays with it, and its first act is to
+ * end us, whom the version before has started. There is nothing to do until then.
+ */
+static void await_new_guard(struct agent *a)
+{
+    struct pollfd guard = {.fd = guard_link_guard_pidfd(a->guard), .events = POLLIN};
+    msec end_ms = loop_clock_ms() + UPGRADE_MS;
+    int dead = 0;
+
+    for (msec left_ms = UPGRADE_MS; !dead && left_ms > 0; left_ms = end_ms - loop_clock_ms())
+        dead = poll(&guard, 1, (int)left_ms) > 0;
+}
+
 static void guard_closed(const char *why, void *arg)
 {
     struct agent *a = arg;
 
-    if (!a->leaving)
-        without_guard(a, why);
+    if (a->leaving)
+        return;
+    await_new_guard(a);
+    without_guard(a, why);
 }
 
 static const struct guard_link_events guard_events = {

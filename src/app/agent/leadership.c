@@ -32,9 +32,10 @@ struct leadership {
     msec beat_renewed_ms; /* the renewal that the beat under way belongs to; 0: none is under way */
 
     bool owner, was_owner;
-    int64_t owner_revision; /* readings older than this say nothing about ownership */
-    int64_t key_revision;   /* the leader key as we put it: what we write holds only for this ownership */
-    bool release_doubt;     /* a release whose answer never came may still arrive: the key is put anew first */
+    int64_t owner_revision;  /* readings older than this say nothing about ownership */
+    int64_t key_revision;    /* the leader key as we put it: what we write holds only for this ownership */
+    int64_t record_revision; /* of the record as we know it; a beat that arrives out of its turn does not count */
+    bool release_doubt;      /* a release whose answer never came may still arrive: the key is put anew first */
     msec owner_deadline_ms;
     term term;
     uint64_t beat;
@@ -89,12 +90,14 @@ static void lost_lease(struct leadership *s)
     lost_ownership(s);
 }
 
-static void gained_ownership(struct leadership *s, term under, int64_t revision, int64_t key_revision)
+static void gained_ownership(struct leadership *s, term under, int64_t revision, int64_t key_revision,
+                             int64_t record_revision)
 {
     s->owner = s->was_owner = true;
     s->release_doubt = false;
     s->owner_revision = revision;
     s->key_revision = key_revision;
+    s->record_revision = record_revision;
     s->unfenced_told = s->unfenced;
     s->owner_deadline_ms = s->renewed_ms + s->lease_ttl_ms;
     s->term = under;
@@ -107,6 +110,13 @@ static void gained_ownership(struct leadership *s, term under, int64_t revision,
 static struct store_compare still_ours(const struct leadership *s)
 {
     return (struct store_compare){.kind = STORE_IF_MOD_REVISION, .key = s->key_leader, .revision = s->key_revision};
+}
+
+static struct store_compare record_as_known(const struct leadership *s)
+{
+    if (!s->record_revision)
+        return (struct store_compare){.kind = STORE_IF_ABSENT, .key = s->key_record};
+    return (struct store_compare){.kind = STORE_IF_MOD_REVISION, .key = s->key_record, .revision = s->record_revision};
 }
 
 /* ---- publishing ---- */
@@ -124,8 +134,10 @@ static void publish_done(const struct store_result *r, void *arg)
         /* Only now is it proved that the key was still ours after that renewal. */
         if (s->beat_renewed_ms && s->owner)
             s->owner_deadline_ms = msec_max(s->owner_deadline_ms, s->beat_renewed_ms + s->lease_ttl_ms);
-        if (s->beat_renewed_ms && s->owner)
+        if (s->beat_renewed_ms && s->owner) {
             s->unfenced_told = s->unfenced_sent && s->unfenced;
+            s->record_revision = r->revision;
+        }
         str_set(&s->wrote_member, s->pending_member);
         s->wrote_lease = s->lease;
         if (s->pending_status)
@@ -190,8 +202,13 @@ static void publish(struct leadership *s, bool beat)
         ops[count++] = (struct store_op){.kind = STORE_PUT, .key = s->key_record, .value = record};
     }
     if (count) {
-        struct store_compare ours = still_ours(s);
-        struct store_txn txn = {.compares = &ours, .compare_count = s->owner, .then = ops, .then_count = count};
+        struct store_compare ours[] = {still_ours(s), record_as_known(s)};
+        struct store_txn txn = {.compares = ours,
+                                .compare_count = !s->owner ? 0
+                                                 : record  ? 2
+                                                           : 1,
+                                .then = ops,
+                                .then_count = count};
         s->publishing = true;
         store_txn(s->store, &txn, s->budget_ms, publish_done, s);
     }
@@ -220,7 +237,7 @@ static void reattach_done(const struct store_result *r, void *arg)
     heard(s, r);
     s->renewing = false;
     if (r->status == STORE_DONE && r->succeeded)
-        gained_ownership(s, s->done_term, r->revision, r->revision);
+        gained_ownership(s, s->done_term, r->revision, r->revision, r->revision);
     else
         registry_refresh(s->registry);
     publish(s, true);
@@ -333,7 +350,7 @@ static void acquired(const struct store_result *r, void *arg)
     heard(s, r);
     registry_refresh(s->registry);
     if (r->status == STORE_DONE && r->succeeded) {
-        gained_ownership(s, s->done_term, r->revision, r->revision);
+        gained_ownership(s, s->done_term, r->revision, r->revision, r->revision);
         finish(s, LEADERSHIP_OK, NULL);
     } else if (r->status == STORE_DONE) {
         finish(s, LEADERSHIP_LOST, "another node took the leader key first");
@@ -432,10 +449,13 @@ void leadership_observe(struct leadership *s)
     bool ours = s->lease && str_eq(c->leader, s->name) && c->leader_lease == s->lease;
     if (ours && !s->owner && !s->release_doubt) { /* a txn whose answer never came */
         s->unfenced = c->record.present && str_eq(c->record.leader, s->name) && c->record.unfenced;
-        gained_ownership(s, c->record.present ? c->record.term : 0, c->revision, c->leader_revision);
+        gained_ownership(s, c->record.present ? c->record.term : 0, c->revision, c->leader_revision,
+                         c->record.mod_revision);
     } else if (!ours && s->owner) {
         lost_ownership(s);
     }
+    if (ours && s->owner && c->record.mod_revision > s->record_revision)
+        s->record_revision = c->record.mod_revision; /* a beat whose answer never came */
     /* A watch may show the key before the record of the same transaction. */
     if (ours && c->record.present && str_eq(c->record.leader, s->name) && c->record.term > s->term)
         s->term = c->record.term;

@@ -100,6 +100,11 @@ static bool owns(void)
     return lease().owner && !lease().renewing;
 }
 
+static bool is_unfenced(void)
+{
+    return lease().unfenced;
+}
+
 static bool owns_not(void)
 {
     return !lease().owner;
@@ -236,6 +241,35 @@ static void test_a_renewal_that_arrives_late_does_not_bring_an_old_term_back(voi
     assert_int_equal(c->record.term, 2);
 }
 
+/* In pause the record must never say that a fence is on which is off. */
+static void test_what_the_record_says_of_the_fence_is_known_or_not_believed(void **state)
+{
+    lead();
+    assert_false(lease().unfenced);
+    mem_server_set_fault(server, MEM_LOSE_ANSWERS);
+    leadership_tell(leadership, true);
+    run_for(loop, 100);
+    assert_false(lease().unfenced); /* it is there, but that is not known */
+    mem_server_set_fault(server, MEM_HEALTHY);
+    refresh();
+    leadership_tell(leadership, true);
+    until(is_unfenced, "the record");
+    AUTO(cluster) struct cluster *off = read_cluster();
+    assert_true(off->record.unfenced);
+
+    /* Resumed and paused again, and what was sent in between arrives last. */
+    mem_server_set_fault(server, MEM_LATE);
+    leadership_tell(leadership, false);
+    assert_false(lease().unfenced);
+    run_for(loop, 100);
+    mem_server_set_fault(server, MEM_HEALTHY);
+    leadership_tell(leadership, true);
+    until(is_unfenced, "the record again");
+    mem_server_deliver(server);
+    AUTO(cluster) struct cluster *still = read_cluster();
+    assert_true(still->record.unfenced);
+}
+
 static void test_ownership_whose_answer_was_lost_is_learnt_by_reading(void **state)
 {
     leadership_renew(leadership);
@@ -264,6 +298,7 @@ int main(void)
         LEADERSHIP_TEST(test_a_release_that_arrives_late_does_not_take_away_what_was_put_anew),
         LEADERSHIP_TEST(test_a_release_that_arrives_before_the_key_is_put_anew_counts),
         LEADERSHIP_TEST(test_a_renewal_that_arrives_late_does_not_bring_an_old_term_back),
+        LEADERSHIP_TEST(test_what_the_record_says_of_the_fence_is_known_or_not_believed),
         LEADERSHIP_TEST(test_ownership_whose_answer_was_lost_is_learnt_by_reading),
         LEADERSHIP_TEST(test_a_key_that_somebody_removed_ends_ownership_with_the_next_renewal),
     };
