@@ -177,12 +177,6 @@ def test_node_of_another_cluster_is_refused(cluster_of):
     assert cluster.leader() is leader and leader.writable()
 
 
-@pytest.mark.parametrize('text, expected', [
-    ('scope: [unclosed\n', r'node\.yml:\d+'),
-    ('scope: x\nname: n\npostgresql:\n\tlisten: 127.0.0.1:1\n', r'node\.yml:4'),
-    ('', r'node\.yml'),
-    ('scope: myapp-cluster\nname: n\n', '(?i)postgresql'),
-])
 def test_second_node_of_the_same_name_does_not_start(cluster_of):
     cluster = cluster_of(2)
     first, second = cluster.nodes
@@ -203,6 +197,12 @@ def test_second_node_of_the_same_name_does_not_start(cluster_of):
     assert cluster.wait_leader(90) is first
 
 
+@pytest.mark.parametrize('text, expected', [
+    ('scope: [unclosed\n', r'node\.yml:\d+'),
+    ('scope: x\nname: n\npostgresql:\n\tlisten: 127.0.0.1:1\n', r'node\.yml:4'),
+    ('', r'node\.yml'),
+    ('scope: myapp-cluster\nname: n\n', '(?i)postgresql'),
+])
 def test_corrupted_yaml_names_file_and_line_and_starts_nothing(cluster_of, text, expected):
     cluster = cluster_of(1)
     node = cluster.nodes[0]

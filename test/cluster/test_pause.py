@@ -2,6 +2,7 @@
 import signal
 
 from lab import proc
+from lab.cluster import PREFIX
 from lab.wait import holds_for, wait_for
 
 TTL_S = 30
@@ -44,7 +45,7 @@ def test_failover_after_a_pause_is_automatic_again(cluster_of):
     pause(cluster)
     resume(cluster)
     leader.log.wait('the leader with the lock', 15)
-    wait_for('the fence in force again', lambda: 'unfenced' not in cluster.store.get('/service/myapp-cluster/pgkeep'), 15)
+    wait_for('the fence in force again', lambda: 'unfenced' not in cluster.store.get(PREFIX + 'pgkeep'), 15)
     leader.crash()
     assert cluster.wait_leader(TTL_S + 15, other_than=leader) is cluster.others(leader)[0]
 

@@ -95,7 +95,9 @@ def both():
             cluster.nodes[0].start()
             cluster.wait_leader(90)
             cluster.nodes[1].start()
-            cluster.wait_healthy()
+            leader = cluster.wait_healthy()
+            # The status is a picture that is renewed every second.
+            wait_for('the replica in the status', lambda: leader.status().get('replication'), 10)
             got[flavour] = answers(cluster)
         except BaseException:
             place.keep(flavour)

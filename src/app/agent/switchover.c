@@ -194,23 +194,44 @@ static void key_cleared(const struct store_result *result, void *arg)
     free(w);
 }
 
-void switchover_delete(struct agent *a, struct op *op)
+/* Read for this request: whoever scheduled one a moment ago may take it back, whatever our picture shows yet. */
+static void key_read(const struct store_result *result, void *arg)
 {
-    const struct cluster *c = registry_cluster(a->registry);
-    struct written *w;
+    struct written *w = arg;
+    struct agent *a = w->agent;
+    const struct store_kv *kv = result->kv_count ? result->kvs : NULL;
+    struct cluster_key found = {.name = "failover"};
 
-    if (!c || !c->failover.present || !c->failover.scheduled_epoch_ms) {
-        op_reply(op, 404, NULL, "no pending scheduled switchover");
+    if (result->status != STORE_DONE) {
+        op_reply(w->op, 503, NULL, result->err ? result->err->text : "the store does not answer");
+        free(w);
+        return;
+    }
+    if (kv) {
+        found.value = kv->value;
+        found.value_len = kv->value_len;
+        found.mod_revision = kv->mod_revision;
+    }
+    AUTO(cluster) struct cluster *c = cluster_read(&found, kv ? 1 : 0, result->revision);
+    if (!c->failover.present || !c->failover.scheduled_epoch_ms) {
+        op_reply(w->op, 404, NULL, "no pending scheduled switchover");
+        free(w);
         return;
     }
     AUTO(cstr) char *key = str_fmt("%sfailover", a->settings->key_prefix);
     struct store_compare same = {.kind = STORE_IF_MOD_REVISION, .key = key, .revision = c->failover.mod_revision};
     struct store_op put = {.kind = STORE_PUT, .key = key, .value = "{}"};
     struct store_txn txn = {.compares = &same, .compare_count = 1, .then = &put, .then_count = 1};
-
-    w = mem_zero(1, sizeof(*w));
-    *w = (struct written){.agent = a, .op = op};
     store_txn(a->store, &txn, a->dynamic->retry_timeout_ms, key_cleared, w);
+}
+
+void switchover_delete(struct agent *a, struct op *op)
+{
+    AUTO(cstr) char *key = str_fmt("%sfailover", a->settings->key_prefix);
+    struct written *w = mem_zero(1, sizeof(*w));
+
+    *w = (struct written){.agent = a, .op = op};
+    store_get_prefix(a->store, key, a->dynamic->retry_timeout_ms, key_read, w);
 }
 
 void switchover_drop(struct agent *a)
