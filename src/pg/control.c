@@ -1,8 +1,11 @@
 #include "pg/control.h"
 
+#include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/str.h"
@@ -264,4 +267,23 @@ void pg_control_cancel(struct pg_control_job *j)
         child_abandon(j->child);
         free(j);
     }
+}
+
+bool pg_control_says_shut_down(const char *data_dir, lsn *ret_checkpoint)
+{
+    enum { DB_SHUTDOWNED = 1 };
+    struct { /* the beginning of ControlFileData */
+        uint64_t system_identifier;
+        uint32_t pg_control_version, catalog_version_no;
+        int32_t state;
+        int64_t time;
+        uint64_t checkpoint;
+    } begin;
+    AUTO(cstr) char *path = str_fmt("%s/global/pg_control", data_dir);
+    AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 || pread(fd, &begin, sizeof(begin), 0) != sizeof(begin) || begin.state != DB_SHUTDOWNED)
+        return false;
+    *ret_checkpoint = begin.checkpoint;
+    return true;
 }

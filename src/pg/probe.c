@@ -24,6 +24,7 @@ struct probe {
     void *arg;
 
     bool asking;
+    bool in_recovery; /* by the last whole answer, if there is one (last) */
     msec asked_ms, budget_ms;
     msec silent_since_ms;
     struct pg_facts *answer; /* read, waiting for the timeline */
@@ -197,6 +198,7 @@ static void answered(const struct sql_result *result, void *arg)
         return;
     }
     f->asked_ms = p->asked_ms;
+    p->in_recovery = f->in_recovery;
     pg_facts_free(p->last);
     p->last = carried_over(f);
     free(p->conf_load);
@@ -209,18 +211,66 @@ static void answered(const struct sql_result *result, void *arg)
         tell_facts(p);
 }
 
-void probe_ask(struct probe *p, msec budget_ms)
+static bool begin(struct probe *p, msec budget_ms)
 {
     if (p->asking)
-        return;
+        return false;
 
     p->asking = true;
     p->asked_ms = loop_clock_ms();
     p->budget_ms = budget_ms;
     if (p->silent_since_ms == MSEC_NEVER)
         p->silent_since_ms = p->asked_ms;
+    return true;
+}
 
+static void ask_all(struct probe *p, msec budget_ms)
+{
     const char *params[1] = {p->asked_count++ % LOOK_EVERY ? p->conf_load : NULL};
     struct sql_statement question = {.text = probe_query, .params = params, .param_count = 1};
     sql_run(p->sql, &question, 1, budget_ms, answered, p);
+}
+
+void probe_ask(struct probe *p, msec budget_ms)
+{
+    if (begin(p, budget_ms))
+        ask_all(p, budget_ms);
+}
+
+static void answered_in_brief(const struct sql_result *result, void *arg)
+{
+    struct probe *p = arg;
+    struct probe_answer answer = {.status = SQL_DONE, .brief = true, .asked_ms = p->asked_ms};
+
+    if (result->status != SQL_DONE) {
+        tell_failure(p, result->status, &result->err);
+        return;
+    }
+    const struct sql_rows *rows = &result->rows[0];
+    if (rows->row_count != 1 || !str_eq(sql_cell(rows, 0, 0), "t")) { /* out of recovery: all about it */
+        ask_all(p, msec_max(1, p->asked_ms + p->budget_ms - loop_clock_ms()));
+        return;
+    }
+    const char *receive = sql_cell(rows, 0, 1); /* NULL: 0 */
+    const char *replay = sql_cell(rows, 0, 2);
+    if (receive && !lsn_parse(receive, &answer.receive))
+        answer.receive = 0;
+    if (replay && !lsn_parse(replay, &answer.replay))
+        answer.replay = 0;
+    p->asking = false;
+    p->silent_since_ms = MSEC_NEVER;
+    p->fn(&answer, p->arg); /* may ask again, or free *p */
+}
+
+void probe_ask_in_brief(struct probe *p, msec budget_ms)
+{
+    static const struct sql_statement question = {
+        .text = "SELECT pg_is_in_recovery(), pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()"};
+
+    if (!begin(p, budget_ms))
+        return;
+    if (p->last && p->in_recovery)
+        sql_run(p->sql, &question, 1, budget_ms, answered_in_brief, p);
+    else
+        ask_all(p, budget_ms);
 }

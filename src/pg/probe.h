@@ -108,7 +108,10 @@ json_t *pg_facts_pending_json(const struct pg_facts *f);
 
 struct probe_answer {
     enum sql_status status;      /* SQL_DONE: facts are there */
-    struct pg_facts *take_facts; /* the callback's to keep (pg_facts_free); NULL unless SQL_DONE */
+    struct pg_facts *take_facts; /* the callback's to keep (pg_facts_free); NULL unless SQL_DONE, or if in brief */
+    bool brief;                  /* still in recovery, and only the following is told */
+    lsn receive, replay;
+    msec asked_ms;
     struct err err;
 };
 
@@ -128,6 +131,11 @@ void probe_set_replication(struct probe *p, const struct sql_target *target);
 
 /* Ask; a question under way stands for this one too (fn runs once). */
 void probe_ask(struct probe *p, msec budget_ms);
+/*
+ * The same for who waits for something and asks often (the whole question costs milliseconds of CPU): while a standby
+ * stays one the answer is in brief, otherwise whole.
+ */
+void probe_ask_in_brief(struct probe *p, msec budget_ms);
 bool probe_asking(const struct probe *p);
 /* Forget the connection: after a restart, or when the target changed (copied; NULL keeps it). */
 void probe_reset(struct probe *p, const struct sql_target *target);

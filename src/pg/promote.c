@@ -1,20 +1,21 @@
 #include "pg/promote.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 
 #include "base/check.h"
 #include "base/str.h"
 #include "pg/datadir.h"
-#include "pg/file.h"
 
 bool promote_trigger(const char *data_dir, pid_t postmaster, struct err *err)
 {
     AUTO(cstr) char *path = str_fmt("%s/promote", data_dir);
 
     CHECK(postmaster > 1);
-    if (!file_replace(path, "", 0, 0600, err))
-        return err_wrap(err, "promotion");
+    AUTO(fd) int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600); /* not synced: it is for this moment only */
+    if (fd < 0)
+        return err_sys(err, errno, "promotion: making %s", path);
     if (kill(postmaster, SIGUSR1) != 0) {
         int kill_errno = errno;
         (void)datadir_clear_promote(data_dir,

@@ -151,6 +151,16 @@ static void keep_lease(struct agent *a)
     loop_timer_set(&a->wake, light.wake_ms);
 }
 
+/* Clients wait for a successor: how far we are is looked at as often as during a start. */
+static void hurry(struct agent *a, const struct cluster *c)
+{
+    bool waited_for = c && !c->leader && c->failover.present &&
+                      (!c->failover.candidate || str_eq(c->failover.candidate, agent_name(a)));
+
+    if (a->jobs->state != HA_JOB_RUNNING)
+        local_hurry(a->local, waited_for);
+}
+
 static void cycle_run(void *arg)
 {
     struct agent *a = arg;
@@ -175,6 +185,7 @@ static void cycle_run(void *arg)
     member_tags_deinit(&view.conf.tags);
     bool armed = arm(a, &a->plan.fence);
     say(a);
+    hurry(a, view.store.cluster);
     publish(a);
     upkeep(a);
     a->cycle_ms = loop_clock_ms();

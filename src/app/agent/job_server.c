@@ -28,6 +28,7 @@ enum {
     START_SEEN_MS = 5000,  /* a start that recovers longer is "starting": decisions go on meanwhile */
     CHECKPOINT_MS = 30000, /* before a planned stop, while clients still work; longer and the stop does the rest */
     STOP_DEFAULT_MS = 60000,
+    NUDGE_MS = 20,
     LOG_TAIL_MAX = 64 * 1024,
 };
 
@@ -93,8 +94,9 @@ static bool ask_guard(struct jobs *j, const struct conf_input *in, struct err *e
     findings_deinit(&findings);
     if (!ok)
         return false;
-    /* What the last postmaster said was about the last start. */
-    (void)truncate(in->instance->log_path, 0); /* absent: nothing to cut */
+    /* What the last postmaster said was about the last start: kept once, for who asks why it ended. */
+    AUTO(cstr) char *before = str_fmt("%s.1", in->instance->log_path);
+    (void)rename(in->instance->log_path, before); /* absent: nothing to keep */
     ok = guard_link_start(j->agent->guard, (const char *const *)argv, NULL, in->instance->log_path, err);
     j->agent->job_seq = guard_link_seq(j->agent->guard);
     conffile_args_free(argv);
@@ -171,6 +173,7 @@ static void tell_guard(struct jobs *j)
         return;
     }
     j->agent->job_seq = guard_link_seq(j->agent->guard);
+    local_stopping(j->agent->local, true);
     j->deadline_ms = now_ms + budget_ms + 2000; /* the guard's kill takes a moment */
     loop_timer_set(&j->timer, j->deadline_ms);
     job_stop_notice(j);
@@ -270,6 +273,7 @@ static void trigger(struct jobs *j)
         return;
     }
     j->signalled = true;
+    j->nudge_ms = loop_clock_ms() + NUDGE_MS;
     local_hurry(a->local, true);
     j->deadline_ms = loop_clock_ms() + a->dynamic->pg_ctl_timeout_s * 1000LL;
     loop_timer_set(&j->timer, j->deadline_ms);
@@ -297,6 +301,21 @@ void job_promote_begin(struct jobs *j)
     trigger(j);
 }
 
+/*
+ * A startup process that takes the request just as its stream ends sleeps for wal_retrieve_retry_interval (5 s) before it
+ * looks at it again (xlogrecovery.c, WaitForWALToBecomeAvailable). The same request again wakes it, and nobody else.
+ */
+static void nudge(struct jobs *j)
+{
+    struct err err = {0};
+
+    if (loop_clock_ms() < j->nudge_ms)
+        return;
+    j->nudge_ms = loop_clock_ms() + NUDGE_MS;
+    if (!promote_trigger(j->agent->instance->data_dir, local_postmaster(j->agent->local), &err))
+        log_warning("promote.nudge", "%s", err.text);
+}
+
 void job_promote_notice(struct jobs *j)
 {
     struct ha_pg pg;
@@ -307,6 +326,8 @@ void job_promote_notice(struct jobs *j)
     local_view(j->agent->local, &pg);
     if (pg.accepting && pg.answered && !pg.in_recovery) {
         log_info("promote.open", "PostgreSQL left recovery and accepts writes");
+        if (!promote_withdraw(j->agent->instance->data_dir, &err)) /* of a request that came too late to be taken */
+            log_warning("promote.not_withdrawn", "%s", err.text);
         job_end(j, NULL);
     } else if (pg.process != HA_PROC_RUNNING || pg.deaths != j->deaths) {
         (void)err_set(&err, ERR_PG, "the postmaster ended during the promotion");
@@ -316,5 +337,7 @@ void job_promote_notice(struct jobs *j)
         if (promote_withdraw(j->agent->instance->data_dir, &err)) /* it must not fire later */
             (void)err_set(&err, ERR_TIMEOUT, "still in recovery after pg_ctl_timeout");
         job_end(j, &err);
+    } else {
+        nudge(j);
     }
 }

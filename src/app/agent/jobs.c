@@ -42,6 +42,7 @@ void job_end(struct jobs *j, const struct err *err)
     CHECK(j->state == HA_JOB_RUNNING);
     drop_handles(j);
     local_hurry(j->agent->local, false);
+    local_stopping(j->agent->local, false);
     j->state = err ? HA_JOB_FAILED : HA_JOB_OK;
     str_copy(j->error, sizeof(j->error), err ? err->text : "");
     msec took_ms = loop_clock_ms() - j->since_ms;
@@ -54,7 +55,8 @@ void job_end(struct jobs *j, const struct err *err)
     /* Files may have changed, and with them the version of the data directory. */
     if (kind == HA_JOB_BOOTSTRAP || kind == HA_JOB_CLONE)
         (void)config_make_instance(j->agent); /* what is wrong has been logged */
-    local_look(j->agent->local);
+    if (kind != HA_JOB_STOP)
+        local_look(j->agent->local);
     agent_wake(j->agent);
 }
 

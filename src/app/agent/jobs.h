@@ -36,6 +36,7 @@ struct jobs {
     struct loop_timer timer; /* the running job's deadline or next step */
     unsigned int deaths;     /* of the postmaster, when the job began */
     msec deadline_ms;
+    msec nudge_ms;                   /* PROMOTE: the startup process is woken again then */
     bool signalled;                  /* PROMOTE: the trigger is out; STOP: the guard was told */
     bool refused;                    /* the guard said no */
     int64_t done_bytes, total_bytes; /* CLONE, REWIND: progress; total 0: unknown */

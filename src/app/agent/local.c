@@ -11,7 +11,8 @@
 #include "wire/guard.h"
 
 enum {
-    PROBE_EVERY_MS = 1000,  /* how old REST's facts may be; one cheap query */
+    PROBE_EVERY_MS = 1000, /* how old REST's facts may be; one cheap query */
+    STOPPING_MS = 5,
     PROBE_HURRY_MS = 10,    /* while a start or a promotion is awaited: clients are waiting for it */
     PROBE_BUDGET_MS = 3000, /* a server that needs longer is silent, which is a fact of its own */
     CONTROL_BUDGET_MS = 5000,
@@ -34,8 +35,11 @@ struct local {
     /* probe */
     struct probe *probe;
     struct loop_timer timer;
-    bool hurry;
+    bool hurry, stopping;
+    bool shut_down;   /* seen in pg_control while it ends */
+    lsn shut_down_at; /* the checkpoint */
     bool answered, accepting;
+    bool failed; /* the last question was refused */
     msec answered_ms;
     struct pg_facts *facts;
     uint32_t last_timeline; /* a standby cannot tell its timeline once the receiver is gone */
@@ -94,6 +98,7 @@ static void look_at_process(struct local *p)
 static void forget_answers(struct local *p)
 {
     p->answered = p->accepting = false;
+    p->stopping = p->shut_down = false;
     p->stopped_ms = 0;
     pg_facts_free(p->facts);
     p->facts = NULL;
@@ -111,7 +116,10 @@ static void remember(struct local *p, struct pg_facts *take_facts)
 /* A server that starts, stops or is slow is told by its states; one that refuses us needs somebody's hand. */
 static void tell_refusal(struct local *p, const struct probe_answer *answer)
 {
-    if (answer->status == SQL_DENIED || answer->status == SQL_FAILED)
+    /* One that fails once has met a promotion between two of its functions. */
+    bool again = answer->status == SQL_FAILED && p->failed;
+    p->failed = answer->status == SQL_FAILED;
+    if (answer->status == SQL_DENIED || again)
         tell_trouble(p, answer->err.text);
 }
 
@@ -119,12 +127,19 @@ static void probed(const struct probe_answer *answer, void *arg)
 {
     struct local *p = arg;
 
-    if (!runs(p)) {
+    if (!runs(p) || p->stopping) {
         pg_facts_free(answer->take_facts);
         return;
     }
     bool answered = answer->status == SQL_DONE || answer->status == SQL_STARTING;
-    if (answer->status == SQL_DONE) {
+    if (answer->status == SQL_DONE && answer->brief) {
+        if (!p->facts)
+            return; /* forgotten meanwhile; the next question is a whole one */
+        p->facts->receive = answer->receive;
+        p->facts->replay = answer->replay;
+        p->facts->position = answer->receive > answer->replay ? answer->receive : answer->replay;
+        p->answered_ms = answer->asked_ms;
+    } else if (answer->status == SQL_DONE) {
         remember(p, answer->take_facts);
         p->answered_ms = p->facts->asked_ms;
     } else {
@@ -137,25 +152,57 @@ static void probed(const struct probe_answer *answer, void *arg)
 
 void local_probe(struct local *p)
 {
-    if (p->probe && runs(p))
+    if (p->probe && runs(p) && !p->stopping)
         probe_ask(p->probe, PROBE_BUDGET_MS);
 }
 
 static enum ha_data data_of(const struct local *p);
 static enum ha_process process_of(const struct local *p);
 
+static void watch_the_stop(struct local *p)
+{
+    if (p->shut_down || !pg_control_says_shut_down(p->instance->data_dir, &p->shut_down_at))
+        return;
+    p->shut_down = true;
+    p->fn(p->arg);
+}
+
+static msec next_look_ms(const struct local *p)
+{
+    if (p->stopping)
+        return STOPPING_MS;
+    return p->hurry ? PROBE_HURRY_MS : PROBE_EVERY_MS;
+}
+
 static void timer_due(void *arg)
 {
     struct local *p = arg;
 
-    if (runs(p)) {
+    if (runs(p) && p->stopping) {
         look_at_process(p);
-        local_probe(p);
+        watch_the_stop(p);
+    } else if (runs(p)) {
+        look_at_process(p);
+        if (p->hurry && p->facts && p->probe)
+            probe_ask_in_brief(p->probe, PROBE_BUDGET_MS);
+        else
+            local_probe(p);
     } else if (p->guard_known && !p->control_job &&
                (process_of(p) == HA_PROC_UNKNOWN || data_of(p) == HA_DATA_UNKNOWN)) {
         local_look(p); /* it could not be read: again, for as long as it takes */
     }
-    loop_timer_set(&p->timer, loop_clock_ms() + (p->hurry ? PROBE_HURRY_MS : PROBE_EVERY_MS));
+    loop_timer_set(&p->timer, loop_clock_ms() + next_look_ms(p));
+}
+
+void local_stopping(struct local *p, bool stopping)
+{
+    if (p->stopping == stopping || !runs(p))
+        return;
+    p->stopping = stopping;
+    p->shut_down = false;
+    if (stopping)
+        p->accepting = false;
+    loop_timer_set(&p->timer, loop_clock_ms() + (stopping ? STOPPING_MS : 0));
 }
 
 void local_hurry(struct local *p, bool hurry)
@@ -163,7 +210,7 @@ void local_hurry(struct local *p, bool hurry)
     if (p->hurry == hurry)
         return;
     p->hurry = hurry;
-    loop_timer_set(&p->timer, loop_clock_ms() + (hurry ? PROBE_HURRY_MS : PROBE_EVERY_MS));
+    loop_timer_set(&p->timer, loop_clock_ms() + (hurry ? 0 : next_look_ms(p)));
 }
 
 static void control_read(const struct pg_control *control, const struct err *err, void *arg)
@@ -312,6 +359,7 @@ void local_view(const struct local *p, struct ha_pg *ret_pg)
         .upstream = p->attached,
         .standby_signal = p->datadir.standby_signal,
         .halted_ms = runs(p) ? p->stopped_ms : 0,
+        .shut_down_at = runs(p) && p->shut_down ? p->shut_down_at : 0,
     };
     control_view(p, ret_pg);
     if (!f)

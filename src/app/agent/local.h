@@ -36,6 +36,11 @@ void local_guard_state(struct local *p, const struct guard_msg *state);
 void local_probe(struct local *p);
 /* A start, stop, promotion or reload is on its way: ask every few milliseconds until local_calm. */
 void local_hurry(struct local *p, bool hurry);
+/*
+ * It was told to stop. It is not asked any more (every connection would be one more process to wait for); instead
+ * pg_control is watched for the shutdown checkpoint. False: it was not stopped after all.
+ */
+void local_stopping(struct local *p, bool stopping);
 /* Look at the files again (after a job changed them). */
 void local_look(struct local *p);
 

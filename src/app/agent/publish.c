@@ -189,17 +189,22 @@ static json_t *slots_json(const struct agent *a, const struct pg_facts *f)
     return slots;
 }
 
-static char *status_text(const struct agent *a)
+static char *status_text(const struct agent *a, const struct ha_pg *pg)
 {
     const struct pg_facts *f = local_facts(a->local);
 
+    const struct cluster *known = registry_cluster(a->registry);
+
+    if (pg->shut_down_at) /* handed over before the last process is gone */
+        return status_key_text(pg->shut_down_at, known ? known->status.slots : NULL,
+                               known ? known->status.retain_slots : NULL);
     if (!f || f->in_recovery) {
         /* Stopped for a successor: the last word is where the shutdown checkpoint is. */
         const struct pg_control *control = local_control(a->local);
-        const struct cluster *c = registry_cluster(a->registry);
         if (!control || control->state != PG_CONTROL_SHUT_DOWN)
             return NULL;
-        return status_key_text(control->checkpoint, c ? c->status.slots : NULL, c ? c->status.retain_slots : NULL);
+        return status_key_text(control->checkpoint, known ? known->status.slots : NULL,
+                               known ? known->status.retain_slots : NULL);
     }
     json_t *slots = slots_json(a, f);
     json_t *retain = a->slots_plan.retain_count ? json_array() : NULL;
@@ -240,7 +245,7 @@ void publish_texts(struct leadership_texts *ret_texts, void *arg)
     a->member_text = json_dumps(member, JSON_COMPACT);
     json_decref(member);
     free(a->status_text);
-    a->status_text = status_text(a);
+    a->status_text = status_text(a, &pg);
     free(a->failsafe_text);
     a->failsafe_text = failsafe_text(a);
     *ret_texts =

@@ -7,6 +7,7 @@
 #include "core/ha/elect.h"
 #include "core/ha/facts.h"
 #include "core/ha/fence.h"
+#include "core/ha/handover.h"
 #include "core/ha/lead.h"
 #include "core/ha/observe.h"
 #include "core/ha/rejoin.h"
@@ -80,9 +81,15 @@ static void ending_decide(const struct ha_view *v, struct ha_plan *p)
 }
 
 /* Long work is under way: is it still wanted? */
-static void job_decide(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+static void job_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     enum ha_job_kind kind = v->job.kind;
+
+    /* The last processes take their time to go; the successor need not wait for them. */
+    bool given_up = kind == HA_JOB_STOP && v->pg.shut_down_at && v->lease.owner && v->store.known && !m->restarting;
+    if (given_up && handover_finish(v, p))
+        return;
+
     bool for_leader = kind == HA_JOB_PROMOTE || kind == HA_JOB_PRE_PROMOTE;
     bool against_leader = kind == HA_JOB_CLONE || kind == HA_JOB_CHECK_REJOIN;
 

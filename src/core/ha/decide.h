@@ -44,6 +44,7 @@ struct ha_memory {
     msec stand_back_until_ms; /* pre_promote failed, or we gave the key up: let others */
     bool checkpoint_asked;
     bool promote_doubt;        /* a promotion was begun and did not end well: it may still happen */
+    msec leader_new_ms;        /* first seen under this name */
     int64_t handover_revision; /* of the failover key that we stopped for last */
 
     /* planned work */
@@ -51,10 +52,9 @@ struct ha_memory {
     unsigned int restart_deaths; /* of the postmaster when it began: another one runs when it is over */
     bool reinitializing;
     bool reinit_from_leader;
-    msec handover_since_ms; /* stopped cleanly for a successor since; 0: no */
-    msec silent_ms;         /* a standby that should stream does not since; 0: it does */
-    bool bootstrapping;     /* this agent began a bootstrap and it has not failed */
-    msec started_ms;        /* first decision of this agent */
+    msec silent_ms;     /* a standby that should stream does not since; 0: it does */
+    bool bootstrapping; /* this agent began a bootstrap and it has not failed */
+    msec started_ms;    /* first decision of this agent */
 };
 
 void ha_memory_init(struct ha_memory *m);

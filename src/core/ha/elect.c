@@ -6,6 +6,8 @@
 #include "core/ha/observe.h"
 
 enum {
+    /* Walsenders ship the shutdown checkpoint before they end; a successor that has it not by then will never have it. */
+    CATCH_UP_MS = 2000,
     ASK_AGAIN_MS = 1000, /* a member ahead of us should have taken the key by then; ask the round again */
     /* How long a chosen successor may take before everybody races again; a promotion takes well under a second. */
     HANDOVER_MS = 10000,
@@ -66,10 +68,16 @@ static bool we_may_lead(const struct ha_memory *m, const struct ha_view *v, stru
     /* The leader counts on those members only whom it asks. */
     if (v->conf.failsafe_mode && c->failsafe && !json_object_get(c->failsafe, v->conf.name))
         return !plan_why(p, "no leader; this node is not in /failsafe yet");
-    if (named)
-        return true;
 
     int64_t lag = c->status.optime > v->pg.position ? (int64_t)(c->status.optime - v->pg.position) : 0;
+    /* What was published by a leader that handed over is where its last record begins. */
+    bool lacks = c->record.released && c->failover.leader && v->pg.position <= c->status.optime;
+    if (lacks && v->now_ms < m->leader_gone_ms + CATCH_UP_MS) {
+        plan_wake(p, m->leader_gone_ms + CATCH_UP_MS);
+        return !plan_why(p, "no leader; waiting for the last record of %s", c->failover.leader);
+    }
+    if (named)
+        return true;
     if (lag > v->conf.maximum_lag_on_failover)
         return !plan_why(p, "no leader; this node is %lld bytes behind, more than maximum_lag_on_failover",
                          (long long)lag);
@@ -183,6 +191,15 @@ static bool may_run_on(const struct ha_memory *m, const struct ha_view *v, struc
         record->leader);
 }
 
+/* The leader let go of the key, in good order, for us: there is nobody to be asked. */
+static bool handed_to_us(const struct ha_view *v)
+{
+    const struct cluster *c = v->store.cluster;
+
+    return c->failover.present && str_eq(c->failover.candidate, v->conf.name) && c->record.present &&
+           c->record.released && str_eq(c->record.leader, c->failover.leader);
+}
+
 void elect_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     msec free_ms;
@@ -204,10 +221,11 @@ void elect_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *
                        (long long)(free_ms - v->now_ms));
         return;
     }
-    if (!round_is_fresh(m, v, p))
+    bool ours = handed_to_us(v);
+    if (!ours && !round_is_fresh(m, v, p))
         return;
     plan_wake(p, v->now_ms + ASK_AGAIN_MS);
-    if (handover_names_another(m, v, p) || may_run_on(m, v, p) || another_is_better(v, p))
+    if (!ours && (handover_names_another(m, v, p) || may_run_on(m, v, p) || another_is_better(v, p)))
         return;
 
     (void)plan_add(p, HA_DO_ACQUIRE);

@@ -9,6 +9,8 @@ bool pg_may_be_primary(const struct ha_view *v)
 {
     if (v->pg.process != HA_PROC_RUNNING)
         return v->pg.process == HA_PROC_ORPHANS;
+    if (v->pg.shut_down_at)
+        return false;
     if (v->pg.answered && v->pg.accepting)
         return !v->pg.in_recovery;
     return !v->pg.standby_signal;

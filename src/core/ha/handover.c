@@ -7,8 +7,6 @@
 enum {
     STOP_BUDGET_MS =
         60000, /* a stop that takes longer (stuck backend, archiver) is ended by force: clients wait meanwhile */
-    CATCH_UP_MS = 2000, /* walsenders ship the shutdown record before they end; longer means the successor is gone */
-    ASK_EVERY_MS = 50,  /* while clients wait for the successor */
     ROUND_AGE_MS = 1500,
     STALE_MS_MIN =
         10000, /* a scheduled switchover whose time passed that long ago (leader was down) is dropped, as Patroni does */
@@ -82,50 +80,18 @@ bool handover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pla
     stop->stop = HA_STOP_FAST;
     stop->checkpoint_first = true;
     stop->budget_ms = v->conf.primary_stop_timeout_ms ? v->conf.primary_stop_timeout_ms : STOP_BUDGET_MS;
-    m->handover_since_ms = 0;
     m->handover_revision = key->mod_revision;
     return plan_why(p, "switchover: stopping for %s", key->candidate ? key->candidate : "the best member");
 }
 
-/* Some eligible member holds everything up to our shutdown checkpoint. */
-static bool successor_has_all(const struct ha_view *v)
-{
-    const char *candidate = v->store.cluster->failover.candidate;
-
-    for (size_t i = 0; i < v->peers.count; i++) {
-        const struct ha_peer *peer = &v->peers.at[i];
-        const char *why_not;
-        const struct member *member = cluster_member(v->store.cluster, peer->name);
-
-        if (candidate && !str_eq(candidate, peer->name))
-            continue;
-        if (member && elect_can_lead(v, member, &why_not) && peer->position > v->pg.control_position)
-            return true;
-    }
-    return false;
-}
-
-bool handover_finish(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+bool handover_finish(const struct ha_view *v, struct ha_plan *p)
 {
     if (!handover_is_asked(v) || v->store.cluster->failover.scheduled_epoch_ms > v->wall_ms)
         return false;
-    if (v->pg.control != HA_CONTROL_SHUT_DOWN)
+    if (!v->pg.shut_down_at && v->pg.control != HA_CONTROL_SHUT_DOWN)
         return false; /* it fell over on the way: a crash like any other */
 
-    if (!m->handover_since_ms)
-        m->handover_since_ms = v->now_ms;
-    if (peers_known_since(v, m->handover_since_ms) && successor_has_all(v)) {
-        (void)plan_add(p, HA_DO_RELEASE);
-        return plan_why(p, "switchover: the successor has everything, letting go of the leader key");
-    }
-    if (v->now_ms - m->handover_since_ms >= CATCH_UP_MS) {
-        (void)plan_add(p, HA_DO_RELEASE);
-        return plan_why(
-            p, "switchover: the successor did not confirm the shutdown record in time; the best member decides");
-    }
-    bool again = v->peers.complete && v->now_ms - v->peers.asked_ms >= ASK_EVERY_MS;
-    if (again || v->peers.asked_ms < m->handover_since_ms)
-        (void)plan_add(p, HA_DO_ASK_PEERS);
-    plan_wake(p, v->now_ms + ASK_EVERY_MS);
-    return plan_why(p, "switchover: stopped, waiting until the successor has the shutdown record");
+    /* The release publishes where the shutdown checkpoint is; the successor sees to it that it has that (elect.c). */
+    (void)plan_add(p, HA_DO_RELEASE);
+    return plan_why(p, "switchover: shut down, letting go of the leader key");
 }

@@ -66,7 +66,7 @@ static void lead_stopped(struct ha_memory *m, const struct ha_view *v, struct ha
         start_primary(p, v, "restarting as the operator asked");
         return;
     }
-    if (handover_finish(m, v, p))
+    if (handover_finish(v, p))
         return;
     if (v->now_ms - m->crashed_ms >= v->conf.primary_start_timeout_ms && give_up_for_another(m, v, p))
         return;

@@ -41,6 +41,7 @@ static void leader_present(struct ha_memory *m, const struct ha_view *v)
 
     if (!str_eq(m->leader, c->leader)) {
         str_copy(m->leader, sizeof(m->leader), c->leader);
+        m->leader_new_ms = v->now_ms;
         m->leader_sign = 0;
         m->rejoin = HA_REJOIN_UNKNOWN;
         m->rejoin_failures = m->rewind_failures = 0;

@@ -7,6 +7,7 @@
 
 enum {
     ASK_AGAIN_MS = 1000,
+    OPEN_MS = 2000,
     DEMOTE_BUDGET_MS = 2000, /* somebody else owns the key: a soft stop gets that long before everything is killed */
     /* A standby that does not stream although the leader runs is compared with it after that: longer than a leader's restart. */
     SILENT_MS = 10000,
@@ -233,6 +234,18 @@ static bool operator_asks(struct ha_memory *m, const struct ha_view *v, struct h
     return restart_decide(m, v, p);
 }
 
+/*
+ * The new leader has the key and is being promoted. Who connects now gets the rest of the old timeline, is thrown out, and
+ * comes again, at the expense of the clients that wait.
+ */
+static bool opens_soon(const struct ha_memory *m, const struct ha_view *v, const char *upstream)
+{
+    const struct member *leader = cluster_leader_member(v->store.cluster);
+
+    return leader && str_eq(leader->name, upstream) && !str_eq(v->pg.upstream, upstream) &&
+           !str_eq(leader->role, "primary") && v->now_ms < m->leader_new_ms + OPEN_MS;
+}
+
 /* Running in recovery and answering: right upstream, really streaming? */
 static void stay_attached(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
@@ -242,6 +255,11 @@ static void stay_attached(struct ha_memory *m, const struct ha_view *v, struct h
     if (operator_asks(m, v, p))
         return;
     /* A leader without an address (its member key is about to come) is no reason to let go of the old one. */
+    if (upstream && opens_soon(m, v, upstream)) {
+        plan_wake(p, m->leader_new_ms + OPEN_MS);
+        (void)plan_why(p, "a standby; %s is about to open", upstream);
+        return;
+    }
     if (upstream && (!str_eq(v->pg.upstream, upstream) || v->pg.upstream_conninfo_state)) {
         struct ha_action *follow = plan_add(p, HA_DO_FOLLOW);
         str_copy(follow->subject, sizeof(follow->subject), upstream);

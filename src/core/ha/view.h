@@ -122,6 +122,11 @@ struct ha_pg {
     const char *upstream;                /* member that primary_conninfo names; "" none; NULL unknown */
     const char *upstream_conninfo_state; /* NULL: as it should be; else why it must be rewritten */
     bool standby_signal;                 /* standby.signal is in the data directory */
+    /*
+     * It is being stopped and its shutdown checkpoint is written here: no session is left, nothing can be committed any
+     * more, though processes still end. 0: not so.
+     */
+    lsn shut_down_at;
 };
 
 /* What a member answered to GET /patroni?fresh=1 in the current round. */
