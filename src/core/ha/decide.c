@@ -48,6 +48,8 @@ static void ending_decide(const struct ha_view *v, struct ha_plan *p)
                        v->job.kind == HA_JOB_REWIND;
         if (!own_end)
             (void)plan_add(p, HA_DO_CANCEL_JOB);
+        if (v->job.kind == HA_JOB_STOP && v->pg.shut_down_at && v->lease.owner && v->store.known)
+            (void)plan_add(p, HA_DO_RELEASE); /* others need not wait for the last process */
         (void)plan_why(p, "ending: waiting for %s", ha_job_text(v->job.kind));
         return;
     }
