@@ -65,9 +65,9 @@ static bool remove_kept(const char *dir, struct err *err)
         return true;
     if (!list_wal(dir, &files, err))
         return false;
-    for (int i = 0; i < argv_len(files); i++)
-        if (unlink(files[i]) < 0)
-            return err_sys(err, errno, "removing %s", files[i]);
+    for (char **file = files; file && *file; file++)
+        if (unlink(*file) < 0)
+            return err_sys(err, errno, "removing %s", *file);
     return rmdir(dir) == 0 || err_sys(err, errno, "removing %s", dir);
 }
 

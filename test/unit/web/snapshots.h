@@ -19,6 +19,7 @@ static inline UNUSED struct snapshot *replica(void)
     s->name = str_dup("n1");
     s->version = str_dup("0.1.0");
     s->told_version = str_dup("4.0.0");
+    s->agent_id = str_dup("0123456789abcdef");
     s->state = NODE_RUNNING;
     s->role = ROLE_REPLICA;
     s->pg_known = true;

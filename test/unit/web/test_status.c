@@ -162,10 +162,10 @@ static void test_our_own_fields_stand_under_one_key(void **state)
     (void)state;
     str_set(&s->clone_progress, "{\"done\":10,\"total\":100,\"from\":\"n2\"}");
     AUTO(cstr) char *text = status_text(s, NOW);
-    assert_non_null(strstr(text,
-                           "\"pgkeep\": {\"v\": 1, \"version\": \"0.1.0\", \"seq\": 7, \"age_ms\": 500, \"term\": 4, "
-                           "\"lease_ms\": 20000, \"writable\": true, "
-                           "\"clone\": {\"done\": 10, \"total\": 100, \"from\": \"n2\"}}}"));
+    assert_non_null(strstr(text, "\"pgkeep\": {\"v\": 1, \"version\": \"0.1.0\", \"agent\": \"0123456789abcdef\", "
+                                 "\"seq\": 7, \"age_ms\": 500, \"term\": 4, "
+                                 "\"lease_ms\": 20000, \"writable\": true, "
+                                 "\"clone\": {\"done\": 10, \"total\": 100, \"from\": \"n2\"}}}"));
 }
 
 static void test_a_lease_without_an_end_has_no_number(void **state)
