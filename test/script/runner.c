@@ -277,6 +277,8 @@ static void set_pg(struct scenario *s, char *rest)
             pg->halted_ms = seconds(s, v);
         else if (str_eq(k, "signal"))
             pg->standby_signal = flag(s, v);
+        else if (str_eq(k, "backup_label"))
+            pg->backup_label = flag(s, v);
         else if (str_eq(k, "shut_down_at"))
             pg->shut_down_at = (lsn)integer(s, v);
         else if (!set_pg_position(s, pg, k, v))

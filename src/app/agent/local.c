@@ -358,6 +358,7 @@ void local_view(const struct local *p, struct ha_pg *ret_pg)
         .answered_ms = p->answered_ms,
         .upstream = p->attached,
         .standby_signal = p->datadir.standby_signal,
+        .backup_label = p->datadir.backup_label,
         .halted_ms = runs(p) ? p->stopped_ms : 0,
         .shut_down_at = runs(p) && p->shut_down ? p->shut_down_at : 0,
     };

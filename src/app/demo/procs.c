@@ -108,8 +108,8 @@ static bool is_below(pid_t pid, pid_t ancestor)
     return false;
 }
 
-/* Calls fn for every process of the machine. */
-static int each_process(bool (*fn)(pid_t pid, const void *arg), const void *arg)
+/* How many processes of the machine fn is true for. It may write down which. */
+static int each_process(bool (*fn)(pid_t pid, void *arg), void *arg)
 {
     DIR *proc = opendir("/proc");
     int count = 0;
@@ -128,33 +128,42 @@ static int each_process(bool (*fn)(pid_t pid, const void *arg), const void *arg)
 struct tree {
     pid_t root;
     const char *dir;
+    pid_t *pids;
+    size_t count;
 };
 
-static bool kill_if_in_tree(pid_t pid, const void *arg)
+static bool note_if_in_tree(pid_t pid, void *arg)
 {
-    const struct tree *t = arg;
+    struct tree *t = arg;
 
     if (pid == getpid() || (!(t->root && is_below(pid, t->root)) && !works_in(pid, t->dir)))
         return false;
-    return kill(pid, SIGKILL) == 0;
+    t->pids = mem_grow(t->pids, t->count + 1, sizeof(*t->pids));
+    t->pids[t->count++] = pid;
+    return true;
 }
 
 int proc_kill_tree(struct proc *p, const char *data_dir)
 {
-    const struct tree t = {.root = p->pid, .dir = data_dir};
-    int killed = each_process(kill_if_in_tree, &t);
+    struct tree t = {.root = p->pid, .dir = data_dir};
+    int killed = 0;
 
+    /* All of them are known before the first is killed: the children of a dead parent are somebody else's. */
+    (void)each_process(note_if_in_tree, &t);
+    for (size_t i = 0; i < t.count; i++)
+        killed += kill(t.pids[i], SIGKILL) == 0;
+    free(t.pids);
     if (p->pid && waitpid(p->pid, &p->status, 0) == p->pid) /* SIGKILL was sent: it cannot take long */
         p->pid = 0;
     return killed;
 }
 
-static bool is_in_dir(pid_t pid, const void *arg)
+static bool is_in_dir(pid_t pid, void *arg)
 {
     return works_in(pid, arg);
 }
 
 bool procs_in_dir(const char *data_dir)
 {
-    return each_process(is_in_dir, data_dir) > 0;
+    return each_process(is_in_dir, (void *)data_dir) > 0;
 }

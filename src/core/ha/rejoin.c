@@ -168,6 +168,11 @@ static void come_back(const struct ha_memory *m, const struct ha_view *v, struct
 {
     bool judged = m->rejoin != HA_REJOIN_UNKNOWN && str_eq(m->rejoin_leader, leader_name(v));
 
+    /* Its first start failed (a port that was taken). It is a copy of the history, without an end of its own yet. */
+    if (!judged && v->pg.backup_label) {
+        start_standby(m, v, p, rejoin_upstream(v));
+        return;
+    }
     if (!judged) {
         /* A standby whose leader is silent may start: it can be read and elected, and it follows nobody it should not. */
         if (!pg_was_primary(v) && m->rejoin_failures && v->now_ms < m->rejoin_not_before_ms) {

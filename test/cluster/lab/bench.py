@@ -52,6 +52,7 @@ class Bench:
             if self._port >= PORT_MAX:
                 self._port = PORT_MIN
             if all(_port_free(address, first + i) for i in range(1 + following)):
+                _forget_socket(first)
                 return first
         raise AssertionError('no free port')
 
@@ -129,6 +130,12 @@ class Bench:
         if pids:
             proc.kill_at_once(pids)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _forget_socket(port):
+    """A postmaster that was killed leaves its lock file, and the number in it may be somebody else's by now."""
+    for path in Path('/var/run/postgresql').glob(f'.s.PGSQL.{port}*'):
+        path.unlink(missing_ok=True)
 
 
 def _reachable_tmp():
