@@ -16,6 +16,7 @@
 #include "wire/guard.h"
 
 struct callbacks;
+struct child;
 struct dynamic;
 struct guard_link;
 struct http_call;
@@ -119,6 +120,8 @@ struct agent {
     struct ha_slots_plan slots_plan;
     struct slots_job *slots_job;
     msec slots_not_before_ms;
+    struct child *log_child; /* cuts the postmaster's log */
+    msec log_not_before_ms;
     uint32_t history_timeline; /* newest timeline that the history key is known to explain */
     bool history_busy, config_busy, checkpoint_busy;
     bool reload_needed;

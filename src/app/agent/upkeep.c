@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "app/agent/config.h"
@@ -11,6 +12,7 @@
 #include "app/agent/registry.h"
 #include "base/str.h"
 #include "core/ha/rejoin.h"
+#include "io/child.h"
 #include "io/log.h"
 #include "pg/history.h"
 #include "pg/instance.h"
@@ -23,6 +25,8 @@ enum {
     SLOTS_AGAIN_MS = 1000, /* after a round that was refused in part */
     SLOTS_BUDGET_MS = 5000,
     KEYS_AGAIN_MS = 1000, /* between writes of the same key, refused or not */
+    LOG_LOOK_MS = 60000,
+    LOG_MAX = 64 * 1024 * 1024, /* bytes; twice that at most, with the ".1" */
 };
 
 /* ---- files ---- */
@@ -231,6 +235,39 @@ static void config_key(struct agent *a)
     store_txn(a->store, &txn, a->dynamic->retry_timeout_ms, config_written, a);
 }
 
+/* ---- the postmaster's own log ---- */
+
+static void log_cut(const struct child_result *result, void *arg)
+{
+    struct agent *a = arg;
+    struct err err = {0};
+
+    a->log_child = NULL;
+    if (!child_succeeded(result, "cutting the postmaster's log", &err))
+        log_warning("postmaster.log", "%s", err.text);
+}
+
+/*
+ * Where logging_collector is off all that PostgreSQL says goes into one file that it holds open. Once it is large it is
+ * copied to its ".1" and cut, as logrotate's copytruncate does; the postmaster appends.
+ */
+static void server_log(struct agent *a)
+{
+    static const char script[] = "cp -p -- \"$1\" \"$1.1\" && : >\"$1\"";
+    struct stat st;
+    struct err err = {0};
+
+    if (!a->instance || a->log_child || loop_clock_ms() < a->log_not_before_ms)
+        return;
+    a->log_not_before_ms = loop_clock_ms() + LOG_LOOK_MS;
+    if (stat(a->instance->log_path, &st) < 0 || st.st_size < LOG_MAX)
+        return;
+    const char *argv[] = {"/bin/sh", "-c", script, "sh", a->instance->log_path, NULL};
+    struct child_spec spec = {.argv = argv, .budget_ms = LOG_LOOK_MS};
+    if (!child_start(a->loop, &spec, log_cut, a, &a->log_child, &err))
+        log_warning("postmaster.log", "%s", err.text);
+}
+
 void upkeep(struct agent *a)
 {
     struct ha_pg pg;
@@ -238,6 +275,7 @@ void upkeep(struct agent *a)
     local_view(a->local, &pg);
     files(a, &pg);
     slots(a, &pg);
+    server_log(a);
     if (loop_clock_ms() < a->keys_not_before_ms)
         return;
     history(a, &pg);
@@ -246,6 +284,8 @@ void upkeep(struct agent *a)
 
 void upkeep_cancel(struct agent *a)
 {
+    child_abandon(a->log_child);
+    a->log_child = NULL;
     if (a->slots_job)
         slots_cancel(a->slots_job);
     a->slots_job = NULL;
