@@ -282,3 +282,19 @@ bool datadir_clear_promote(const char *data_dir, struct err *err)
 
     return file_remove(trigger, err);
 }
+
+bool datadir_postmaster_starts(const char *data_dir, pid_t postmaster)
+{
+    enum { LINE_STATUS = 8 };
+    AUTO(cstr) char *path = str_fmt("%s/postmaster.pid", data_dir);
+    AUTO(cstr) char *text = NULL;
+
+    if (!file_read(path, PID_FILE_MAX, &text, NULL, NULL) || strtol(text, NULL, 10) != postmaster)
+        return false;
+    const char *line = text;
+    for (int i = 1; i < LINE_STATUS && line; i++) {
+        line = strchr(line, '\n');
+        line = line ? line + 1 : NULL;
+    }
+    return line && str_starts(line, "starting");
+}

@@ -55,6 +55,12 @@ struct datadir_state {
     pid_t postmaster_pid; /* first line of postmaster.pid; 0: no such file. Says nothing about life */
 };
 
+/*
+ * The postmaster's own word in postmaster.pid (PostgreSQL: pidfile.h, LOCK_FILE_LINE_PM_STATUS) that it still starts or
+ * recovers: a connection would be refused, at the cost of a process. False also if it says nothing.
+ */
+bool datadir_postmaster_starts(const char *data_dir, pid_t postmaster);
+
 /* *err is set only for DATADIR_UNREADABLE. */
 void datadir_look(const char *data_dir, const char *state_dir, struct datadir_state *ret_state, struct err *err);
 const char *datadir_kind_name(enum datadir_kind kind);

@@ -237,6 +237,13 @@ void probe_ask(struct probe *p, msec budget_ms)
         ask_all(p, budget_ms);
 }
 
+static lsn lsn_of(const char *cell)
+{
+    lsn at = 0;
+
+    return cell && lsn_parse(cell, &at) ? at : 0;
+}
+
 static void answered_in_brief(const struct sql_result *result, void *arg)
 {
     struct probe *p = arg;
@@ -247,16 +254,13 @@ static void answered_in_brief(const struct sql_result *result, void *arg)
         return;
     }
     const struct sql_rows *rows = &result->rows[0];
-    if (rows->row_count != 1 || !str_eq(sql_cell(rows, 0, 0), "t")) { /* out of recovery: all about it */
+    if (rows->row_count != 1 || str_eq(sql_cell(rows, 0, 0), "t") != p->in_recovery) { /* all about it, then */
         ask_all(p, msec_max(1, p->asked_ms + p->budget_ms - loop_clock_ms()));
         return;
     }
-    const char *receive = sql_cell(rows, 0, 1); /* NULL: 0 */
-    const char *replay = sql_cell(rows, 0, 2);
-    if (receive && !lsn_parse(receive, &answer.receive))
-        answer.receive = 0;
-    if (replay && !lsn_parse(replay, &answer.replay))
-        answer.replay = 0;
+    answer.receive = lsn_of(sql_cell(rows, 0, 1));
+    answer.replay = lsn_of(sql_cell(rows, 0, 2));
+    answer.current = lsn_of(sql_cell(rows, 0, 3));
     p->asking = false;
     p->silent_since_ms = MSEC_NEVER;
     p->fn(&answer, p->arg); /* may ask again, or free *p */
@@ -265,11 +269,13 @@ static void answered_in_brief(const struct sql_result *result, void *arg)
 void probe_ask_in_brief(struct probe *p, msec budget_ms)
 {
     static const struct sql_statement question = {
-        .text = "SELECT pg_is_in_recovery(), pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()"};
+        .text =
+            "SELECT r, CASE WHEN r THEN pg_last_wal_receive_lsn() END, CASE WHEN r THEN pg_last_wal_replay_lsn() END,"
+            " CASE WHEN NOT r THEN pg_current_wal_lsn() END FROM pg_is_in_recovery() r"};
 
     if (!begin(p, budget_ms))
         return;
-    if (p->last && p->in_recovery)
+    if (p->last)
         sql_run(p->sql, &question, 1, budget_ms, answered_in_brief, p);
     else
         ask_all(p, budget_ms);

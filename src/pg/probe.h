@@ -107,10 +107,10 @@ const char *pg_facts_replication_state(const struct pg_facts *f);
 json_t *pg_facts_pending_json(const struct pg_facts *f);
 
 struct probe_answer {
-    enum sql_status status;      /* SQL_DONE: facts are there */
-    struct pg_facts *take_facts; /* the callback's to keep (pg_facts_free); NULL unless SQL_DONE, or if in brief */
-    bool brief;                  /* still in recovery, and only the following is told */
-    lsn receive, replay;
+    enum sql_status status;       /* SQL_DONE: facts are there */
+    struct pg_facts *take_facts;  /* the callback's to keep (pg_facts_free); NULL unless SQL_DONE, or if in brief */
+    bool brief;                   /* what it was, primary or standby, it still is, and only the following is told */
+    lsn receive, replay, current; /* as in pg_facts */
     msec asked_ms;
     struct err err;
 };
@@ -132,8 +132,8 @@ void probe_set_replication(struct probe *p, const struct sql_target *target);
 /* Ask; a question under way stands for this one too (fn runs once). */
 void probe_ask(struct probe *p, msec budget_ms);
 /*
- * The same for who waits for something and asks often (the whole question costs milliseconds of CPU): while a standby
- * stays one the answer is in brief, otherwise whole.
+ * The same for who asks often (the whole question costs milliseconds of CPU): while a standby or a primary stays what it
+ * is the answer is in brief, otherwise whole.
  */
 void probe_ask_in_brief(struct probe *p, msec budget_ms);
 bool probe_asking(const struct probe *p);

@@ -11,7 +11,8 @@
 #include "wire/guard.h"
 
 enum {
-    PROBE_EVERY_MS = 1000, /* how old REST's facts may be; one cheap query */
+    PROBE_EVERY_MS = 1000, /* how old positions may be, and the knowledge that it answers */
+    WHOLE_EVERY_MS = 2500, /* all else: slots, walsenders, settings */
     STOPPING_MS = 5,
     PROBE_HURRY_MS = 10,    /* while a start or a promotion is awaited: clients are waiting for it */
     PROBE_BUDGET_MS = 3000, /* a server that needs longer is silent, which is a fact of its own */
@@ -39,7 +40,9 @@ struct local {
     bool shut_down;   /* seen in pg_control while it ends */
     lsn shut_down_at; /* the checkpoint */
     bool answered, accepting;
-    bool failed; /* the last question was refused */
+    bool failed;   /* the last question was refused */
+    bool again;    /* a whole answer is wanted after the one under way */
+    msec whole_ms; /* the last one came */
     msec answered_ms;
     struct pg_facts *facts;
     uint32_t last_timeline; /* a standby cannot tell its timeline once the receiver is gone */
@@ -97,7 +100,7 @@ static void look_at_process(struct local *p)
 
 static void forget_answers(struct local *p)
 {
-    p->answered = p->accepting = false;
+    p->answered = p->accepting = p->again = false;
     p->stopping = p->shut_down = false;
     p->stopped_ms = 0;
     pg_facts_free(p->facts);
@@ -123,6 +126,20 @@ static void tell_refusal(struct local *p, const struct probe_answer *answer)
         tell_trouble(p, answer->err.text);
 }
 
+/* True if anything moved. */
+static bool take_positions(struct pg_facts *f, const struct probe_answer *answer)
+{
+    lsn received = answer->receive > answer->replay ? answer->receive : answer->replay;
+    lsn position = f->in_recovery ? received : answer->current;
+    bool moved = position != f->position || answer->replay != f->replay;
+
+    f->receive = answer->receive;
+    f->replay = answer->replay;
+    f->current = answer->current;
+    f->position = position;
+    return moved;
+}
+
 static void probed(const struct probe_answer *answer, void *arg)
 {
     struct local *p = arg;
@@ -132,32 +149,54 @@ static void probed(const struct probe_answer *answer, void *arg)
         return;
     }
     bool answered = answer->status == SQL_DONE || answer->status == SQL_STARTING;
+    bool news = true;
     if (answer->status == SQL_DONE && answer->brief) {
         if (!p->facts)
             return; /* forgotten meanwhile; the next question is a whole one */
-        p->facts->receive = answer->receive;
-        p->facts->replay = answer->replay;
-        p->facts->position = answer->receive > answer->replay ? answer->receive : answer->replay;
+        bool moved = take_positions(p->facts, answer);
+        news = moved || p->hurry || !p->accepting;
         p->answered_ms = answer->asked_ms;
     } else if (answer->status == SQL_DONE) {
         remember(p, answer->take_facts);
+        p->whole_ms = loop_clock_ms();
         p->answered_ms = p->facts->asked_ms;
     } else {
         tell_refusal(p, answer);
     }
     p->answered = answered;
     p->accepting = answer->status == SQL_DONE;
-    p->fn(p->arg); /* REST publishes every fresh answer, changed or not */
+    if (p->again) {
+        p->again = false;
+        probe_ask(p->probe, PROBE_BUDGET_MS);
+    }
+    if (news)
+        p->fn(p->arg); /* REST publishes every whole answer, changed or not */
 }
 
 void local_probe(struct local *p)
 {
-    if (p->probe && runs(p) && !p->stopping)
+    if (!p->probe || !runs(p) || p->stopping)
+        return;
+    if (probe_asking(p->probe)) /* in brief, maybe, or sent before the asker's moment */
+        p->again = true;
+    else
         probe_ask(p->probe, PROBE_BUDGET_MS);
 }
 
 static enum ha_data data_of(const struct local *p);
 static enum ha_process process_of(const struct local *p);
+
+static void look_at_answers(struct local *p)
+{
+    if (!p->probe || probe_asking(p->probe))
+        return;
+    if (p->hurry && !p->accepting && datadir_postmaster_starts(p->instance->data_dir, p->postmaster))
+        return;
+    if (p->facts && (p->hurry || loop_clock_ms() - p->whole_ms < WHOLE_EVERY_MS))
+        probe_ask_in_brief(p->probe, PROBE_BUDGET_MS);
+    else
+        probe_ask(p->probe, PROBE_BUDGET_MS);
+}
 
 static void watch_the_stop(struct local *p)
 {
@@ -183,10 +222,7 @@ static void timer_due(void *arg)
         watch_the_stop(p);
     } else if (runs(p)) {
         look_at_process(p);
-        if (p->hurry && p->facts && p->probe)
-            probe_ask_in_brief(p->probe, PROBE_BUDGET_MS);
-        else
-            local_probe(p);
+        look_at_answers(p);
     } else if (p->guard_known && !p->control_job &&
                (process_of(p) == HA_PROC_UNKNOWN || data_of(p) == HA_DATA_UNKNOWN)) {
         local_look(p); /* it could not be read: again, for as long as it takes */

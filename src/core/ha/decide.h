@@ -44,6 +44,7 @@ struct ha_memory {
     msec stand_back_until_ms; /* pre_promote failed, or we gave the key up: let others */
     bool checkpoint_asked;
     bool promote_doubt;        /* a promotion was begun and did not end well: it may still happen */
+    bool died_soon;            /* the last postmaster fell soon after it was up */
     msec leader_new_ms;        /* first seen under this name */
     int64_t handover_revision; /* of the failover key that we stopped for last */
 

@@ -6,7 +6,7 @@
 
 enum {
     BACKOFF_MS_MIN = 1000,   /* after the first failure of a start, rewind or clone */
-    UP_MS = 60000,           /* a server that ran that long did start */
+    UP_MS = 10000,           /* a server that ran that long did start */
     BACKOFF_MS_MAX = 300000, /* an operator who looks after five minutes sees a fresh attempt and its message */
 };
 
@@ -211,8 +211,10 @@ static void postgres_seen(struct ha_memory *m, const struct ha_view *v)
         m->promote_doubt = false;
         m->rejoin = HA_REJOIN_UNKNOWN;
         /* A server that dies soon after each start is not started in a hot loop. */
-        if (v->job.kind != HA_JOB_STOP && m->up_since_ms && v->now_ms - m->up_since_ms < UP_MS)
+        bool soon = v->job.kind != HA_JOB_STOP && m->up_since_ms && v->now_ms - m->up_since_ms < UP_MS;
+        if (soon && m->died_soon)
             start_failed(m, v);
+        m->died_soon = soon; /* once is an accident */
     }
     if (m->up_since_ms && v->pg.process == HA_PROC_RUNNING && v->now_ms - m->up_since_ms >= UP_MS) {
         m->start_failures = 0;
