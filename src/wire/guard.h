@@ -42,11 +42,11 @@ enum { GUARD_PROTOCOL = 1, GUARD_ARGS_MAX = 6144, GUARD_PATH_MAX = 1024, GUARD_T
 #define GUARD_ENV_LOCK_FD "PGKEEP_GUARD_LOCK_FD"
 
 /*
- * The agent pings this often; the guard takes silence of GUARD_SILENCE_MS for a hung agent (three pings lost; time to
+ * The agent pings this often; the guard takes silence of GUARD_SILENCE_MS for a hung agent (two pings lost; time to
  * replace it within a second), the agent takes silence of GUARD_ECHO_MS for a hung guard. Both are counted from the
  * last packet that was read, and not while the counting process was itself suspended.
  */
-enum { GUARD_PING_MS = 200, GUARD_SILENCE_MS = 700, GUARD_ECHO_MS = 2000 };
+enum { GUARD_PING_MS = 400, GUARD_SILENCE_MS = 900, GUARD_ECHO_MS = 2000 };
 
 /* What kill_at_ms is to lie before the moment at which nothing may run: 250 backends on two busy processors took 0.35 s
  * to the last SIGKILL and 0.85 s until none was left. */

@@ -36,8 +36,12 @@ static bool is_twin(const struct agent *a, const struct http_reply *reply)
     const char *name = json_string_value(json_object_get(patroni, "name"));
     const char *id = json_string_value(json_object_get(json_object_get(status, "pgkeep"), "agent"));
 
-    /* Patroni before 4 does not tell its name; that it answers where our key points says it. */
-    bool twin = patroni && (!name || str_eq(name, agent_name(a))) && !str_eq(id, a->id);
+    /*
+     * Patroni before 4 does not tell its name; that it answers where our key points says it. One of ours that has not
+     * published anything yet tells no version either: it may be ourselves.
+     */
+    bool runs = json_is_string(json_object_get(patroni, "version"));
+    bool twin = runs && (!name || str_eq(name, agent_name(a))) && !str_eq(id, a->id);
     json_decref(status);
     return twin;
 }

@@ -56,7 +56,7 @@ static const char usage[] =
     "\n"
     "  --data-dir DIR            the data directory, absolute\n"
     "  --state-dir DIR           where guard.lock is kept, absolute, outside the data directory\n"
-    "  --agent-silence-ms MS     an agent silent for so long is replaced (default 700, 0: never)\n"
+    "  --agent-silence-ms MS     an agent silent for so long is replaced (default 900, 0: never)\n"
     "  --agent-hello-ms MS       and one that does not speak up after its start (default 10000)\n"
     "  --clear DIR               kill every process of the instance in DIR with SIGKILL, wait until none is left\n"
     "  --version, --help\n"

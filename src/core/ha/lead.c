@@ -171,6 +171,9 @@ void lead_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p
         return;
     case HA_PROC_ORPHANS:
         (void)plan_add(p, HA_DO_KILL_ORPHANS);
+        /* Whether somebody else can lead is the next question then, and its answer takes as long as the killing. */
+        if (!v->conf.primary_start_timeout_ms && !v->conf.pause && v->peers.asked_ms < m->crashed_ms)
+            (void)plan_add(p, HA_DO_ASK_PEERS);
         (void)plan_why(p, "the postmaster died; ending the processes it left");
         return;
     case HA_PROC_NONE:
