@@ -11,8 +11,8 @@
 #include "wire/guard.h"
 
 enum {
-    PROBE_EVERY_MS = 1000, /* how old positions may be, and the knowledge that it answers */
-    WHOLE_EVERY_MS = 2500, /* all else: slots, walsenders, settings */
+    PROBE_EVERY_MS = 2000, /* how old positions may be, and the knowledge that it answers */
+    WHOLE_EVERY_MS = 4500, /* all else: slots, walsenders, settings */
     STOPPING_MS = 5,
     PROBE_HURRY_MS = 10,    /* while a start or a promotion is awaited: clients are waiting for it */
     PROBE_BUDGET_MS = 3000, /* a server that needs longer is silent, which is a fact of its own */

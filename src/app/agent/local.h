@@ -2,7 +2,7 @@
  * PostgreSQL on this host, as seen from here: processes (by the guard), answers (by the probe), files.
  *
  * Three sources, none of which is waited for: the guard's STATE, the probe's last answer, and what the
- * data directory and pg_control say once no process is left. The probe is asked once a second while
+ * data directory and pg_control say once no process is left. The probe is asked every two seconds while
  * a postmaster runs, and at once when the agent wants to know. What needs somebody's hand (a refused
  * password, files that cannot be read) is logged here, once and then now and then.
  */
