@@ -192,12 +192,12 @@ static bool may_run_on(const struct ha_memory *m, const struct ha_view *v, struc
 }
 
 /* The leader let go of the key, in good order, for us: there is nobody to be asked. */
-static bool handed_to_us(const struct ha_view *v)
+static bool handed_to_us(const struct ha_memory *m, const struct ha_view *v)
 {
     const struct cluster *c = v->store.cluster;
 
     return c->failover.present && str_eq(c->failover.candidate, v->conf.name) && c->record.present &&
-           c->record.released && str_eq(c->record.leader, c->failover.leader);
+           c->record.released && str_eq(c->record.leader, c->failover.leader) && str_eq(c->record.leader, m->leader);
 }
 
 void elect_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
@@ -221,7 +221,7 @@ void elect_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *
                        (long long)(free_ms - v->now_ms));
         return;
     }
-    bool ours = handed_to_us(v);
+    bool ours = handed_to_us(m, v);
     if (!ours && !round_is_fresh(m, v, p))
         return;
     plan_wake(p, v->now_ms + ASK_AGAIN_MS);
