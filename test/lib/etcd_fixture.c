@@ -144,6 +144,12 @@ void etcd_fixture_signal(struct etcd_fixture *f, size_t i, int signo)
 {
     CHECK(f->members[i].pid > 0);
     (void)kill(f->members[i].pid, signo); /* ours, and not reaped: it is there */
+    if (signo != SIGSTOP)
+        return;
+
+    /* Its threads stop one after the other: one of them could answer yet. */
+    siginfo_t stopped;
+    (void)waitid(P_PID, (id_t)f->members[i].pid, &stopped, WSTOPPED | WEXITED | WNOWAIT);
 }
 
 void etcd_fixture_kill(struct etcd_fixture *f, size_t i)

@@ -33,9 +33,9 @@ struct etcd_fixture {
 MUST_USE bool etcd_fixture_start(struct etcd_fixture *f, size_t count, const struct tls_files *tls);
 void etcd_fixture_stop(struct etcd_fixture *f); /* ends all, removes the folder */
 
-void etcd_fixture_kill(struct etcd_fixture *f, size_t i);    /* kill -9, and waits for the end */
-void etcd_fixture_restart(struct etcd_fixture *f, size_t i); /* on its old data */
-void etcd_fixture_signal(struct etcd_fixture *f, size_t i, int signo);
+void etcd_fixture_kill(struct etcd_fixture *f, size_t i);              /* kill -9, and waits for the end */
+void etcd_fixture_restart(struct etcd_fixture *f, size_t i);           /* on its old data */
+void etcd_fixture_signal(struct etcd_fixture *f, size_t i, int signo); /* SIGSTOP: returns when all of it stands */
 
 /* Settings of a client of these members; release with etcd_fixture_settings_deinit(). */
 void etcd_fixture_settings(const struct etcd_fixture *f, struct settings *ret);
