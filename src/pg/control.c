@@ -269,10 +269,10 @@ void pg_control_cancel(struct pg_control_job *j)
     }
 }
 
-bool pg_control_says_shut_down(const char *data_dir, lsn *ret_checkpoint)
+enum pg_control_state pg_control_glance(const char *data_dir, lsn *ret_checkpoint)
 {
-    enum { DB_SHUTDOWNED = 1 };
-    struct { /* the beginning of ControlFileData */
+    enum { DB_STARTUP = 0, DB_IN_PRODUCTION = 6 }; /* our names are in DBState's order */
+    struct {                                       /* the beginning of ControlFileData */
         uint64_t system_identifier;
         uint32_t pg_control_version, catalog_version_no;
         int32_t state;
@@ -282,8 +282,9 @@ bool pg_control_says_shut_down(const char *data_dir, lsn *ret_checkpoint)
     AUTO(cstr) char *path = str_fmt("%s/global/pg_control", data_dir);
     AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-    if (fd < 0 || pread(fd, &begin, sizeof(begin), 0) != sizeof(begin) || begin.state != DB_SHUTDOWNED)
-        return false;
+    if (fd < 0 || pread(fd, &begin, sizeof(begin), 0) != sizeof(begin) || begin.state < DB_STARTUP ||
+        begin.state > DB_IN_PRODUCTION)
+        return PG_CONTROL_UNKNOWN;
     *ret_checkpoint = begin.checkpoint;
-    return true;
+    return (enum pg_control_state)(PG_CONTROL_STARTING_UP + begin.state);
 }

@@ -63,11 +63,11 @@ bool pg_control_end(const struct pg_control *c, uint32_t *ret_tli, lsn *ret_end,
 bool pg_control_can_rewind(const struct pg_control *c);
 
 /*
- * A look at the file itself, for who waits for the shutdown checkpoint of a server that is being stopped: true when it
- * is written, *ret_checkpoint where it is. These fields have the same place in versions 14-18; the checksum is not
- * looked at, and no program is run, because clients wait. pg_control_read tells the truth.
+ * A look at the file itself, for who waits for the next state of a running server while clients wait: its state
+ * (PG_CONTROL_UNKNOWN: cannot be read), and *ret_checkpoint where the latest checkpoint is. These fields have the same place
+ * in versions 14-18; the checksum is not looked at, and no program is run. pg_control_read tells the truth.
  */
-bool pg_control_says_shut_down(const char *data_dir, lsn *ret_checkpoint);
+enum pg_control_state pg_control_glance(const char *data_dir, lsn *ret_checkpoint);
 
 /* control NULL: *err says why. Runs once, from the loop. Pointers are valid during the call. */
 typedef void pg_control_fn(const struct pg_control *control, const struct err *err, void *arg);

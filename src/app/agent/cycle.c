@@ -158,7 +158,7 @@ static void hurry(struct agent *a, const struct cluster *c)
                       (!c->failover.candidate || str_eq(c->failover.candidate, agent_name(a)));
 
     if (a->jobs->state != HA_JOB_RUNNING)
-        local_hurry(a->local, waited_for);
+        local_watch(a->local, waited_for ? LOCAL_ANSWER : LOCAL_CALM);
 }
 
 static void cycle_run(void *arg)
@@ -187,9 +187,9 @@ static void cycle_run(void *arg)
     say(a);
     hurry(a, view.store.cluster);
     publish(a);
-    upkeep(a);
+    msec wake_ms = msec_min(a->plan.wake_ms, upkeep(a));
     a->cycle_ms = loop_clock_ms();
-    loop_timer_set(&a->wake, armed ? a->plan.wake_ms : msec_min(a->plan.wake_ms, a->arm_not_before_ms));
+    loop_timer_set(&a->wake, armed ? wake_ms : msec_min(wake_ms, a->arm_not_before_ms));
 
     a->plan_at = 0;
     if (!armed)

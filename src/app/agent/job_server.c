@@ -126,7 +126,7 @@ void job_start_begin(struct jobs *j)
         return;
     }
     local_look(a->local); /* the signal file */
-    local_hurry(a->local, true);
+    local_watch(a->local, LOCAL_ANSWER);
     j->deadline_ms = loop_clock_ms() + START_SEEN_MS;
     loop_timer_set(&j->timer, j->deadline_ms);
 }
@@ -173,7 +173,7 @@ static void tell_guard(struct jobs *j)
         return;
     }
     j->agent->job_seq = guard_link_seq(j->agent->guard);
-    local_stopping(j->agent->local, true);
+    local_watch(j->agent->local, LOCAL_STOPPING);
     j->deadline_ms = now_ms + budget_ms + 2000; /* the guard's kill takes a moment */
     loop_timer_set(&j->timer, j->deadline_ms);
     job_stop_notice(j);
@@ -274,9 +274,9 @@ static void trigger(struct jobs *j)
     }
     j->signalled = true;
     j->nudge_ms = loop_clock_ms() + NUDGE_MS;
-    local_hurry(a->local, true);
+    local_watch(a->local, LOCAL_OPENING);
     j->deadline_ms = loop_clock_ms() + a->dynamic->pg_ctl_timeout_s * 1000LL;
-    loop_timer_set(&j->timer, j->deadline_ms);
+    loop_timer_set(&j->timer, msec_min(j->nudge_ms, j->deadline_ms));
 }
 
 static void resumed(const struct sql_result *result, void *arg)
@@ -312,6 +312,7 @@ static void nudge(struct jobs *j)
     if (loop_clock_ms() < j->nudge_ms)
         return;
     j->nudge_ms = loop_clock_ms() + NUDGE_MS;
+    loop_timer_set(&j->timer, msec_min(j->nudge_ms, j->deadline_ms));
     if (!promote_trigger(j->agent->instance->data_dir, local_postmaster(j->agent->local), &err))
         log_warning("promote.nudge", "%s", err.text);
 }

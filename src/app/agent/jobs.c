@@ -41,8 +41,7 @@ void job_end(struct jobs *j, const struct err *err)
 
     CHECK(j->state == HA_JOB_RUNNING);
     drop_handles(j);
-    local_hurry(j->agent->local, false);
-    local_stopping(j->agent->local, false);
+    local_watch(j->agent->local, LOCAL_CALM);
     j->state = err ? HA_JOB_FAILED : HA_JOB_OK;
     str_copy(j->error, sizeof(j->error), err ? err->text : "");
     msec took_ms = loop_clock_ms() - j->since_ms;

@@ -11,10 +11,11 @@
 #include "wire/guard.h"
 
 enum {
-    PROBE_EVERY_MS = 2000, /* how old positions may be, and the knowledge that it answers */
-    WHOLE_EVERY_MS = 4500, /* all else: slots, walsenders, settings */
-    STOPPING_MS = 5,
-    PROBE_HURRY_MS = 10,    /* while a start or a promotion is awaited: clients are waiting for it */
+    PROBE_EVERY_MS = 2000,  /* how old positions may be, and the knowledge that it answers */
+    WHOLE_EVERY_MS = 4500,  /* all else: slots, walsenders, settings */
+    CONTROL_EVERY_MS = 5,   /* clients wait for its next state */
+    PROBE_HURRY_MS = 10,    /* the same, for an answer */
+    OPENING_EVERY_MS = 250, /* asked all the same: pg_control is a hint */
     PROBE_BUDGET_MS = 3000, /* a server that needs longer is silent, which is a fact of its own */
     CONTROL_BUDGET_MS = 5000,
     TELL_AGAIN_MS = 30000,
@@ -36,7 +37,8 @@ struct local {
     /* probe */
     struct probe *probe;
     struct loop_timer timer;
-    bool hurry, stopping;
+    enum local_watch watch;
+    msec asked_ms;    /* last question of the timer's */
     bool shut_down;   /* seen in pg_control while it ends */
     lsn shut_down_at; /* the checkpoint */
     bool answered, accepting;
@@ -101,7 +103,9 @@ static void look_at_process(struct local *p)
 static void forget_answers(struct local *p)
 {
     p->answered = p->accepting = p->again = false;
-    p->stopping = p->shut_down = false;
+    if (p->watch == LOCAL_STOPPING)
+        p->watch = LOCAL_CALM;
+    p->shut_down = false;
     p->stopped_ms = 0;
     pg_facts_free(p->facts);
     p->facts = NULL;
@@ -144,7 +148,7 @@ static void probed(const struct probe_answer *answer, void *arg)
 {
     struct local *p = arg;
 
-    if (!runs(p) || p->stopping) {
+    if (!runs(p) || p->watch == LOCAL_STOPPING) {
         pg_facts_free(answer->take_facts);
         return;
     }
@@ -154,7 +158,7 @@ static void probed(const struct probe_answer *answer, void *arg)
         if (!p->facts)
             return; /* forgotten meanwhile; the next question is a whole one */
         bool moved = take_positions(p->facts, answer);
-        news = moved || p->hurry || !p->accepting;
+        news = moved || p->watch != LOCAL_CALM || !p->accepting;
         p->answered_ms = answer->asked_ms;
     } else if (answer->status == SQL_DONE) {
         remember(p, answer->take_facts);
@@ -175,7 +179,7 @@ static void probed(const struct probe_answer *answer, void *arg)
 
 void local_probe(struct local *p)
 {
-    if (!p->probe || !runs(p) || p->stopping)
+    if (!p->probe || !runs(p) || p->watch == LOCAL_STOPPING)
         return;
     if (probe_asking(p->probe)) /* in brief, maybe, or sent before the asker's moment */
         p->again = true;
@@ -190,9 +194,10 @@ static void look_at_answers(struct local *p)
 {
     if (!p->probe || probe_asking(p->probe))
         return;
-    if (p->hurry && !p->accepting && datadir_postmaster_starts(p->instance->data_dir, p->postmaster))
+    if (p->watch == LOCAL_ANSWER && !p->accepting && datadir_postmaster_starts(p->instance->data_dir, p->postmaster))
         return;
-    if (p->facts && (p->hurry || loop_clock_ms() - p->whole_ms < WHOLE_EVERY_MS))
+    p->asked_ms = loop_clock_ms();
+    if (p->facts && (p->watch != LOCAL_CALM || loop_clock_ms() - p->whole_ms < WHOLE_EVERY_MS))
         probe_ask_in_brief(p->probe, PROBE_BUDGET_MS);
     else
         probe_ask(p->probe, PROBE_BUDGET_MS);
@@ -200,29 +205,62 @@ static void look_at_answers(struct local *p)
 
 static void watch_the_stop(struct local *p)
 {
-    if (p->shut_down || !pg_control_says_shut_down(p->instance->data_dir, &p->shut_down_at))
+    lsn checkpoint = 0;
+
+    if (p->shut_down || pg_control_glance(p->instance->data_dir, &checkpoint) != PG_CONTROL_SHUT_DOWN)
         return;
     p->shut_down = true;
+    p->shut_down_at = checkpoint;
     p->fn(p->arg);
+}
+
+/* The state is written right after the server has begun to take writes (xlog.c, StartupXLOG). */
+static void watch_it_open(struct local *p)
+{
+    lsn checkpoint = 0;
+
+    if (pg_control_glance(p->instance->data_dir, &checkpoint) == PG_CONTROL_IN_PRODUCTION ||
+        loop_clock_ms() - p->asked_ms >= OPENING_EVERY_MS)
+        look_at_answers(p);
 }
 
 static msec next_look_ms(const struct local *p)
 {
-    if (p->stopping)
-        return STOPPING_MS;
-    return p->hurry ? PROBE_HURRY_MS : PROBE_EVERY_MS;
+    switch (p->watch) {
+    case LOCAL_CALM:
+        break;
+    case LOCAL_ANSWER:
+        return PROBE_HURRY_MS;
+    case LOCAL_OPENING:
+    case LOCAL_STOPPING:
+        return CONTROL_EVERY_MS;
+    }
+    return PROBE_EVERY_MS;
+}
+
+static void look_at_running(struct local *p)
+{
+    look_at_process(p);
+    switch (p->watch) {
+    case LOCAL_CALM:
+    case LOCAL_ANSWER:
+        look_at_answers(p);
+        break;
+    case LOCAL_OPENING:
+        watch_it_open(p);
+        break;
+    case LOCAL_STOPPING:
+        watch_the_stop(p);
+        break;
+    }
 }
 
 static void timer_due(void *arg)
 {
     struct local *p = arg;
 
-    if (runs(p) && p->stopping) {
-        look_at_process(p);
-        watch_the_stop(p);
-    } else if (runs(p)) {
-        look_at_process(p);
-        look_at_answers(p);
+    if (runs(p)) {
+        look_at_running(p);
     } else if (p->guard_known && !p->control_job &&
                (process_of(p) == HA_PROC_UNKNOWN || data_of(p) == HA_DATA_UNKNOWN)) {
         local_look(p); /* it could not be read: again, for as long as it takes */
@@ -230,23 +268,18 @@ static void timer_due(void *arg)
     loop_timer_set(&p->timer, loop_clock_ms() + next_look_ms(p));
 }
 
-void local_stopping(struct local *p, bool stopping)
+void local_watch(struct local *p, enum local_watch what)
 {
-    if (p->stopping == stopping || !runs(p))
-        return;
-    p->stopping = stopping;
-    p->shut_down = false;
-    if (stopping)
-        p->accepting = false;
-    loop_timer_set(&p->timer, loop_clock_ms() + (stopping ? STOPPING_MS : 0));
-}
+    bool stopped_asking = p->watch == LOCAL_STOPPING;
 
-void local_hurry(struct local *p, bool hurry)
-{
-    if (p->hurry == hurry)
+    if (p->watch == what || (what == LOCAL_STOPPING && !runs(p)))
         return;
-    p->hurry = hurry;
-    loop_timer_set(&p->timer, loop_clock_ms() + (hurry ? 0 : next_look_ms(p)));
+    p->watch = what;
+    p->shut_down = false;
+    if (what == LOCAL_STOPPING)
+        p->accepting = false;
+    bool at_once = what != LOCAL_CALM || stopped_asking;
+    loop_timer_set(&p->timer, loop_clock_ms() + (at_once ? 0 : next_look_ms(p)));
 }
 
 static void control_read(const struct pg_control *control, const struct err *err, void *arg)

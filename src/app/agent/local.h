@@ -34,13 +34,14 @@ void local_guard_state(struct local *p, const struct guard_msg *state);
 
 /* Ask the probe now (budget: how old an answer may be worth waiting for). */
 void local_probe(struct local *p);
-/* A start, stop, promotion or reload is on its way: ask every few milliseconds until local_calm. */
-void local_hurry(struct local *p, bool hurry);
-/*
- * It was told to stop. It is not asked any more (every connection would be one more process to wait for); instead
- * pg_control is watched for the shutdown checkpoint. False: it was not stopped after all.
- */
-void local_stopping(struct local *p, bool stopping);
+/* What clients wait for: it is looked for every few milliseconds. */
+enum local_watch {
+    LOCAL_CALM,
+    LOCAL_ANSWER,  /* of a server that starts, of a standby that is about to be elected: it is asked */
+    LOCAL_OPENING, /* a promotion: pg_control is watched, and who is promoted is asked once that says "in production" */
+    LOCAL_STOPPING, /* not asked (every connection would be one more process to end): pg_control, for the shutdown checkpoint */
+};
+void local_watch(struct local *p, enum local_watch what);
 /* Look at the files again (after a job changed them). */
 void local_look(struct local *p);
 

@@ -16,6 +16,8 @@
 #include "wire/conf/dynamic.h"
 #include "wire/conf/settings.h"
 
+enum { CALM_MS = 1000 };
+
 /* ---- what we are ---- */
 
 static enum node_role role_of(const struct agent *a, const struct ha_pg *pg)
@@ -433,6 +435,8 @@ static void tell_role(struct agent *a, const struct ha_pg *pg)
     a->role_told = role;
     a->role_known = true;
     a->reload_needed = true; /* the files are written for the role */
+    if (changed && role == ROLE_PRIMARY)
+        a->calm_at_ms = loop_clock_ms() + CALM_MS;
     if (changed && a->instance) {
         log_info("role.changed", "this node is now a %s", node_role_text(role));
         callbacks_run(a->callbacks, a->instance, CALLBACK_ON_ROLE_CHANGE, node_role_text(role));

@@ -125,6 +125,7 @@ struct agent {
     uint32_t history_timeline; /* newest timeline that the history key is known to explain */
     bool history_busy, config_busy, checkpoint_busy;
     bool reload_needed;
+    msec calm_at_ms; /* after a promotion: what can wait leaves the processors to the clients until then */
 };
 
 /* Something changed: decide again before the loop waits. Any number of calls is one cycle. */

@@ -268,18 +268,22 @@ static void server_log(struct agent *a)
         log_warning("postmaster.log", "%s", err.text);
 }
 
-void upkeep(struct agent *a)
+msec upkeep(struct agent *a)
 {
     struct ha_pg pg;
+    bool calm = loop_clock_ms() >= a->calm_at_ms;
 
     local_view(a->local, &pg);
-    files(a, &pg);
     slots(a, &pg);
+    if (!calm)
+        return a->calm_at_ms;
+    files(a, &pg);
     server_log(a);
     if (loop_clock_ms() < a->keys_not_before_ms)
-        return;
+        return MSEC_NEVER;
     history(a, &pg);
     config_key(a);
+    return MSEC_NEVER;
 }
 
 void upkeep_cancel(struct agent *a)

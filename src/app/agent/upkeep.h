@@ -8,5 +8,6 @@
 
 #include "app/agent/state.h"
 
-void upkeep(struct agent *a);
+/* Returns when it wants to be called again if nothing else happens; MSEC_NEVER. */
+msec upkeep(struct agent *a);
 void upkeep_cancel(struct agent *a);

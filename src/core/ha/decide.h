@@ -42,6 +42,7 @@ struct ha_memory {
     bool pre_promote_ok; /* for the term below */
     term pre_promote_term;
     msec stand_back_until_ms; /* pre_promote failed, or we gave the key up: let others */
+    msec opened_ms; /* PostgreSQL here was first seen to serve without a checkpoint of its timeline; 0: not so */
     bool checkpoint_asked;
     bool promote_doubt;        /* a promotion was begun and did not end well: it may still happen */
     bool died_soon;            /* the last postmaster fell soon after it was up */

@@ -12,6 +12,7 @@ enum {
     ASK_AGAIN_MS = 1000,
     /* Reading pg_control takes milliseconds; a disk that needs longer is no place for a leader. */
     UNREADABLE_MS = 10000,
+    CHECKPOINT_AFTER_MS = 1000, /* who waits for it is a member that has to rewind; clients come first */
 };
 
 /*
@@ -132,6 +133,22 @@ static void promote_decide(struct ha_memory *m, const struct ha_view *v, struct 
     (void)plan_why(p, "promoting under term %llu", (unsigned long long)v->lease.term);
 }
 
+/* No rewind from us may start before there is a checkpoint on the new timeline (pg_rewind reads pg_control). */
+static void checkpoint_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    if (v->pg.checkpointed || m->checkpoint_asked)
+        return;
+    if (!m->opened_ms)
+        m->opened_ms = v->now_ms;
+    if (v->now_ms < m->opened_ms + CHECKPOINT_AFTER_MS) {
+        plan_wake(p, m->opened_ms + CHECKPOINT_AFTER_MS);
+        return;
+    }
+    (void)plan_add(p, HA_DO_CHECKPOINT);
+    m->checkpoint_asked = true;
+    m->opened_ms = 0;
+}
+
 /* PostgreSQL runs as primary and we may serve. */
 static void lead_primary(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
@@ -143,10 +160,7 @@ static void lead_primary(struct ha_memory *m, const struct ha_view *v, struct ha
         return;
     if (str_empty(c->initialize) && v->pg.system_id)
         plan_add(p, HA_DO_WRITE_INITIALIZE)->term = v->lease.term;
-    if (!v->pg.checkpointed && !m->checkpoint_asked) {
-        (void)plan_add(p, HA_DO_CHECKPOINT);
-        m->checkpoint_asked = true;
-    }
+    checkpoint_decide(m, v, p);
     if (c->failover.present && handover_decide(m, v, p))
         return;
     if (v->request.reinit) {

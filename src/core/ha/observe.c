@@ -208,6 +208,7 @@ static void postgres_seen(struct ha_memory *m, const struct ha_view *v)
     if (v->pg.deaths != m->deaths) {
         m->deaths = v->pg.deaths;
         m->checkpoint_asked = false;
+        m->opened_ms = 0;
         m->promote_doubt = false;
         m->rejoin = HA_REJOIN_UNKNOWN;
         /* A server that dies soon after each start is not started in a hot loop. */
