@@ -239,6 +239,14 @@ void loop_timer_set(struct loop_timer *t, msec at_ms)
     list_add_tail(before->next, &t->link);
 }
 
+void loop_timer_set_about(struct loop_timer *t, msec at_ms)
+{
+    msec phase_ms = getpid() % LOOP_GRID_MS; /* processes of one host wake one after the other */
+    msec shared_ms = (at_ms - phase_ms) / LOOP_GRID_MS * LOOP_GRID_MS + phase_ms;
+
+    loop_timer_set(t, shared_ms > loop_clock_ms() ? shared_ms : at_ms);
+}
+
 static msec timers_next_ms(const struct loop *l)
 {
     if (list_empty(&l->timers))

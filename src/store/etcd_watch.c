@@ -7,7 +7,7 @@
  *      └─────── PAUSED ◀───┘
  *   anywhere ──▶ OVER: the history is another one, or what we missed is compacted away
  *
- * Before it opens, and every few seconds while it is open, the watch asks for the key that changed
+ * Before it opens, and every few seconds while it is open and quiet, the watch asks for the key that changed
  * last (a linearizable read). That read finds a member that works, logs in if need be, shows whether
  * the history is still ours, and whether the stream is stale: alive as a connection, but not showing
  * what has happened. Deletions alone do not show there; that the member answers at all does.
@@ -58,6 +58,8 @@ struct etcd_watch {
     bool lost;                      /* LOST was told, BACK is due */
     uint64_t cluster_id, raft_term; /* 0: none seen */
     int64_t behind_revision;        /* a check saw this change and the stream has not shown it; 0: none */
+    bool heard;                     /* the stream has brought something since the timer came last */
+    bool excused;                   /* for that the last check was left out */
     struct buf in;
     struct etcd_scan scan;
 
@@ -151,12 +153,13 @@ static void take_message(struct etcd_watch *w, const struct etcd_watch_message *
     if (m->created && w->state == WATCH_OPENING) {
         w->state = WATCH_STREAMING;
         w->behind_revision = 0;
-        loop_timer_set(&w->timer, loop_clock_ms() + CHECK_EVERY_MS);
+        loop_timer_set_about(&w->timer, loop_clock_ms() + CHECK_EVERY_MS);
         if (w->lost) {
             w->lost = false;
             tell(w, STORE_WATCH_BACK, NULL, w->next_revision - 1);
         }
     }
+    w->heard = true;
     if (w->state == WATCH_STREAMING)
         take_events(w, m);
     else if (w->state == WATCH_OPENING)
@@ -247,7 +250,7 @@ static void judge_stream(struct etcd_watch *w, int64_t newest_revision)
         wait_ms = CHECK_AGAIN_MS;
     else
         w->pause_ms = 0; /* it has lived for a while: the next loss is a new story */
-    loop_timer_set(&w->timer, loop_clock_ms() + wait_ms);
+    loop_timer_set_about(&w->timer, loop_clock_ms() + wait_ms);
 }
 
 static void on_checked(const struct etcd_outcome *o, void *arg)
@@ -315,6 +318,17 @@ static void stream_lost(struct etcd_watch *w)
     }
 }
 
+/* One that has just spoken is not asked whether it lives; but only once, for it may be far behind. */
+static void check_stream(struct etcd_watch *w)
+{
+    w->excused = w->heard && !w->excused && !w->behind_revision;
+    w->heard = false;
+    if (w->excused)
+        loop_timer_set_about(&w->timer, loop_clock_ms() + CHECK_EVERY_MS);
+    else
+        check(w, w->member, CHECK_BUDGET_MS);
+}
+
 static void timer_due(void *arg)
 {
     struct etcd_watch *w = arg;
@@ -327,7 +341,7 @@ static void timer_due(void *arg)
         break;
     case WATCH_STREAMING:
         if (!w->check)
-            check(w, w->member, CHECK_BUDGET_MS);
+            check_stream(w);
         break;
     case WATCH_PAUSED:
         find_member(w);
@@ -383,8 +397,10 @@ void etcd_watches_member_failed(struct etcd *e, size_t member)
 {
     LIST_EACH (it, tmp, &e->watches) {
         struct etcd_watch *w = LIST_ENTRY(it, struct etcd_watch, link);
-        if (w->state == WATCH_STREAMING && w->member == member && !w->check)
+        if (w->state == WATCH_STREAMING && w->member == member && !w->check) {
+            w->heard = false;
             loop_timer_set(&w->timer, loop_clock_ms());
+        }
     }
 }
 

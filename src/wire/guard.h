@@ -4,7 +4,7 @@
  * A SOCK_SEQPACKET pair, one fixed-size struct a packet, numbers in host order (both ends are on one
  * host, and after an upgrade in place they may be of two versions: `version` first, always). The
  * guard keeps the postmaster; the agent decides. A packet of another size or version is refused with
- * GUARD_REFUSED and changes nothing. Every request is answered by GUARD_STATE with its seq, or by
+ * GUARD_REFUSED and changes nothing. Every request but BEAT is answered by GUARD_STATE with its seq, or by
  * GUARD_REFUSED with its seq and a reason; at once and in order, except START and UPGRADE, which are
  * answered when it is known how they went. A change is told by the next STATE, be it such an answer or
  * one of its own, with seq 0. An agent that does not read its answers is not read either, and so
@@ -42,11 +42,12 @@ enum { GUARD_PROTOCOL = 1, GUARD_ARGS_MAX = 6144, GUARD_PATH_MAX = 1024, GUARD_T
 #define GUARD_ENV_LOCK_FD "PGKEEP_GUARD_LOCK_FD"
 
 /*
- * The agent pings this often; the guard takes silence of GUARD_SILENCE_MS for a hung agent (two pings lost; time to
- * replace it within a second), the agent takes silence of GUARD_ECHO_MS for a hung guard. Both are counted from the
- * last packet that was read, and not while the counting process was itself suspended.
+ * The agent shows that it lives every GUARD_BEAT_MS, every GUARD_BEATS_PER_PING-th time by a PING; the guard takes silence
+ * of GUARD_SILENCE_MS for a hung agent (two beats lost; time to replace it within a second), the agent takes silence of
+ * GUARD_ECHO_MS for a hung guard (two pings without an answer). Both are counted from the last packet that was read, and not
+ * while the counting process was itself suspended.
  */
-enum { GUARD_PING_MS = 400, GUARD_SILENCE_MS = 900, GUARD_ECHO_MS = 2000 };
+enum { GUARD_BEAT_MS = 400, GUARD_SILENCE_MS = 900, GUARD_BEATS_PER_PING = 5, GUARD_ECHO_MS = 5000 };
 
 /* What kill_at_ms is to lie before the moment at which nothing may run: 250 backends on two busy processors took 0.35 s
  * to the last SIGKILL and 0.85 s until none was left. */
@@ -72,13 +73,15 @@ enum guard_kind {
     GUARD_ARM,
     /* forget the fence (pause, standby) */
     GUARD_DISARM,
-    /* "I am alive": the agent sends it from its loop */
+    /* "I am alive, and you?" */
     GUARD_PING,
     /* pause and SIGTERM: when the agent has ended the guard ends too, PostgreSQL stays; refused with a fence armed */
     GUARD_LEAVE,
     /* exec the guard's new binary in place, then kill the agent and start it anew; answered when the new binary has
      * been tried, just before it runs */
     GUARD_UPGRADE,
+    /* "I am alive": the agent sends it from its loop; the one request without an answer */
+    GUARD_BEAT,
 
     /* guard → agent */
 

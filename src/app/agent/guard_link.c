@@ -30,7 +30,8 @@ struct guard_link {
     int guard_pidfd;
     int postmaster_pidfd;
     uint64_t seq;
-    msec due_ms;  /* when the heartbeat was to come */
+    msec due_ms; /* when the heartbeat was to come */
+    unsigned int beats;
     msec echo_ms; /* when the guard was last heard */
     bool silent;
     bool closed;
@@ -246,6 +247,7 @@ static bool dispatch(struct guard_link *g, int take_fd)
     case GUARD_PING:
     case GUARD_LEAVE:
     case GUARD_UPGRADE:
+    case GUARD_BEAT:
         break;
     }
     /* A request, or bytes of a guard of another version: not something a guard of ours says. */
@@ -280,7 +282,7 @@ static void on_guard_dead(int fd, unsigned int ready, void *arg)
 static void beat_at(struct guard_link *g, msec at_ms)
 {
     g->due_ms = at_ms;
-    loop_timer_set(&g->heartbeat, at_ms);
+    loop_timer_set_about(&g->heartbeat, at_ms);
 }
 
 static void on_heartbeat(void *arg)
@@ -290,10 +292,10 @@ static void on_heartbeat(void *arg)
 
     if (now_ms > g->due_ms + SUSPENDED_MS)
         g->echo_ms = now_ms;
-    beat_at(g, now_ms + GUARD_PING_MS);
+    beat_at(g, now_ms + GUARD_BEAT_MS);
 
-    request(g, GUARD_PING);
-    (void)request_send(g, NULL); /* one that does not fit is missed like any other lost ping */
+    request(g, ++g->beats % GUARD_BEATS_PER_PING ? GUARD_BEAT : GUARD_PING);
+    (void)request_send(g, NULL); /* one that does not fit is missed like any other lost beat */
     if (now_ms - g->echo_ms < GUARD_ECHO_MS || g->silent)
         return;
     g->silent = true;
@@ -340,7 +342,7 @@ bool guard_link_open_fd(struct loop *l, int take_fd, pid_t guard, const char *da
     g->watch = loop_fd_add(l, g->fd, LOOP_READ, on_readable, g);
     if (g->guard_pidfd >= 0)
         g->guard_watch = loop_fd_add(l, g->guard_pidfd, LOOP_READ, on_guard_dead, g);
-    beat_at(g, g->echo_ms + GUARD_PING_MS);
+    beat_at(g, g->echo_ms + GUARD_BEAT_MS);
     *ret_link = TAKE(g);
     return true;
 }

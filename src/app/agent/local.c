@@ -1,8 +1,10 @@
 #include "app/agent/local.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/str.h"
 #include "io/log.h"
@@ -85,11 +87,9 @@ static void look_at_process(struct local *p)
     char stat[256] = "";
 
     (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)p->postmaster);
-    FILE *f = fopen(path, "re");
-    if (f) {
-        (void)!fgets(stat, sizeof(stat), f); /* unreadable: "" has no state */
-        (void)fclose(f);
-    }
+    AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0)
+        (void)!read(fd, stat, sizeof(stat) - 1); /* unreadable: "" has no state */
     const char *paren = strrchr(stat, ')');
     bool stopped = paren && paren[1] == ' ' && (paren[2] == 'T' || paren[2] == 't');
     if (!stopped) {
@@ -224,18 +224,22 @@ static void watch_it_open(struct local *p)
         look_at_answers(p);
 }
 
-static msec next_look_ms(const struct local *p)
+static void look_again_later(struct local *p)
 {
+    msec now_ms = loop_clock_ms();
+
     switch (p->watch) {
     case LOCAL_CALM:
+        loop_timer_set_about(&p->timer, now_ms + PROBE_EVERY_MS);
         break;
     case LOCAL_ANSWER:
-        return PROBE_HURRY_MS;
+        loop_timer_set(&p->timer, now_ms + PROBE_HURRY_MS);
+        break;
     case LOCAL_OPENING:
     case LOCAL_STOPPING:
-        return CONTROL_EVERY_MS;
+        loop_timer_set(&p->timer, now_ms + CONTROL_EVERY_MS);
+        break;
     }
-    return PROBE_EVERY_MS;
 }
 
 static void look_at_running(struct local *p)
@@ -265,7 +269,7 @@ static void timer_due(void *arg)
                (process_of(p) == HA_PROC_UNKNOWN || data_of(p) == HA_DATA_UNKNOWN)) {
         local_look(p); /* it could not be read: again, for as long as it takes */
     }
-    loop_timer_set(&p->timer, loop_clock_ms() + next_look_ms(p));
+    look_again_later(p);
 }
 
 void local_watch(struct local *p, enum local_watch what)
@@ -278,8 +282,10 @@ void local_watch(struct local *p, enum local_watch what)
     p->shut_down = false;
     if (what == LOCAL_STOPPING)
         p->accepting = false;
-    bool at_once = what != LOCAL_CALM || stopped_asking;
-    loop_timer_set(&p->timer, loop_clock_ms() + (at_once ? 0 : next_look_ms(p)));
+    if (what == LOCAL_CALM && !stopped_asking)
+        look_again_later(p);
+    else
+        loop_timer_set(&p->timer, loop_clock_ms());
 }
 
 static void control_read(const struct pg_control *control, const struct err *err, void *arg)
@@ -519,7 +525,7 @@ struct local *local_new(struct loop *l, local_changed_fn *fn, void *arg)
     p->fn = fn;
     p->arg = arg;
     loop_timer_init(&p->timer, l, timer_due, p);
-    loop_timer_set(&p->timer, loop_clock_ms() + PROBE_EVERY_MS);
+    look_again_later(p);
     return p;
 }
 

@@ -168,7 +168,7 @@ static void read_done(const struct store_result *result, void *arg)
             if (!r->watch)
                 r->watch = store_watch_start(r->store, r->prefix, result->revision + 1, watch_event, r);
         }
-        loop_timer_set(&r->timer, loop_clock_ms() + r->period_ms);
+        loop_timer_set_about(&r->timer, loop_clock_ms() + r->period_ms);
     } else {
         registry_unheard(r, result->err ? result->err->text : "no answer");
         loop_timer_set(&r->timer, loop_clock_ms() + RETRY_MS);

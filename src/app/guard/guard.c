@@ -174,7 +174,7 @@ static void read_signals(struct guard *g, msec now_ms)
         case SIGUSR1:
             g->channel.reopen_due = true;
             break;
-        default: /* SIGCHLD: reaped below, every turn */
+        default: /* SIGCHLD: reaped next */
             break;
         }
     }
@@ -258,6 +258,11 @@ static msec next_ms(const struct guard *g, msec now_ms)
     return next;
 }
 
+static void everything_is_ready(struct guard *g)
+{
+    g->ready.signal = g->ready.channel = g->ready.instance = true;
+}
+
 static void wait_for_something(struct guard *g)
 {
     const struct channel *c = &g->channel;
@@ -268,17 +273,25 @@ static void wait_for_something(struct guard *g)
         {.fd = g->pg.anchor_fd, .events = POLLIN},
         {.fd = instance_poll_fd(&g->pg), .events = POLLIN},
     };
-    uint64_t ticks;
-
     g->planned_ms = next_ms(g, clock_now_ms());
     const struct itimerspec at = {
         .it_value = {.tv_sec = g->planned_ms / 1000, .tv_nsec = g->planned_ms % 1000 * 1000000}};
     CHECK(timerfd_settime(g->timer_fd, TFD_TIMER_ABSTIME, &at, NULL) == 0);
 
-    if (poll(fds, ARRAY_LEN(fds), -1) < 0) /* the timer is its deadline */
+    if (poll(fds, ARRAY_LEN(fds), -1) < 0) { /* the timer is its deadline */
         CHECK(errno == EINTR || errno == ENOMEM);
-    ssize_t got = read(g->timer_fd, &ticks, sizeof(ticks));
-    (void)got; /* it may not have been the timer that woke us */
+        everything_is_ready(g);
+        return;
+    }
+    if (fds[0].revents) {
+        uint64_t ticks;
+        (void)!read(g->timer_fd, &ticks, sizeof(ticks)); /* how many is of no interest */
+        everything_is_ready(g);                          /* now and then we look around, whatever was said */
+        return;
+    }
+    g->ready.signal = fds[1].revents;
+    g->ready.channel = fds[2].revents;
+    g->ready.instance = fds[3].revents || fds[4].revents;
 }
 
 static void guard_turn(struct guard *g)
@@ -289,10 +302,14 @@ static void guard_turn(struct guard *g)
     if (g->planned_ms && began_ms > g->planned_ms + SUSPENDED_MS)
         agent_heard(&g->agent, began_ms); /* its silence may be ours */
 
-    instance_collect(&g->pg, began_ms);
-    read_packets(g);
-    read_signals(g, began_ms);
-    reap(g, began_ms);
+    if (g->ready.instance)
+        instance_collect(&g->pg, began_ms);
+    if (g->ready.channel)
+        read_packets(g);
+    if (g->ready.signal) {
+        read_signals(g, began_ms);
+        reap(g, began_ms);
+    }
 
     const msec now_ms = clock_now_ms();
     ending_duty(g, now_ms); /* may want a stop, now */
@@ -305,6 +322,7 @@ static void guard_turn(struct guard *g)
 
 int guard_run(struct guard *g)
 {
+    everything_is_ready(g);
     while (g->exit_code < 0) {
         guard_turn(g);
         if (g->exit_code < 0)

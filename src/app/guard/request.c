@@ -255,7 +255,7 @@ void guard_request(struct guard *g)
     msec now_ms = clock_now_ms();
     uint32_t kind = g->channel.in.kind;
 
-    if (!g->agent.greeted && kind != GUARD_HELLO && kind != GUARD_PING) {
+    if (!g->agent.greeted && kind != GUARD_HELLO && kind != GUARD_PING && kind != GUARD_BEAT) {
         refuse(g, "no HELLO yet");
         return;
     }
@@ -286,6 +286,8 @@ void guard_request(struct guard *g)
         return;
     case GUARD_UPGRADE:
         on_upgrade(g, now_ms);
+        return;
+    case GUARD_BEAT: /* that it came is all */
         return;
     case GUARD_STATE:
     case GUARD_REFUSED:

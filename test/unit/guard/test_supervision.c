@@ -284,6 +284,19 @@ static void test_request_before_hello_is_refused(void **state)
     assert_true(rig_ask(&rig, &ping)); /* an agent that starts slowly may show that it lives */
 }
 
+static void test_beat_has_no_answer(void **state)
+{
+    struct guard_msg beat = rig_message(GUARD_BEAT);
+    struct guard_msg ping = rig_message(GUARD_PING);
+    rig_begin(&rig);
+
+    (void)rig_send(&rig, &beat);
+    uint64_t asked = rig_send(&rig, &ping);
+    struct guard_msg first;
+    assert_true(rig_receive(&rig, &first, RIG_WAIT_MS));
+    assert_int_equal(first.seq, asked);
+}
+
 static void test_agent_of_another_data_directory_is_refused(void **state)
 {
     struct guard_msg hello = rig_message(GUARD_HELLO);
@@ -558,6 +571,7 @@ int main(void)
         RIGGED(test_hung_agent_of_a_dead_guard_is_killed_before_a_new_one_starts),
         RIGGED(test_agent_sees_the_end_of_its_guard),
         RIGGED(test_request_before_hello_is_refused),
+        RIGGED(test_beat_has_no_answer),
         RIGGED(test_agent_of_another_data_directory_is_refused),
         RIGGED(test_packet_of_another_version_is_refused_and_changes_nothing),
         RIGGED(test_packet_of_another_size_is_refused_and_changes_nothing),

@@ -85,6 +85,26 @@ static void test_timers_run_by_time_and_equal_times_in_the_order_of_setting(void
     assert_true(t[0].at_ms == MSEC_NEVER);
 }
 
+static void test_timers_that_need_not_be_exact_share_their_moments(void **state)
+{
+    struct fixture *f = *state;
+    struct loop_timer t;
+    msec now_ms = loop_clock_ms();
+
+    loop_timer_init(&t, f->loop, on_timer, (char[]){"x"});
+    loop_timer_set_about(&t, now_ms + 2 * LOOP_GRID_MS);
+    msec shared = t.at_ms % LOOP_GRID_MS;
+    for (msec after_ms = LOOP_GRID_MS; after_ms < 3 * LOOP_GRID_MS; after_ms += LOOP_GRID_MS / 7) {
+        loop_timer_set_about(&t, now_ms + after_ms);
+        assert_int_equal(t.at_ms % LOOP_GRID_MS, shared);
+        assert_in_range(t.at_ms, now_ms + after_ms - LOOP_GRID_MS + 1, now_ms + after_ms);
+    }
+    /* Nothing is shared before it is due. */
+    loop_timer_set_about(&t, now_ms - 1);
+    assert_int_equal(t.at_ms, now_ms - 1);
+    loop_timer_clear(&t);
+}
+
 static void test_a_timer_never_runs_early_and_ends_the_wait(void **state)
 {
     struct fixture *f = *state;
@@ -429,6 +449,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         LOOP_TEST(test_timers_run_by_time_and_equal_times_in_the_order_of_setting),
+        LOOP_TEST(test_timers_that_need_not_be_exact_share_their_moments),
         LOOP_TEST(test_a_timer_never_runs_early_and_ends_the_wait),
         LOOP_TEST(test_setting_again_replaces_and_clearing_forgets),
         LOOP_TEST(test_a_due_timer_cleared_by_an_earlier_one_does_not_run),
