@@ -62,8 +62,8 @@ void loop_fd_on_loop_free(struct loop_fd *f, loop_drop_fn *drop);
 void loop_timer_init(struct loop_timer *t, struct loop *l, loop_timer_fn *fn, void *arg);
 void loop_timer_set(struct loop_timer *t, msec at_ms); /* absolute; replaces an earlier setting */
 /*
- * For what comes again and again and need not be exact: up to LOOP_GRID_MS earlier than at_ms (never in the past), at a moment
- * that all such timers of this process share, so that they wake it together.
+ * For what comes again and again and need not be exact: up to LOOP_GRID_MS earlier than at_ms (never in the
+ * past), at a moment that all such timers of this process share, so that they wake it together.
  */
 enum { LOOP_GRID_MS = 400 };
 void loop_timer_set_about(struct loop_timer *t, msec at_ms);

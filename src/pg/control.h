@@ -64,8 +64,9 @@ bool pg_control_can_rewind(const struct pg_control *c);
 
 /*
  * A look at the file itself, for who waits for the next state of a running server while clients wait: its state
- * (PG_CONTROL_UNKNOWN: cannot be read), and *ret_checkpoint where the latest checkpoint is. These fields have the same place
- * in versions 14-18; the checksum is not looked at, and no program is run. pg_control_read tells the truth.
+ * (PG_CONTROL_UNKNOWN: cannot be read), and *ret_checkpoint where the latest checkpoint is. These fields have
+ * the same place in versions 14-18; the checksum is not looked at, and no program is run. pg_control_read tells
+ * the truth.
  */
 enum pg_control_state pg_control_glance(const char *data_dir, lsn *ret_checkpoint);
 

@@ -132,8 +132,8 @@ void probe_set_replication(struct probe *p, const struct sql_target *target);
 /* Ask; a question under way stands for this one too (fn runs once). */
 void probe_ask(struct probe *p, msec budget_ms);
 /*
- * The same for who asks often (the whole question costs milliseconds of CPU): while a standby or a primary stays what it
- * is the answer is in brief, otherwise whole.
+ * The same for who asks often (the whole question costs milliseconds of CPU): while a standby or a primary
+ * stays what it is the answer is in brief, otherwise whole.
  */
 void probe_ask_in_brief(struct probe *p, msec budget_ms);
 bool probe_asking(const struct probe *p);

@@ -314,10 +314,11 @@ static bool recover_first(struct rewind_job *j, enum rewind_recovery how, struct
 }
 
 /*
- * Until version 15 pg_rewind takes the timeline of the target from its last checkpoint. A primary that crashed before its
- * first checkpoint after the promotion, and a standby that has made no restartpoint since it followed one, end on a later
- * timeline: pg_rewind would look for the common history in the wrong files ("could not find previous WAL record").
- * Single-user recovery makes that checkpoint; it adds to a timeline that is about to be given up.
+ * Until version 15 pg_rewind takes the timeline of the target from its last checkpoint. A primary that crashed
+ * before its first checkpoint after the promotion, and a standby that has made no restartpoint since it
+ * followed one, end on a later timeline: pg_rewind would look for the common history in the wrong files ("could
+ * not find previous WAL record"). Single-user recovery makes that checkpoint; it adds to a timeline that is
+ * about to be given up.
  */
 static bool has_backup_label(const struct rewind_job *j)
 {

@@ -109,16 +109,17 @@ typedef void rewind_recover_fn(enum rewind_outcome outcome, const struct rewind_
 /*
  * Crash recovery of an unclean directory, so that its end is known and pg_rewind takes it.
  *
- * QUARANTINE, the one to use: a start as a standby of nobody (standby.signal, primary_conninfo and restore_command
- * empty, recovery_target_timeline current) that listens on a socket in a private folder only, with a
- * pg_hba of its own; when the startup process waits at the end of WAL its position is read and the server
- * is stopped fast. Nothing is written to the WAL, so a primary that crashed exactly where its successor took
- * over still needs no rewind. SINGLE_USER is Patroni's way: `postgres --single` without signal files (single-
- * user servers refuse standby.signal, ha-corrections B5; it is put back afterwards). It appends a checkpoint to
- * the old timeline, which makes a divergence where there may have been none; for the directories that QUARANTINE
- * cannot bring up. What the node had not archived is offered to archive_command first (rewind_archive.c), by neither later. Both refuse an
- * unfinished restore (backup_label, recovery.signal). There is no marker: recovery changes nothing that a start would
- * not change, so a directory whose recovery was cut off is as good as before. standby.signal is left behind.
+ * QUARANTINE, the one to use: a start as a standby of nobody (standby.signal, primary_conninfo and
+ * restore_command empty, recovery_target_timeline current) that listens on a socket in a private folder only,
+ * with a pg_hba of its own; when the startup process waits at the end of WAL its position is read and the
+ * server is stopped fast. Nothing is written to the WAL, so a primary that crashed exactly where its successor
+ * took over still needs no rewind. SINGLE_USER is Patroni's way: `postgres --single` without signal files
+ * (single-user servers refuse standby.signal, ha-corrections B5; it is put back afterwards). It appends a
+ * checkpoint to the old timeline, which makes a divergence where there may have been none; for the directories
+ * that QUARANTINE cannot bring up. What the node had not archived is offered to archive_command first
+ * (rewind_archive.c), by neither later. Both refuse an unfinished restore (backup_label, recovery.signal).
+ * There is no marker: recovery changes nothing that a start would not change, so a directory whose recovery was
+ * cut off is as good as before. standby.signal is left behind.
  */
 MUST_USE bool rewind_recover(struct loop *l, struct pg_instance *i, enum rewind_recovery how, msec budget_ms,
                              rewind_recover_fn *done, void *arg, struct rewind_job **ret_job, struct err *err);

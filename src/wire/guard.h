@@ -42,10 +42,10 @@ enum { GUARD_PROTOCOL = 1, GUARD_ARGS_MAX = 6144, GUARD_PATH_MAX = 1024, GUARD_T
 #define GUARD_ENV_LOCK_FD "PGKEEP_GUARD_LOCK_FD"
 
 /*
- * The agent shows that it lives every GUARD_BEAT_MS, every GUARD_BEATS_PER_PING-th time by a PING; the guard takes silence
- * of GUARD_SILENCE_MS for a hung agent (two beats lost; time to replace it within a second), the agent takes silence of
- * GUARD_ECHO_MS for a hung guard (two pings without an answer). Both are counted from the last packet that was read, and not
- * while the counting process was itself suspended.
+ * The agent shows that it lives every GUARD_BEAT_MS, every GUARD_BEATS_PER_PING-th time by a PING; the guard
+ * takes silence of GUARD_SILENCE_MS for a hung agent (two beats lost; time to replace it within a second), the
+ * agent takes silence of GUARD_ECHO_MS for a hung guard (two pings without an answer). Both are counted from
+ * the last packet that was read, and not while the counting process was itself suspended.
  */
 enum { GUARD_BEAT_MS = 400, GUARD_SILENCE_MS = 900, GUARD_BEATS_PER_PING = 5, GUARD_ECHO_MS = 5000 };
 

@@ -176,8 +176,8 @@ static void guard_silent(void *arg)
 }
 
 /*
- * A guard that closes the connection and lives on executes its new version: the fence stays with it, and its first act is to
- * end us, whom the version before has started. There is nothing to do until then.
+ * A guard that closes the connection and lives on executes its new version: the fence stays with it, and its
+ * first act is to end us, whom the version before has started. There is nothing to do until then.
  */
 static void await_new_guard(struct agent *a)
 {

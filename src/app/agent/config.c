@@ -151,7 +151,10 @@ void config_start(struct agent *a)
     (void)config_make_instance(a); /* what is wrong has been logged; a job that needs it tries again */
 }
 
-/* <data_dir>/patroni.dynamic.json: what both programs restore the config key from when the store has lost everything. */
+/*
+ * <data_dir>/patroni.dynamic.json: what both programs restore the config key from when the store has lost
+ * everything.
+ */
 static char *cache_path(const struct agent *a)
 {
     return str_fmt("%s/patroni.dynamic.json", a->settings->postgresql.data_dir);

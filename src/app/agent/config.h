@@ -21,7 +21,10 @@ void config_start(struct agent *a);
 bool config_reload(struct agent *a);
 /* The store's config key changed (or is there for the first time): take it. */
 void config_take_dynamic(struct agent *a);
-/* What to write as `config` when the store has none: what is in force, else its copy on disk, else bootstrap.dcs. New reference. */
+/*
+ * What to write as `config` when the store has none: what is in force, else its copy on disk, else
+ * bootstrap.dcs. New reference.
+ */
 json_t *config_seed(struct agent *a);
 /* Look for PostgreSQL's programs and make the instance; again after initdb and clone (the version may differ). */
 bool config_make_instance(struct agent *a);

@@ -50,7 +50,10 @@ AUTO_DEFINE(guard_link, struct guard_link, guard_link_free)
  * Requests. False: nothing was sent. Otherwise guard_link_seq() is what the answer will carry.
  */
 
-/* argv[0]: absolute path; env: KEY=VALUE added to the guard's environment, may be NULL; log_path NULL: the guard's stderr. */
+/*
+ * argv[0]: absolute path; env: KEY=VALUE added to the guard's environment, may be NULL; log_path NULL: the
+ * guard's stderr.
+ */
 MUST_USE bool guard_link_start(struct guard_link *g, const char *const *argv, const char *const *env,
                                const char *log_path, struct err *err);
 /* quit_at_ms, kill_at_ms: MSEC_NEVER for no such step. */

@@ -302,8 +302,9 @@ void job_promote_begin(struct jobs *j)
 }
 
 /*
- * A startup process that takes the request just as its stream ends sleeps for wal_retrieve_retry_interval (5 s) before it
- * looks at it again (xlogrecovery.c, WaitForWALToBecomeAvailable). The same request again wakes it, and nobody else.
+ * A startup process that takes the request just as its stream ends sleeps for wal_retrieve_retry_interval (5 s)
+ * before it looks at it again (xlogrecovery.c, WaitForWALToBecomeAvailable). The same request again wakes it,
+ * and nobody else.
  */
 static void nudge(struct jobs *j)
 {

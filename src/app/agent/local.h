@@ -37,9 +37,9 @@ void local_probe(struct local *p);
 /* What clients wait for: it is looked for every few milliseconds. */
 enum local_watch {
     LOCAL_CALM,
-    LOCAL_ANSWER,  /* of a server that starts, of a standby that is about to be elected: it is asked */
-    LOCAL_OPENING, /* a promotion: pg_control is watched, and who is promoted is asked once that says "in production" */
-    LOCAL_STOPPING, /* not asked (every connection would be one more process to end): pg_control, for the shutdown checkpoint */
+    LOCAL_ANSWER,   /* of a server that starts, of a standby that is about to be elected: it is asked */
+    LOCAL_OPENING,  /* a promotion: pg_control is watched; asked is who is promoted once that says "in production" */
+    LOCAL_STOPPING, /* pg_control, for the shutdown checkpoint; not asked: each connection is a process to end */
 };
 void local_watch(struct local *p, enum local_watch what);
 /* Look at the files again (after a job changed them). */

@@ -38,6 +38,9 @@ msec registry_read_ms(const struct registry *r);
 /* The store answered last time we asked. */
 bool registry_answers(const struct registry *r);
 
-/* Other requests of this agent tell whether the store answers, too. An outage is logged, with its cause, and its end. */
+/*
+ * Other requests of this agent tell whether the store answers, too. An outage is logged, with its cause, and
+ * its end.
+ */
 void registry_heard(struct registry *r);
 void registry_unheard(struct registry *r, const char *why);

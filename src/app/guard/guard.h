@@ -56,10 +56,10 @@ struct guard {
     int lock_fd;
     int timer_fd;
     int signal_fd;
-    msec planned_ms;  /* when the timer was to wake us: waking much later means we were suspended */
+    msec planned_ms; /* when the timer was to wake us: waking much later means we were suspended */
     struct {
         bool signal, channel, instance;
-    } ready; /* what woke us: the rest has nothing to be read */
+    } ready;          /* what woke us: the rest has nothing to be read */
     msec watchdog_ms; /* the next word to systemd */
 
     struct agent agent;

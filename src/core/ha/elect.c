@@ -6,7 +6,10 @@
 #include "core/ha/observe.h"
 
 enum {
-    /* Walsenders ship the shutdown checkpoint before they end; a successor that has it not by then will never have it. */
+    /*
+     * Walsenders ship the shutdown checkpoint before they end; a successor that has it not by then will never
+     * have it.
+     */
     CATCH_UP_MS = 2000,
     ASK_AGAIN_MS = 1000, /* a member ahead of us should have taken the key by then; ask the round again */
     /* How long a chosen successor may take before everybody races again; a promotion takes well under a second. */
@@ -91,7 +94,10 @@ static bool we_may_lead(const struct ha_memory *m, const struct ha_view *v, stru
     if (newest && v->pg.timeline <= (uint32_t)json_integer_value(newest))
         return !plan_why(p, "no leader; this node is on timeline %u, the cluster was beyond it", v->pg.timeline);
 
-    /* Somebody has more than we do: time for it to come up, when all start at once. Less than a lease, and only for laggards. */
+    /*
+     * Somebody has more than we do: time for it to come up, when all start at once. Less than a lease, and only
+     * for laggards.
+     */
     msec come_up_ms = msec_max(m->leader_gone_ms, m->started_ms) + v->conf.loop_wait_ms;
     if (lag > 0 && v->now_ms < come_up_ms) {
         plan_wake(p, come_up_ms);

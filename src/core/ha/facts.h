@@ -13,7 +13,10 @@ bool pg_may_be_primary(const struct ha_view *v);
 bool pg_is_primary(const struct ha_view *v);
 /* A postmaster answered and is in recovery. */
 bool pg_is_standby(const struct ha_view *v);
-/* A postmaster that stands still for good: it takes no connection and ends no backend, though its backends may go on. */
+/*
+ * A postmaster that stands still for good: it takes no connection and ends no backend, though its backends may
+ * go on.
+ */
 bool pg_is_halted(const struct ha_view *v);
 /* No process of the data directory is left. */
 bool pg_is_stopped(const struct ha_view *v);

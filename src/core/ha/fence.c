@@ -121,8 +121,9 @@ static void renew_decide(const struct ha_view *v, struct ha_plan *p)
 }
 
 /*
- * In pause nothing stops a leader that is cut off. The others must know that before it is so, and until it is no longer so:
- * whoever resumes on their side must not make them believe in a fence that this node cannot know of.
+ * In pause nothing stops a leader that is cut off. The others must know that before it is so, and until it is
+ * no longer so: whoever resumes on their side must not make them believe in a fence that this node cannot know
+ * of.
  */
 static void tell_decide(const struct ha_view *v, struct ha_plan *p)
 {

@@ -1,10 +1,10 @@
 /*
  * Switchover and manual failover, seen from the leader.
  *
- * The failover key asks; we check that somebody can take over, stop PostgreSQL in good order (a
- * checkpoint first, while clients still work), and let go of the key once the shutdown checkpoint is
- * written, saying where it is: the successor takes the key when it has it. Level-triggered: a leader that finds itself cleanly stopped while the
- * key still asks goes on from there, whoever stopped it.
+ * The failover key asks; we check that somebody can take over, stop PostgreSQL in good order (a checkpoint
+ * first, while clients still work), and let go of the key once the shutdown checkpoint is written, saying where
+ * it is: the successor takes the key when it has it. Level-triggered: a leader that finds itself cleanly
+ * stopped while the key still asks goes on from there, whoever stopped it.
  */
 #pragma once
 

@@ -42,8 +42,8 @@ static void start_primary(struct ha_plan *p, const struct ha_view *v, const char
     struct ha_action *start = plan_job(p, HA_JOB_START, NULL);
 
     /*
-     * A standby that was about to be promoted when it fell comes up as a standby: started as a primary it would go on on
-     * the old leader's timeline, and nobody could tell the two apart.
+     * A standby that was about to be promoted when it fell comes up as a standby: started as a primary it would
+     * go on on the old leader's timeline, and nobody could tell the two apart.
      */
     start->start = pg_was_primary(v) && !v->pg.standby_signal ? HA_START_PRIMARY : HA_START_STANDBY;
     start->term = v->lease.term;

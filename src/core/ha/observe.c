@@ -72,8 +72,8 @@ static void leader_absent(struct ha_memory *m, const struct ha_view *v)
     }
 
     /*
-     * Patroni deletes the key and keeps its member key, which hangs on the same lease. One of ours says so in the record:
-     * a key that somebody else removed is not given up.
+     * Patroni deletes the key and keeps its member key, which hangs on the same lease. One of ours says so in
+     * the record: a key that somebody else removed is not given up.
      */
     const struct member *last = m->leader[0] ? cluster_member(c, m->leader) : NULL;
     bool kept_lease = last && last->lease && !last->pgkeep;

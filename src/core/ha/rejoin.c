@@ -9,7 +9,10 @@ enum {
     ASK_AGAIN_MS = 1000,
     OPEN_MS = 2000,
     DEMOTE_BUDGET_MS = 2000, /* somebody else owns the key: a soft stop gets that long before everything is killed */
-    /* A standby that does not stream although the leader runs is compared with it after that: longer than a leader's restart. */
+    /*
+     * A standby that does not stream although the leader runs is compared with it after that: longer than a
+     * leader's restart.
+     */
     SILENT_MS = 10000,
     REWIND_TRIES_MAX = 5, /* with their back-offs half a minute */
     STOP_MS = 60000,      /* a planned stop that takes longer is ended by force */
@@ -96,8 +99,8 @@ static void clone_decide(const struct ha_memory *m, const struct ha_view *v, str
 }
 
 /*
- * The directory of the higher timeline, or of more WAL on the same one, may be the only good one: the leader itself may be
- * the one that came back from the past. That is for an operator to judge.
+ * The directory of the higher timeline, or of more WAL on the same one, may be the only good one: the leader
+ * itself may be the one that came back from the past. That is for an operator to judge.
  */
 static bool holds_more(const struct ha_view *v, const struct ha_peer *leader, struct ha_plan *p)
 {
@@ -174,7 +177,10 @@ static void come_back(const struct ha_memory *m, const struct ha_view *v, struct
         return;
     }
     if (!judged) {
-        /* A standby whose leader is silent may start: it can be read and elected, and it follows nobody it should not. */
+        /*
+         * A standby whose leader is silent may start: it can be read and elected, and it follows nobody it
+         * should not.
+         */
         if (!pg_was_primary(v) && m->rejoin_failures && v->now_ms < m->rejoin_not_before_ms) {
             start_standby(m, v, p, rejoin_upstream(v));
             return;
@@ -240,8 +246,8 @@ static bool operator_asks(struct ha_memory *m, const struct ha_view *v, struct h
 }
 
 /*
- * The new leader has the key and is being promoted. Who connects now gets the rest of the old timeline, is thrown out, and
- * comes again, at the expense of the clients that wait.
+ * The new leader has the key and is being promoted. Who connects now gets the rest of the old timeline, is
+ * thrown out, and comes again, at the expense of the clients that wait.
  */
 static bool opens_soon(const struct ha_memory *m, const struct ha_view *v, const char *upstream)
 {
