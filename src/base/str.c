@@ -19,19 +19,26 @@ char *str_dup(const char *s)
     return copy;
 }
 
-char *str_fmt(const char *fmt, ...)
+char *str_vfmt(const char *fmt, va_list args)
 {
-    va_list args;
     va_list again;
 
-    va_start(args, fmt);
     va_copy(again, args);
     int len = vsnprintf(NULL, 0, fmt, args);
-    va_end(args);
     CHECK(len >= 0);
     char *s = mem_zero((size_t)len + 1, 1);
     (void)vsnprintf(s, (size_t)len + 1, fmt, again); /* measured above */
     va_end(again);
+    return s;
+}
+
+char *str_fmt(const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    char *s = str_vfmt(fmt, args);
+    va_end(args);
     return s;
 }
 

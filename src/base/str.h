@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -11,6 +12,7 @@
 /* Copies. Never NULL for a non-NULL argument; running out of memory aborts. str_dup(NULL) is NULL. */
 char *str_dup(const char *s);
 char *str_fmt(const char *fmt, ...) PRINTF_LIKE(1, 2);
+char *str_vfmt(const char *fmt, va_list args) PRINTF_LIKE(1, 0);
 
 /* calloc() that aborts instead of failing. */
 void *mem_zero(size_t count, size_t size);

@@ -36,17 +36,10 @@ void argv_add(char ***argv, const char *text)
 void argv_add_fmt(char ***argv, const char *fmt, ...)
 {
     va_list args;
-    va_list again;
 
     va_start(args, fmt);
-    va_copy(again, args);
-    int len = vsnprintf(NULL, 0, fmt, args);
+    add_taken(argv, str_vfmt(fmt, args));
     va_end(args);
-    CHECK(len >= 0);
-    char *text = mem_zero((size_t)len + 1, 1);
-    (void)vsnprintf(text, (size_t)len + 1, fmt, again); /* measured above */
-    va_end(again);
-    add_taken(argv, text);
 }
 
 void argv_free(char **argv)

@@ -73,12 +73,18 @@ static bool dir_has_server(const struct pg_bin_spec *spec, const char *dir)
     return server != NULL;
 }
 
+static char *dir_name(const char *pattern, int major)
+{
+    const char *mark = strstr(pattern, "%d");
+
+    return str_fmt("%.*s%d%s", (int)(mark - pattern), pattern, major, mark + 2);
+}
+
 /* The folder of one major version; NULL: not installed. free() it. */
 static char *dir_of_major(const struct pg_bin_spec *spec, int major)
 {
     for (size_t i = 0; i < ARRAY_LEN(version_dirs); i++) {
-        const char *mark = strstr(version_dirs[i], "%d");
-        AUTO(cstr) char *dir = str_fmt("%.*s%d%s", (int)(mark - version_dirs[i]), version_dirs[i], major, mark + 2);
+        AUTO(cstr) char *dir = dir_name(version_dirs[i], major);
         if (dir_has_server(spec, dir))
             return TAKE(dir);
     }
@@ -99,10 +105,11 @@ static char *dir_in_path(const char *path_env, const char *name)
     return NULL;
 }
 
-static char *dir_newest(const struct pg_bin_spec *spec)
+static char *dir_newest(const struct pg_bin_spec *spec, int *ret_major)
 {
     for (int major = MAJOR_NEWEST; major >= MAJOR_OLDEST; major--) {
         char *dir = dir_of_major(spec, major);
+        *ret_major = dir ? major : 0;
         if (dir)
             return dir;
     }
@@ -111,6 +118,18 @@ static char *dir_newest(const struct pg_bin_spec *spec)
             return str_dup(plain_dirs[i]);
     }
     return NULL;
+}
+
+/* What a configured folder says of its version, if it is one of those that packages make; else 0. */
+static int major_of_dir(const char *dir)
+{
+    for (int major = MAJOR_NEWEST; major >= MAJOR_OLDEST; major--)
+        for (size_t i = 0; i < ARRAY_LEN(version_dirs); i++) {
+            AUTO(cstr) char *name = dir_name(version_dirs[i], major);
+            if (str_eq(dir, name))
+                return major;
+        }
+    return 0;
 }
 
 bool pg_bin_find(const struct pg_bin_spec *spec, struct pg_bin **ret_bin, struct err *err)
@@ -122,8 +141,10 @@ bool pg_bin_find(const struct pg_bin_spec *spec, struct pg_bin **ret_bin, struct
         b->dir = str_dup(spec->bin_dir);
     else if (spec->data_major)
         b->dir = dir_of_major(spec, spec->data_major);
-    if (!b->dir)
-        b->dir = dir_newest(spec);
+    if (b->dir)
+        b->major = configured ? major_of_dir(b->dir) : spec->data_major;
+    else
+        b->dir = dir_newest(spec, &b->major);
     if (!b->dir) /* last: what stands in PATH is often a few links of a whole installation */
         b->dir = dir_in_path(spec->path_env, local_name(spec, PG_POSTGRES));
     if (!b->dir)
@@ -153,7 +174,7 @@ struct pg_bin *pg_bin_copy(const struct pg_bin *bin)
     copy->dir = str_dup(bin->dir);
     for (int i = 0; i < PG_PROGRAM_COUNT; i++)
         copy->path[i] = str_dup(bin->path[i]);
-    copy->version = bin->version;
+    copy->major = bin->major;
     return copy;
 }
 

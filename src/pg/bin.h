@@ -28,7 +28,7 @@ enum pg_program {
 struct pg_bin {
     char *dir;                    /* the folder they were found in: that of `postgres` */
     char *path[PG_PROGRAM_COUNT]; /* absolute; NULL: not installed */
-    int version; /* of `postgres`, as server_version_num (150018); 0 until pg_bin_version has answered */
+    int major;                    /* by the folder's name; 0: it says nothing */
 };
 
 struct pg_bin_spec {

@@ -94,7 +94,7 @@ static bool is_any_of(const char *word, size_t len, const char *const *words)
 }
 
 /* How we reach our own listener by TCP: loopback where it listens there (Patroni: _get_tcp_local_address). */
-static void set_local_tcp(struct pg_instance *i, const char *listen)
+static void local_tcp(const char *listen, char **ret_host, char **ret_addr)
 {
     static const char *const loopback4[] = {"*", "0.0.0.0", "127.0.0.1", "localhost", NULL};
     static const char *const loopback6[] = {"::", "::1", NULL};
@@ -105,8 +105,8 @@ static void set_local_tcp(struct pg_instance *i, const char *listen)
         at += strspn(at, " ,");
         size_t len = strcspn(at, " ,");
         if (is_any_of(at, len, loopback4)) {
-            i->local_host = str_dup("localhost");
-            i->local_addr = str_dup("127.0.0.1");
+            *ret_host = str_dup("localhost");
+            *ret_addr = str_dup("127.0.0.1");
             return;
         }
         any6 |= is_any_of(at, len, loopback6);
@@ -115,29 +115,36 @@ static void set_local_tcp(struct pg_instance *i, const char *listen)
         at += len;
     }
     if (any6) {
-        i->local_host = str_dup("localhost");
-        i->local_addr = str_dup("::1");
+        *ret_host = str_dup("localhost");
+        *ret_addr = str_dup("::1");
         return;
     }
-    i->local_host = str_dup(first ? first : "localhost");
-    if (resolve_is_numeric(i->local_host))
-        i->local_addr = str_dup(i->local_host);
+    *ret_host = str_dup(first ? first : "localhost");
+    if (resolve_is_numeric(*ret_host))
+        *ret_addr = str_dup(*ret_host);
+}
+
+static void local_address(const struct pg_instance *i, bool by_socket, char **ret_host, char **ret_addr)
+{
+    const char *folders = parameter(i, "unix_socket_directories");
+
+    if (by_socket) {
+        if (!folders)
+            return; /* libpq's default folder, which is the server's too */
+        *ret_host = socket_folder(folders);
+        if (*ret_host)
+            return;
+    }
+    local_tcp(i->settings->postgresql.listen.host, ret_host, ret_addr);
 }
 
 static void set_local(struct pg_instance *i)
 {
     const struct settings *s = i->settings;
-    const char *folders = parameter(i, "unix_socket_directories");
 
     i->local_port = s->postgresql.listen.port ? s->postgresql.listen.port : 5432;
-    if (i->dynamic->use_unix_socket) {
-        if (!folders)
-            return; /* libpq's default folder, which is the server's too */
-        i->local_host = socket_folder(folders);
-        if (i->local_host)
-            return;
-    }
-    set_local_tcp(i, s->postgresql.listen.host);
+    local_address(i, i->dynamic->use_unix_socket, &i->local_host, &i->local_addr);
+    local_address(i, i->dynamic->use_unix_socket_repl, &i->local_repl_host, &i->local_repl_addr);
 }
 
 static bool check_passfile(const struct pg_instance *i, struct err *err)
@@ -163,7 +170,7 @@ bool pg_instance_new(struct settings *settings, struct dynamic *dynamic, struct 
         return false;
     set_local(i);
     datadir_look(i->data_dir, i->state_dir, &state, NULL);
-    i->major = state.major ? state.major : i->bin->version / 10000;
+    i->major = state.major ? state.major : i->bin->major;
     if (!dir_make(i->state_dir, 0700, err))
         return err_wrap(err, "state folder");
     if (!check_passfile(i, err))
@@ -202,6 +209,8 @@ void pg_instance_unref(struct pg_instance *i)
     free(i->ident_file);
     free(i->local_host);
     free(i->local_addr);
+    free(i->local_repl_host);
+    free(i->local_repl_addr);
     free(i);
 }
 
@@ -221,6 +230,8 @@ struct sql_target pg_instance_local_replication(const struct pg_instance *i)
 {
     struct sql_target t = pg_instance_local(i, NULL);
 
+    t.host = i->local_repl_host;
+    t.hostaddr = i->local_repl_addr;
     t.user = &i->settings->postgresql.replication;
     t.replication = true;
     return t;

@@ -41,6 +41,7 @@ struct pg_instance {
     /* Where the server listens, for ourselves. */
     char *local_host; /* directory of the Unix socket, or host name; NULL: libpq's default socket directory */
     char *local_addr; /* numeric address when local_host is a TCP name; NULL for sockets */
+    char *local_repl_host, *local_repl_addr; /* the same for replication connections (use_unix_socket_repl) */
     int local_port;
 };
 

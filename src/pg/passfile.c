@@ -138,7 +138,7 @@ bool tool_conninfo(const struct pg_instance *i, const struct pg_user *user, cons
         .application_name = "pgkeep_job", /* must not count as a synchronous standby */
         .passfile = str_empty(user->password) ? NULL : i->passfile,
         .target_session_attrs = NULL,
-        .major = i->bin->version / 10000,
+        .major = i->major,
         .connect_timeout_s = TOOL_CONNECT_TIMEOUT_S,
         .keepalives = true,
     };

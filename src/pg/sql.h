@@ -104,7 +104,6 @@ char *sql_encrypt_password(struct sql *s, const char *user, const char *password
 const char *sql_cell(const struct sql_rows *rows, int row, int column);
 /* Of a may_fail statement that failed: its message; NULL for others. */
 const char *sql_failure(const struct sql_rows *rows);
-const char *sql_status_name(enum sql_status status);
 
 /* Pure: "it''s" in quotes; E'' where backslashes ask for it. free() it. */
 char *sql_quote_literal(const char *text);

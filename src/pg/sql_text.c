@@ -7,27 +7,6 @@
 #include "base/check.h"
 #include "base/str.h"
 
-const char *sql_status_name(enum sql_status status)
-{
-    switch (status) {
-    case SQL_DONE:
-        return "done";
-    case SQL_NO_SERVER:
-        return "no server";
-    case SQL_STARTING:
-        return "not accepting connections yet";
-    case SQL_DENIED:
-        return "denied";
-    case SQL_TIMEOUT:
-        return "timeout";
-    case SQL_LOST:
-        return "connection lost";
-    case SQL_FAILED:
-        return "failed";
-    }
-    UNREACHABLE();
-}
-
 /* "  57P03: " at `at`: five letters or digits between two blanks and a colon. */
 static bool is_state(const char *at)
 {

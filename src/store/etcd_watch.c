@@ -27,7 +27,8 @@
 #include "store/etcd_json.h"
 
 enum {
-    CHECK_EVERY_MS = 3000,  /* a stopped member is left after this and the next; half an ordinary loop_wait */
+    CHECK_EVERY_MS =
+        3000, /* of a quiet stream; one that spoke is left alone once: a stopped member is left within 8 s */
     CHECK_AGAIN_MS = 1000,  /* the stream was behind: it has this long to show what happened */
     CHECK_BUDGET_MS = 2000, /* of the member the stream hangs on */
     FIND_BUDGET_MS = 5000,  /* to find a member that works */
@@ -238,19 +239,18 @@ static void open_stream(struct etcd_watch *w)
 /* The stream is open; has it shown what the check has seen? */
 static void judge_stream(struct etcd_watch *w, int64_t newest_revision)
 {
-    msec wait_ms = CHECK_EVERY_MS;
-
     if (w->behind_revision && w->next_revision <= w->behind_revision) {
         etcd_access_failed(w->access, w->member);
         stream_lost(w);
         return;
     }
     w->behind_revision = newest_revision >= w->next_revision ? newest_revision : 0;
-    if (w->behind_revision)
-        wait_ms = CHECK_AGAIN_MS;
-    else
-        w->pause_ms = 0; /* it has lived for a while: the next loss is a new story */
-    loop_timer_set_about(&w->timer, loop_clock_ms() + wait_ms);
+    if (w->behind_revision) {
+        loop_timer_set(&w->timer, loop_clock_ms() + CHECK_AGAIN_MS);
+        return;
+    }
+    w->pause_ms = 0; /* it has lived for a while: the next loss is a new story */
+    loop_timer_set_about(&w->timer, loop_clock_ms() + CHECK_EVERY_MS);
 }
 
 static void on_checked(const struct etcd_outcome *o, void *arg)

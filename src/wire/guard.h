@@ -43,11 +43,12 @@ enum { GUARD_PROTOCOL = 1, GUARD_ARGS_MAX = 6144, GUARD_PATH_MAX = 1024, GUARD_T
 
 /*
  * The agent shows that it lives every GUARD_BEAT_MS, every GUARD_BEATS_PER_PING-th time by a PING; the guard
- * takes silence of GUARD_SILENCE_MS for a hung agent (two beats lost; time to replace it within a second), the
- * agent takes silence of GUARD_ECHO_MS for a hung guard (two pings without an answer). Both are counted from
- * the last packet that was read, and not while the counting process was itself suspended.
+ * takes silence of GUARD_SILENCE_MS for a hung agent (two beats lost; time to replace it within a second),
+ * counted from the last packet that was read. The agent takes a request that is not answered for GUARD_ECHO_MS
+ * (START and UPGRADE apart) for a hung guard: with the STOP at 0.78 of the shortest ttl (20 s) that leaves two
+ * seconds before the lease ends. Neither counts while it was itself suspended.
  */
-enum { GUARD_BEAT_MS = 400, GUARD_SILENCE_MS = 900, GUARD_BEATS_PER_PING = 5, GUARD_ECHO_MS = 5000 };
+enum { GUARD_BEAT_MS = 400, GUARD_SILENCE_MS = 900, GUARD_BEATS_PER_PING = 5, GUARD_ECHO_MS = 2000 };
 
 /* What kill_at_ms is to lie before the moment at which nothing may run: 250 backends on two busy processors took 0.35 s
  * to the last SIGKILL and 0.85 s until none was left. */

@@ -312,7 +312,7 @@ def test_full_disk_under_the_wal_of_the_leader(cluster_of, bench):
         first.log.mark()
         new = cluster.wait_leader(20 + 60, among=[second])
         assert new is second
-        calm(first)
+        calm(first, 30)  # the first attempts to come back follow each other closely
         assert (first.data / 'PG_VERSION').exists()
         disk.clear()
         assert cluster.wait_healthy(180) is second

@@ -181,6 +181,13 @@ def test_callbacks_are_called_with_action_role_and_scope(cluster_of, bench):
     wait_for('on_role_change to replica', lambda: called('on_role_change', 'replica', 'demoted')
              or called('on_start', 'replica'), 20)
 
+    # A restart is one event, not a stop and a start.
+    replica, = cluster.others(cluster.wait_healthy())
+    stops = out.read_text().count('on_stop')
+    assert replica.rest.call('POST', '/restart', {}, deadline_s=60).status == 200
+    wait_for('on_restart of a replica', lambda: called('on_restart', 'replica'), 10)
+    assert out.read_text().count('on_stop') == stops
+
 
 def test_pre_promote_that_fails_keeps_a_node_from_leading(cluster_of, bench):
     refuse = bench.write(bench.folder / 'refuse', '#!/bin/sh\nexit 1\n', 0o755)

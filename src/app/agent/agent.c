@@ -247,7 +247,6 @@ static void local_changed(void *arg)
 {
     struct agent *a = arg;
 
-    a->fresh_answer = true;
     if (a->jobs)
         jobs_notice(a->jobs);
     agent_wake(a);

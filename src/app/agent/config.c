@@ -240,7 +240,8 @@ bool config_reload(struct agent *a)
     new_http_client(a);
 
     const struct cluster *c = registry_cluster(a->registry);
-    struct dynamic *dynamic = dynamic_read(c ? c->config : NULL, fresh, &findings);
+    /* While the key cannot be read, or is gone, what was in force goes on. */
+    struct dynamic *dynamic = dynamic_read(c && c->config ? c->config : a->dynamic->json, fresh, &findings);
     log_findings(&findings);
     use_dynamic(a, dynamic);
     settings_unref(old);

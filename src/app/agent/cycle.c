@@ -80,10 +80,8 @@ static bool arm(struct agent *a, const struct ha_fence *f)
 
     if (a->fence_sent_kill_ms == f->kill_ms && a->fence_sent_stop_ms == f->stop_ms)
         return true;
-    if (now_ms < a->arm_not_before_ms) { /* refused a moment ago: the guard is stopping PostgreSQL */
-        loop_timer_set(&a->wake, a->arm_not_before_ms);
+    if (now_ms < a->arm_not_before_ms) /* refused a moment ago: the guard is stopping PostgreSQL */
         return false;
-    }
     bool sent = f->kill_ms == MSEC_NEVER ? guard_link_disarm(a->guard, &err)
                                          : guard_link_arm(a->guard, f->term, f->stop_ms, f->quit_ms, f->kill_ms, &err);
     if (!sent) {
@@ -124,7 +122,7 @@ void cycle_action_done(struct agent *a, bool ok)
     if (!ok)
         a->plan_at = a->plan.count;
     if (a->waited) {
-        /* The world has moved on while the action waited: what follows is decided anew, unless it belongs together. */
+        /* The world has moved on while the action waited: after the rest of its plan it is decided anew. */
         a->waited = false;
         act_next(a);
         if (!a->executing)
@@ -141,7 +139,8 @@ static void keep_lease(struct agent *a)
     cycle_view(a, &view);
     ha_keep_lease(&a->memory, &view, &light);
     member_tags_deinit(&view.conf.tags);
-    (void)arm(a, &light.fence); /* what was not sent is sent with the next wake */
+    if (!arm(a, &light.fence))
+        plan_wake(&light, a->arm_not_before_ms);
     for (size_t i = 0; i < light.count; i++) {
         if (light.actions[i].kind == HA_DO_RENEW)
             leadership_renew(a->leadership);
@@ -177,18 +176,20 @@ static void cycle_run(void *arg)
     if (!twin_looked_for(a))
         return;
     jobs_notice(a->jobs);
-    ops_before_cycle(a);
+    msec ops_wake_ms = ops_before_cycle(a);
     config_take_dynamic(a);
 
     cycle_view(a, &view);
+    struct ha_memory before = a->memory;
     ha_decide(&a->memory, &view, &a->plan);
     member_tags_deinit(&view.conf.tags);
     bool armed = arm(a, &a->plan.fence);
+    if (!armed) /* nothing of the plan is done: it has not been decided */
+        a->memory = before;
     say(a);
     hurry(a, view.store.cluster);
     publish(a);
-    msec wake_ms = msec_min(a->plan.wake_ms, upkeep(a));
-    a->cycle_ms = loop_clock_ms();
+    msec wake_ms = msec_min(msec_min(a->plan.wake_ms, ops_wake_ms), upkeep(a));
     loop_timer_set(&a->wake, armed ? wake_ms : msec_min(wake_ms, a->arm_not_before_ms));
 
     a->plan_at = 0;

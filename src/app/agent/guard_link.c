@@ -32,7 +32,8 @@ struct guard_link {
     uint64_t seq;
     msec due_ms; /* when the heartbeat was to come */
     unsigned int beats;
-    msec echo_ms; /* when the guard was last heard */
+    msec echo_ms;  /* when the guard was last heard */
+    msec waits_ms; /* when the oldest request without an answer was sent; 0: none */
     bool silent;
     bool closed;
     bool known; /* state is one */
@@ -81,6 +82,9 @@ static bool request_send(struct guard_link *g, struct err *err)
     if (send(g->fd, &g->out, sizeof(g->out), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
         return err_sys(err, errno, "telling the guard");
     g->seq++;
+    bool answered_at_once = g->out.kind != GUARD_BEAT && g->out.kind != GUARD_START && g->out.kind != GUARD_UPGRADE;
+    if (answered_at_once && !g->waits_ms)
+        g->waits_ms = loop_clock_ms();
     return true;
 }
 
@@ -215,6 +219,7 @@ static bool dispatch(struct guard_link *g, int take_fd)
     g->in.text[sizeof(g->in.text) - 1] = '\0';
     g->in.data_dir[sizeof(g->in.data_dir) - 1] = '\0';
     g->echo_ms = loop_clock_ms();
+    g->waits_ms = 0;
     g->silent = false;
 
     switch ((enum guard_kind)g->in.kind) {
@@ -290,13 +295,13 @@ static void on_heartbeat(void *arg)
     struct guard_link *g = arg;
     msec now_ms = loop_clock_ms();
 
-    if (now_ms > g->due_ms + SUSPENDED_MS)
-        g->echo_ms = now_ms;
+    if (now_ms > g->due_ms + SUSPENDED_MS && g->waits_ms)
+        g->waits_ms = now_ms;
     beat_at(g, now_ms + GUARD_BEAT_MS);
 
     request(g, ++g->beats % GUARD_BEATS_PER_PING ? GUARD_BEAT : GUARD_PING);
     (void)request_send(g, NULL); /* one that does not fit is missed like any other lost beat */
-    if (now_ms - g->echo_ms < GUARD_ECHO_MS || g->silent)
+    if (!g->waits_ms || now_ms - g->waits_ms < GUARD_ECHO_MS || g->silent)
         return;
     g->silent = true;
     g->events.silent(g->arg);

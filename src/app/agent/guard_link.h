@@ -32,7 +32,7 @@ struct guard_link_events {
     void (*term)(void *arg);                               /* end in good order, then exit 0 */
     void (*reload)(void *arg);
     void (*reopen)(void *arg);                  /* log files */
-    void (*silent)(void *arg);                  /* no echo for GUARD_ECHO_MS; called again only after there was one */
+    void (*silent)(void *arg);                  /* no answer for GUARD_ECHO_MS; called again only after there was one */
     void (*closed)(const char *why, void *arg); /* the guard is dead or not to be understood */
 };
 

@@ -152,8 +152,10 @@ void job_rewind_begin(struct jobs *j)
 
     bool ok = job_member_address(j, j->subject, &host, &spec.source.port, &err);
     spec.source.host = host;
-    if (!ok || !rewind_start(a->loop, &spec, rewound, j, &j->rewind, &err))
+    if (!ok || !rewind_start(a->loop, &spec, rewound, j, &j->rewind, &err)) {
+        j->nothing_done = true;
         job_end(j, &err);
+    }
     config_hold_deinit(&hold);
 }
 

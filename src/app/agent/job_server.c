@@ -2,8 +2,11 @@
  * Jobs on the server itself: start, stop, pre_promote, promote.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "app/agent/config.h"
 #include "app/agent/guard_link.h"
@@ -30,37 +33,57 @@ enum {
     STOP_DEFAULT_MS = 60000,
     NUDGE_MS = 20,
     LOG_TAIL_MAX = 64 * 1024,
+    LAST_WORDS_MAX = 6, /* lines */
 };
+
+static bool is_telling(const char *line)
+{
+    static const char *const words[] = {"FATAL", "PANIC", "ERROR", "HINT", "LOG:  could not"};
+
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (strstr(line, words[i]))
+            return true;
+    return false;
+}
+
+/* The end of the file; free() it. NULL: unreadable. */
+static char *read_end(const char *path)
+{
+    char *text = mem_zero(LOG_TAIL_MAX + 1, 1);
+    struct stat st;
+    AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd >= 0 && fstat(fd, &st) == 0 &&
+        pread(fd, text, LOG_TAIL_MAX, st.st_size > LOG_TAIL_MAX ? st.st_size - LOG_TAIL_MAX : 0) >= 0)
+        return text;
+    free(text);
+    return NULL;
+}
 
 /* The postmaster's own last words, for the message: that is where "could not bind" stands. */
 static void add_last_words(struct jobs *j, struct err *err)
 {
     const char *path = j->agent->instance->log_path;
-    char *text = NULL;
-    size_t len = 0;
+    const char *last[LAST_WORDS_MAX];
+    size_t count = 0;
+    char *state = NULL;
+    AUTO(cstr) char *text = read_end(path);
 
-    if (!file_read(path, LOG_TAIL_MAX * 64, &text, &len, NULL))
+    for (char *line = text ? strtok_r(text, "\n", &state) : NULL; line; line = strtok_r(NULL, "\n", &state)) {
+        if (!is_telling(line))
+            continue;
+        if (count == LAST_WORDS_MAX)
+            memmove(last, last + 1, --count * sizeof(*last));
+        last[count++] = line;
+    }
+    if (!count)
         return;
-    struct buf words = BUF_EMPTY;
-    int lines = 0;
-    for (char *line = text, *end; *line && lines < 6; line = end) {
-        end = strchrnul(line, '\n');
-        bool telling = strstr(line, "FATAL") || strstr(line, "PANIC") || strstr(line, "ERROR") || strstr(line, "HINT");
-        char *next = *end ? end + 1 : end;
-        *end = '\0';
-        if (telling || (strstr(line, "LOG:  could not"))) {
-            buf_printf(&words, "%s%s", words.len ? "; " : "", line);
-            lines++;
-        }
-        end = next;
-    }
-    if (words.len) {
-        char what[ERR_TEXT_MAX];
-        str_copy(what, sizeof(what), err->text);
-        (void)err_set(err, err->code, "%s; %s says: %s", what, path, buf_cstr(&words));
-    }
-    buf_deinit(&words);
-    free(text);
+    AUTO(buf) struct buf words = BUF_EMPTY;
+    for (size_t i = 0; i < count; i++)
+        buf_printf(&words, "%s%s", i ? "; " : "", last[i]);
+    char what[ERR_TEXT_MAX];
+    str_copy(what, sizeof(what), err->text);
+    (void)err_set(err, err->code, "%s; %s says: %s", what, path, buf_cstr(&words));
 }
 
 /* ---- start ---- */
@@ -142,7 +165,8 @@ void job_start_notice(struct jobs *j)
         add_last_words(j, &err);
         job_end(j, &err);
     } else if (pg.process == HA_PROC_RUNNING && pg.accepting) {
-        callbacks_run(j->agent->callbacks, j->agent->instance, CALLBACK_ON_START,
+        callbacks_run(j->agent->callbacks, j->agent->instance,
+                      j->agent->memory.restarting ? CALLBACK_ON_RESTART : CALLBACK_ON_START,
                       pg.in_recovery ? "replica" : "primary");
         job_end(j, NULL);
     } else if (loop_clock_ms() >= j->deadline_ms) {
@@ -236,7 +260,9 @@ void job_stop_notice(struct jobs *j)
         return;
     local_view(j->agent->local, &pg);
     if (pg.process == HA_PROC_NONE) {
-        callbacks_run(j->agent->callbacks, j->agent->instance, CALLBACK_ON_STOP, node_role_text(j->agent->role_told));
+        if (!j->agent->memory.restarting) /* on_restart is told when it runs again, as by Patroni */
+            callbacks_run(j->agent->callbacks, j->agent->instance, CALLBACK_ON_STOP,
+                          node_role_text(j->agent->role_told));
         job_end(j, NULL);
     } else if (j->refused || loop_clock_ms() >= j->deadline_ms) {
         (void)err_set(&err, ERR_TIMEOUT, "%s", j->refused ? j->error : "processes of the instance are still there");

@@ -146,8 +146,10 @@ static void publish_done(const struct store_result *r, void *arg)
             str_set(&s->wrote_failsafe, s->pending_failsafe);
     } else {
         /* Refused compare: the key is not ours any more; anything else: unknown. The registry looks. */
-        if (r->status == STORE_DONE && as_owner)
+        if (r->status == STORE_DONE && as_owner) {
             lost_ownership(s);
+            s->owner_revision = r->revision; /* an older picture may still show it */
+        }
         registry_refresh(s->registry);
     }
     s->beat_renewed_ms = 0;

@@ -207,7 +207,8 @@ static void watch_the_stop(struct local *p)
 {
     lsn checkpoint = 0;
 
-    if (p->shut_down || pg_control_glance(p->instance->data_dir, &checkpoint) != PG_CONTROL_SHUT_DOWN)
+    /* One that has not answered since its start may show how the last one ended. */
+    if (p->shut_down || !p->facts || pg_control_glance(p->instance->data_dir, &checkpoint) != PG_CONTROL_SHUT_DOWN)
         return;
     p->shut_down = true;
     p->shut_down_at = checkpoint;
@@ -484,6 +485,11 @@ const struct pg_facts *local_facts(const struct local *p)
 bool local_answers(const struct local *p)
 {
     return p->answered && p->accepting;
+}
+
+msec local_answered_ms(const struct local *p)
+{
+    return p->answered_ms;
 }
 
 const struct datadir_state *local_datadir(const struct local *p)

@@ -51,6 +51,7 @@ void local_view(const struct local *p, struct ha_pg *ret_pg);
 /* The last answer; NULL: none, or none since the postmaster started. */
 const struct pg_facts *local_facts(const struct local *p);
 bool local_answers(const struct local *p);
+msec local_answered_ms(const struct local *p); /* when the question of the last answer was asked; 0: none */
 
 const struct datadir_state *local_datadir(const struct local *p);
 const struct pg_control *local_control(const struct local *p); /* NULL: not read since the last look */

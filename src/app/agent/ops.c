@@ -92,8 +92,12 @@ static void restart(struct agent *a, struct op *op)
         op_reply(op, 503, NULL, "restart conditions are not satisfied");
         return;
     }
-    if (a->restart_op || a->request.restart || a->memory.restarting || !local_postmaster(a->local)) {
-        op_reply(op, 503, NULL, a->restart_op ? "restart already in progress" : "PostgreSQL is not running");
+    if (a->restart_op || a->request.restart || a->memory.restarting) {
+        op_reply(op, 503, NULL, "restart already in progress");
+        return;
+    }
+    if (!local_postmaster(a->local)) {
+        op_reply(op, 503, NULL, "PostgreSQL is not running");
         return;
     }
     log_info("restart.asked", "restart asked by %s", op->peer);
@@ -114,17 +118,16 @@ static void restart_delete(struct agent *a, struct op *op)
     agent_wake(a);
 }
 
-static void scheduled_restart_due(struct agent *a)
+/* Returns when to come again; MSEC_NEVER. */
+static msec scheduled_restart_due(struct agent *a)
 {
     const char *why_not;
 
     if (!a->scheduled_restart)
-        return;
+        return MSEC_NEVER;
     int64_t late_ms = wall_clock_ms() - a->scheduled_restart_ms;
-    if (late_ms < 0) {
-        loop_timer_set(&a->wake, msec_min(a->wake.at_ms, loop_clock_ms() - late_ms));
-        return;
-    }
+    if (late_ms < 0)
+        return loop_clock_ms() - late_ms;
     if (late_ms > a->dynamic->ttl_ms)
         log_warning("restart.missed", "the scheduled restart is dropped: its time passed %lld s ago",
                     (long long)(late_ms / 1000));
@@ -134,6 +137,7 @@ static void scheduled_restart_due(struct agent *a)
         restart_now(a, a->scheduled_restart);
     json_decref(a->scheduled_restart);
     a->scheduled_restart = NULL;
+    return MSEC_NEVER;
 }
 
 /* ---- reinitialize ---- */
@@ -279,15 +283,28 @@ static void fresh(struct agent *a, struct op *op)
         op_reply(op, 200, NULL, ""); /* the newest snapshot is as fresh as can be */
         return;
     }
-    a->fresh_ops[a->fresh_op_count++] = op;
+    a->fresh_ops[a->fresh_op_count++] = (struct fresh_op){.op = op, .asked_ms = loop_clock_ms()};
     local_probe(a->local);
 }
 
-void ops_fresh_published(struct agent *a)
+/* Those asked until then have their answer. */
+static void fresh_reply(struct agent *a, msec until_ms)
 {
-    for (size_t i = 0; i < a->fresh_op_count; i++)
-        op_reply(a->fresh_ops[i], 200, NULL, "");
-    a->fresh_op_count = 0;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < a->fresh_op_count; i++) {
+        if (a->fresh_ops[i].asked_ms <= until_ms)
+            op_reply(a->fresh_ops[i].op, 200, NULL, "");
+        else
+            a->fresh_ops[kept++] = a->fresh_ops[i];
+    }
+    a->fresh_op_count = kept;
+}
+
+void ops_published(struct agent *a)
+{
+    /* An answer to a question from before the request does not count; a server that does not answer is news enough. */
+    fresh_reply(a, local_answers(a->local) ? local_answered_ms(a->local) : MSEC_NEVER);
 }
 
 /* ---- all ---- */
@@ -353,10 +370,9 @@ void ops_answer(struct agent *a, enum ha_answer_to what, bool ok)
     }
 }
 
-void ops_before_cycle(struct agent *a)
+msec ops_before_cycle(struct agent *a)
 {
-    scheduled_restart_due(a);
-    switchover_follow(a);
+    return msec_min(scheduled_restart_due(a), switchover_follow(a));
 }
 
 void ops_init(struct agent *a)
@@ -366,7 +382,7 @@ void ops_init(struct agent *a)
 
 void ops_deinit(struct agent *a)
 {
-    ops_fresh_published(a);
+    fresh_reply(a, MSEC_NEVER);
     if (a->restart_op)
         op_reply(a->restart_op, 503, NULL, "the agent is ending");
     a->restart_op = NULL;

@@ -14,9 +14,12 @@ bool ops_submit(struct op *take_op, void *arg);
 void ops_init(struct agent *a);
 void ops_deinit(struct agent *a);
 
-/* First thing of a cycle: scheduled work that is due, switchovers that are over. */
-void ops_before_cycle(struct agent *a);
-/* A fresh answer of PostgreSQL has been published. */
-void ops_fresh_published(struct agent *a);
+/*
+ * First thing of a cycle: scheduled work that is due, switchovers that are over. Returns when it wants to be
+ * called again if nothing else happens; MSEC_NEVER.
+ */
+msec ops_before_cycle(struct agent *a);
+/* A snapshot has been published: who asked for a fresh one before PostgreSQL was asked for it gets it. */
+void ops_published(struct agent *a);
 /* The plan answers a request. */
 void ops_answer(struct agent *a, enum ha_answer_to what, bool ok);

@@ -453,7 +453,5 @@ void publish(struct agent *a)
     tell_role(a, &pg);
     publish_member_if_changed(a, &pg);
     snapshot_publish(a->board, snapshot_make(a, &pg));
-    if (a->fresh_op_count && (!local_answers(a->local) || a->fresh_answer))
-        ops_fresh_published(a);
-    a->fresh_answer = false;
+    ops_published(a);
 }

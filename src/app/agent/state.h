@@ -73,7 +73,6 @@ struct agent {
     struct loop_timer wake;
     char said[HA_WHY_MAX]; /* last `why` that was logged */
     msec said_ms;
-    msec cycle_ms; /* end of the last cycle */
     msec inherited_kill_ms;
     msec fence_sent_kill_ms; /* what the guard was told last; 0: nothing yet */
     msec fence_sent_stop_ms;
@@ -90,14 +89,15 @@ struct agent {
     char *switchover_leader; /* whom the switchover leads away from */
     char *switchover_candidate;
     bool switchover_is_failover;
-    struct op *fresh_ops[AGENT_OPS_MAX];
+    struct fresh_op {
+        struct op *op;
+        msec asked_ms;
+    } fresh_ops[AGENT_OPS_MAX]; /* to be answered with what PostgreSQL says after asked_ms */
     size_t fresh_op_count;
-    bool fresh_answer;            /* the probe has answered since the last snapshot */
     json_t *scheduled_restart;    /* {"schedule", …}; NULL */
     int64_t scheduled_restart_ms; /* wall clock */
     msec failsafe_heard_ms;
     char *failsafe_heard_from;
-    bool ending; /* SIGTERM was heard */
     msec orphans_not_before_ms, follow_not_before_ms, writes_not_before_ms, arm_not_before_ms, keys_not_before_ms;
     uint64_t arm_seq;     /* the guard's answer to this request is about the fence */
     bool switchover_busy; /* the failover key is being written */

@@ -152,12 +152,12 @@ static bool new_leader_runs(const struct cluster *c, const char *was)
     return leader && !str_eq(leader->name, was) && str_eq(leader->state, "running") && str_eq(leader->role, "primary");
 }
 
-void switchover_follow(struct agent *a)
+msec switchover_follow(struct agent *a)
 {
     const struct cluster *c = registry_cluster(a->registry);
 
     if (!a->switchover_op || !c)
-        return;
+        return MSEC_NEVER;
     const char *verb = a->switchover_is_failover ? "failed over" : "switched over";
     if (new_leader_runs(c, a->switchover_leader)) {
         bool wanted = !a->switchover_candidate || str_eq(c->leader, a->switchover_candidate);
@@ -175,9 +175,8 @@ void switchover_follow(struct agent *a)
     } else if (loop_clock_ms() >= a->switchover_deadline_ms) {
         AUTO(cstr) char *text = str_fmt("%s status unknown", a->switchover_is_failover ? "Failover" : "Switchover");
         answer(a, 503, text);
-    } else {
-        loop_timer_set(&a->wake, msec_min(a->wake.at_ms, a->switchover_deadline_ms));
     }
+    return a->switchover_op ? a->switchover_deadline_ms : MSEC_NEVER;
 }
 
 static void key_cleared(const struct store_result *result, void *arg)

@@ -12,8 +12,8 @@ struct op;
 void switchover_ask(struct agent *a, struct op *op);
 /* DELETE /switchover: only a scheduled one. */
 void switchover_delete(struct agent *a, struct op *op);
-/* In every cycle: is the one we follow over? */
-void switchover_follow(struct agent *a);
+/* In every cycle: is the one we follow over? Returns when to be called again at the latest; MSEC_NEVER. */
+msec switchover_follow(struct agent *a);
 /* The agent ends. */
 void switchover_drop(struct agent *a);
 

@@ -275,14 +275,14 @@ msec upkeep(struct agent *a)
 
     local_view(a->local, &pg);
     slots(a, &pg);
+    if (loop_clock_ms() >= a->keys_not_before_ms) {
+        history(a, &pg); /* at once: elections rely on it */
+        config_key(a);
+    }
     if (!calm)
         return a->calm_at_ms;
     files(a, &pg);
     server_log(a);
-    if (loop_clock_ms() < a->keys_not_before_ms)
-        return MSEC_NEVER;
-    history(a, &pg);
-    config_key(a);
     return MSEC_NEVER;
 }
 

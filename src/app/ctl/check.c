@@ -179,7 +179,9 @@ int check_main(int argc, char **argv)
                      .verb = "check",
                      .usage = "[CONFIG_FILE]",
                      .help = "Say everything about a configuration that can be said without starting the node"};
-    bool print = false, help = false;
+    const char *file = NULL;
+    bool print = false;
+    int status;
     struct err err;
     const struct opt opts[] = {
         {'i', "ignore-listen-port", NULL, "Do not look whether the ports are free: the node runs",
@@ -188,15 +190,9 @@ int check_main(int argc, char **argv)
         OPT_END,
     };
 
-    argc--;
-    argv++;
-    if (!opts_parse(opts, &argc, argv, &help, &err))
-        return ctl_misuse(&as, "%s", err.text);
-    if (help)
-        return ctl_help(&as, opts);
-    if (argc > 1)
-        return ctl_misuse(&as, "Got unexpected extra argument (%s)", argv[1]);
-    if (argc && !conf_files_read(argv[0], &c.files, &err))
+    if (!ctl_file_argument(&as, opts, argc, argv, &file, &status))
+        return status;
+    if (file && !conf_files_read(file, &c.files, &err))
         return ctl_fail(&err);
 
     c.loop = loop_new();
@@ -206,5 +202,5 @@ int check_main(int argc, char **argv)
         look_at_everything(&c);
     if (print)
         print_configuration(&c);
-    return report(&c, argc ? argv[0] : NULL);
+    return report(&c, file);
 }

@@ -50,11 +50,6 @@ static const struct verb *find_verb(const char *name)
     return NULL;
 }
 
-bool ctl_is_verb(const char *name)
-{
-    return find_verb(name) != NULL;
-}
-
 void ctl_describe(struct buf *out)
 {
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
@@ -131,7 +126,7 @@ int ctl_help(const struct ctl *ctl, const struct opt *opts)
     return CTL_OK;
 }
 
-bool ctl_options(struct ctl *ctl, const struct opt *opts, int *argc, char **argv, int *ret_exit)
+static bool read_options(const struct ctl *ctl, const struct opt *opts, int *argc, char **argv, int *ret_exit)
 {
     bool help = false;
     struct err err;
@@ -140,10 +135,35 @@ bool ctl_options(struct ctl *ctl, const struct opt *opts, int *argc, char **argv
         *ret_exit = ctl_misuse(ctl, "%s", err.text);
         return false;
     }
-    if (help) {
+    if (help)
         *ret_exit = ctl_help(ctl, opts);
+    return !help;
+}
+
+static bool one_at_most(const struct ctl *ctl, int argc, char **argv, int *ret_exit)
+{
+    if (argc > 1)
+        *ret_exit = ctl_misuse(ctl, "Got unexpected extra argument (%s)", argv[1]);
+    return argc <= 1;
+}
+
+bool ctl_file_argument(const struct ctl *ctl, const struct opt *opts, int argc, char **argv, const char **ret_file,
+                       int *ret_exit)
+{
+    argc--;
+    argv++;
+    if (!read_options(ctl, opts, &argc, argv, ret_exit) || !one_at_most(ctl, argc, argv, ret_exit))
         return false;
-    }
+    *ret_file = argc ? argv[0] : NULL;
+    return true;
+}
+
+bool ctl_options(struct ctl *ctl, const struct opt *opts, int *argc, char **argv, int *ret_exit)
+{
+    struct err err;
+
+    if (!read_options(ctl, opts, argc, argv, ret_exit))
+        return false;
     if (!config_load(ctl->config_path, ctl->dcs_url, &ctl->settings, &err)) {
         *ret_exit = ctl_fail(&err);
         return false;
@@ -154,10 +174,8 @@ bool ctl_options(struct ctl *ctl, const struct opt *opts, int *argc, char **argv
 
 bool ctl_cluster_argument(struct ctl *ctl, int argc, char **argv, const char **ret_name, int *ret_exit)
 {
-    if (argc > 1) {
-        *ret_exit = ctl_misuse(ctl, "Got unexpected extra argument (%s)", argv[1]);
+    if (!one_at_most(ctl, argc, argv, ret_exit))
         return false;
-    }
     const char *name = argc == 1 ? argv[0] : ctl->settings->scope;
     if (str_empty(name)) {
         *ret_exit = ctl_misuse(ctl, "Missing argument 'CLUSTER_NAME': no `scope` in the configuration either.");

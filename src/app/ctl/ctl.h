@@ -38,8 +38,6 @@ struct ctl {
 
 /* argv[0] is skipped. `program` decides the name in texts. */
 int ctl_main(int argc, char **argv, const char *program);
-/* True if name is one of the verbs of ctl_main. */
-bool ctl_is_verb(const char *name);
 /* The verbs with their help lines. */
 void ctl_describe(struct buf *out);
 
@@ -60,6 +58,13 @@ void ctl_note(const char *fmt, ...) PRINTF_LIKE(1, 2);
  * Afterwards argv[0..*argc) are the arguments.
  */
 MUST_USE bool ctl_options(struct ctl *ctl, const struct opt *opts, int *argc, char **argv, int *ret_exit);
+
+/*
+ * For a program that works on a file, not on a cluster (check, init): options, then at most one file; argv[0]
+ * is the verb. *ret_file NULL: none. False: it ends with *ret_exit.
+ */
+MUST_USE bool ctl_file_argument(const struct ctl *ctl, const struct opt *opts, int argc, char **argv,
+                                const char **ret_file, int *ret_exit);
 
 /* CLUSTER_NAME as the only argument, or the configuration's scope. False: the verb ends with *ret_exit. */
 MUST_USE bool ctl_cluster_argument(struct ctl *ctl, int argc, char **argv, const char **ret_name, int *ret_exit);

@@ -180,22 +180,16 @@ int generate_config_main(int argc, char **argv)
                      .verb = argv[0],
                      .usage = "[FILE]",
                      .help = "Write a configuration that takes over the PostgreSQL that runs here"};
-    const char *dsn = NULL;
-    bool help = false;
+    const char *dsn = NULL, *file = NULL;
+    int status;
     struct err err;
     const struct opt opts[] = {
         {0, "dsn", "TEXT", "How to connect to it, as a superuser (default: libpq's environment)", .text = &dsn},
         OPT_END,
     };
 
-    argc--;
-    argv++;
-    if (!opts_parse(opts, &argc, argv, &help, &err))
-        return ctl_misuse(&as, "%s", err.text);
-    if (help)
-        return ctl_help(&as, opts);
-    if (argc > 1)
-        return ctl_misuse(&as, "Got unexpected extra argument (%s)", argv[1]);
+    if (!ctl_file_argument(&as, opts, argc, argv, &file, &status))
+        return status;
     if (!look(dsn, &f, &err))
         return ctl_fail(&err);
 
@@ -204,7 +198,7 @@ int generate_config_main(int argc, char **argv)
         return ctl_fail(&err);
     AUTO(cstr) char *text = yaml_text(config, YAML_BLOCK);
     json_decref(config);
-    int status = init_put(argc ? argv[0] : NULL, text);
+    status = init_put(file, text);
     ctl_note(
         "Still to be filled in: name, restapi.connect_address, the store, and the passwords that say `change me`.");
     return status;

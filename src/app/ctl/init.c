@@ -263,7 +263,8 @@ int init_main(int argc, char **argv)
                      .verb = "init",
                      .usage = "[FILE]",
                      .help = "Write a first configuration for a node (default: pgkeep.yml)"};
-    bool help = false;
+    const char *file = NULL;
+    int status;
     struct err err;
     const struct opt opts[] = {
         {0, "scope", "TEXT", "Name of the cluster", .text = &a.scope},
@@ -278,16 +279,10 @@ int init_main(int argc, char **argv)
         OPT_END,
     };
 
-    argc--;
-    argv++;
-    if (!opts_parse(opts, &argc, argv, &help, &err))
-        return ctl_misuse(&as, "%s", err.text);
-    if (help)
-        return ctl_help(&as, opts);
-    if (argc > 1)
-        return ctl_misuse(&as, "Got unexpected extra argument (%s)", argv[1]);
-    if (argc)
-        a.file = argv[0];
+    if (!ctl_file_argument(&as, opts, argc, argv, &file, &status))
+        return status;
+    if (file)
+        a.file = file;
     if (access(a.file, F_OK) == 0)
         return ctl_refuse("%s is there already; name another file", a.file);
     if (a.from && !read_other(&a, &err))

@@ -136,7 +136,8 @@ void channel_flush(struct channel *c, void (*fill)(struct guard_msg *m, void *ar
         if (!send_packet(c, &out, pidfd))
             return;
         c->answer.due = false;
-        c->state_due = false; /* it was in there */
+        if (c->answer.kind == GUARD_STATE)
+            c->state_due = false; /* it was in there */
         out.text[0] = '\0';
     }
     out.seq = 0;

@@ -273,7 +273,7 @@ static void wait_for_something(struct guard *g)
         {.fd = g->pg.anchor_fd, .events = POLLIN},
         {.fd = instance_poll_fd(&g->pg), .events = POLLIN},
     };
-    g->planned_ms = next_ms(g, clock_now_ms());
+    g->planned_ms = next_ms(g, g->turn_ms); /* what became due since then wakes us at once */
     const struct itimerspec at = {
         .it_value = {.tv_sec = g->planned_ms / 1000, .tv_nsec = g->planned_ms % 1000 * 1000000}};
     CHECK(timerfd_settime(g->timer_fd, TFD_TIMER_ABSTIME, &at, NULL) == 0);
@@ -286,8 +286,6 @@ static void wait_for_something(struct guard *g)
     if (fds[0].revents) {
         uint64_t ticks;
         (void)!read(g->timer_fd, &ticks, sizeof(ticks)); /* how many is of no interest */
-        everything_is_ready(g);                          /* now and then we look around, whatever was said */
-        return;
     }
     g->ready.signal = fds[1].revents;
     g->ready.channel = fds[2].revents;
@@ -299,6 +297,8 @@ static void guard_turn(struct guard *g)
     const msec began_ms = clock_now_ms();
 
     (void)guard_fence_first(g, began_ms);
+    if (began_ms >= g->planned_ms)
+        everything_is_ready(g); /* now and then we look around; and nobody's silence is judged with packets unread */
     if (g->planned_ms && began_ms > g->planned_ms + SUSPENDED_MS)
         agent_heard(&g->agent, began_ms); /* its silence may be ours */
 
@@ -311,7 +311,7 @@ static void guard_turn(struct guard *g)
         reap(g, began_ms);
     }
 
-    const msec now_ms = clock_now_ms();
+    const msec now_ms = g->turn_ms = clock_now_ms();
     ending_duty(g, now_ms); /* may want a stop, now */
     pg_duty(g, now_ms);
     start_duty(g);
@@ -322,7 +322,6 @@ static void guard_turn(struct guard *g)
 
 int guard_run(struct guard *g)
 {
-    everything_is_ready(g);
     while (g->exit_code < 0) {
         guard_turn(g);
         if (g->exit_code < 0)

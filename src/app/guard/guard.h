@@ -57,6 +57,7 @@ struct guard {
     int timer_fd;
     int signal_fd;
     msec planned_ms; /* when the timer was to wake us: waking much later means we were suspended */
+    msec turn_ms;    /* what was due until then has been done */
     struct {
         bool signal, channel, instance;
     } ready;          /* what woke us: the rest has nothing to be read */

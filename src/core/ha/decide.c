@@ -221,7 +221,7 @@ void ha_check(const struct ha_memory *m, const struct ha_view *v, const struct h
 {
     size_t jobs = 0;
 
-    CHECK(p->wake_ms >= v->now_ms || p->wake_ms == MSEC_NEVER || p->wake_ms >= 0);
+    CHECK(p->wake_ms > 0);
     CHECK(m->started_ms <= v->now_ms);
     for (size_t i = 0; i < p->count; i++) {
         const struct ha_action *a = &p->actions[i];

@@ -13,7 +13,6 @@
 struct ha_memory {
     /* the leader of others */
     char leader[HA_NAME_MAX]; /* last owner of the leader key that we saw; "" none */
-    uint64_t leader_beat;     /* of its record */
     int64_t leader_sign;      /* store revision of its last sign of life */
     msec leader_alive_ms;     /* when that sign reached us, or our start: its lease may last until +ttl */
     msec leader_gone_ms;      /* key first seen absent; 0: it is there */
@@ -29,9 +28,8 @@ struct ha_memory {
     uint64_t job_seen;               /* id of the last job whose result was taken in */
     enum ha_rejoin rejoin;           /* verdict that still holds … */
     char rejoin_leader[HA_NAME_MAX]; /* … against this leader */
-    int64_t rejoin_leader_revision;
-    int rejoin_failures; /* comparisons and rewinds in a row */
-    int rewind_failures; /* pg_rewind itself, having touched the directory */
+    int rejoin_failures;             /* comparisons and rewinds in a row */
+    int rewind_failures;             /* pg_rewind itself, having touched the directory */
     msec rejoin_not_before_ms;
     int clone_failures;
     int discard_failures;

@@ -51,11 +51,34 @@ static bool round_is_fresh(const struct ha_memory *m, const struct ha_view *v, s
     return false;
 }
 
+/* The last leader let go of the key in good order, shut down, as the failover key asked. */
+static bool handed_over(const struct ha_memory *m, const struct ha_view *v)
+{
+    const struct cluster *c = v->store.cluster;
+
+    return c->failover.present && c->record.present && c->record.released &&
+           str_eq(c->record.leader, c->failover.leader) && str_eq(c->record.leader, m->leader);
+}
+
+/* What it published with the release is where its last record begins. */
+static bool lacks_last_record(const struct ha_memory *m, const struct ha_view *v)
+{
+    return handed_over(m, v) && v->pg.position <= v->store.cluster->status.optime;
+}
+
+/* An operator wants us. A handover is to lose nothing: who lacks the end of it is no better than any other. */
+static bool named_us(const struct ha_memory *m, const struct ha_view *v)
+{
+    const struct failover_key *key = &v->store.cluster->failover;
+
+    return key->present && str_eq(key->candidate, v->conf.name) && !lacks_last_record(m, v);
+}
+
 /* This node by itself, whatever the others are. */
 static bool we_may_lead(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     const struct cluster *c = v->store.cluster;
-    bool named = c->failover.present && str_eq(c->failover.candidate, v->conf.name);
+    bool named = named_us(m, v);
 
     if (v->conf.refused)
         return !plan_why(p, "no leader; %s promises what this program cannot keep yet, so it does not lead",
@@ -73,9 +96,7 @@ static bool we_may_lead(const struct ha_memory *m, const struct ha_view *v, stru
         return !plan_why(p, "no leader; this node is not in /failsafe yet");
 
     int64_t lag = c->status.optime > v->pg.position ? (int64_t)(c->status.optime - v->pg.position) : 0;
-    /* What was published by a leader that handed over is where its last record begins. */
-    bool lacks = c->record.released && c->failover.leader && v->pg.position <= c->status.optime;
-    if (lacks && v->now_ms < m->leader_gone_ms + CATCH_UP_MS) {
+    if (lacks_last_record(m, v) && v->now_ms < m->leader_gone_ms + CATCH_UP_MS) {
         plan_wake(p, m->leader_gone_ms + CATCH_UP_MS);
         return !plan_why(p, "no leader; waiting for the last record of %s", c->failover.leader);
     }
@@ -144,10 +165,10 @@ static bool handover_names_another(const struct ha_memory *m, const struct ha_vi
 }
 
 /* Is anybody a better choice, or already primary? */
-static bool another_is_better(const struct ha_view *v, struct ha_plan *p)
+static bool another_is_better(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     const struct cluster *c = v->store.cluster;
-    bool named = c->failover.present && str_eq(c->failover.candidate, v->conf.name);
+    bool named = named_us(m, v);
     const char *why_not;
 
     for (size_t i = 0; i < v->peers.count; i++) {
@@ -161,7 +182,7 @@ static bool another_is_better(const struct ha_view *v, struct ha_plan *p)
             return plan_why(p, "no leader; %s says it still runs as primary", peer->name);
         if (named || !member || !elect_can_lead(v, member, &why_not))
             continue;
-        if (c->failover.present && str_eq(c->failover.leader, peer->name))
+        if (c->failover.present && str_eq(c->failover.leader, peer->name) && !lacks_last_record(m, v))
             continue; /* it was asked to step down */
         if (peer->timeline && v->pg.timeline && peer->timeline != v->pg.timeline) {
             if (peer->timeline > v->pg.timeline)
@@ -182,10 +203,9 @@ static bool may_run_on(const struct ha_memory *m, const struct ha_view *v, struc
 {
     const struct cluster *c = v->store.cluster;
     const struct record_key *record = &c->record;
-    bool named = c->failover.present && str_eq(c->failover.candidate, v->conf.name);
 
-    if (named || !record->present || !record->unfenced || record->released || !str_eq(record->leader, m->leader) ||
-        str_eq(record->leader, v->conf.name))
+    if (named_us(m, v) || !record->present || !record->unfenced || record->released ||
+        !str_eq(record->leader, m->leader) || str_eq(record->leader, v->conf.name))
         return false;
     const struct ha_peer *peer = peer_answer(v, record->leader);
     if (peer && peer->answer == HA_ANSWER_YES) /* whether it is primary, another_is_better() looks */
@@ -195,15 +215,6 @@ static bool may_run_on(const struct ha_memory *m, const struct ha_view *v, struc
         "no leader; %s was paused and does not answer, so nothing may have stopped it: waiting for it, or for "
         "an operator's failover to a named candidate",
         record->leader);
-}
-
-/* The leader let go of the key, in good order, for us: there is nobody to be asked. */
-static bool handed_to_us(const struct ha_memory *m, const struct ha_view *v)
-{
-    const struct cluster *c = v->store.cluster;
-
-    return c->failover.present && str_eq(c->failover.candidate, v->conf.name) && c->record.present &&
-           c->record.released && str_eq(c->record.leader, c->failover.leader) && str_eq(c->record.leader, m->leader);
 }
 
 void elect_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
@@ -227,11 +238,11 @@ void elect_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *
                        (long long)(free_ms - v->now_ms));
         return;
     }
-    bool ours = handed_to_us(m, v);
+    bool ours = handed_over(m, v) && named_us(m, v); /* there is nobody to be asked */
     if (!ours && !round_is_fresh(m, v, p))
         return;
     plan_wake(p, v->now_ms + ASK_AGAIN_MS);
-    if (!ours && (handover_names_another(m, v, p) || may_run_on(m, v, p) || another_is_better(v, p)))
+    if (!ours && (handover_names_another(m, v, p) || may_run_on(m, v, p) || another_is_better(m, v, p)))
         return;
 
     (void)plan_add(p, HA_DO_ACQUIRE);

@@ -5,11 +5,9 @@
 #include "core/ha/facts.h"
 
 enum {
-    STOP_BUDGET_MS =
-        60000, /* a stop that takes longer (stuck backend, archiver) is ended by force: clients wait meanwhile */
+    STOP_BUDGET_MS = 60000, /* a longer stop (stuck backend, archiver) is ended by force: clients wait */
     ROUND_AGE_MS = 1500,
-    STALE_MS_MIN =
-        10000, /* a scheduled switchover whose time passed that long ago (leader was down) is dropped, as Patroni does */
+    STALE_MS_MIN = 10000, /* scheduled, and its time passed that long ago (leader was down): dropped, as by Patroni */
 };
 
 bool handover_has_successor(const struct ha_view *v, const char *candidate, const char **ret_why_not)

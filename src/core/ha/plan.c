@@ -9,7 +9,7 @@
 const char *ha_action_text(enum ha_action_kind kind)
 {
     static const char *const texts[] = {
-#define X(id, text, fenced) [HA_DO_##id] = text,
+#define X(id, text) [HA_DO_##id] = text,
         HA_ACTIONS(X)
 #undef X
     };

@@ -17,30 +17,29 @@
 
 enum { HA_ACTIONS_MAX = 8, HA_WHY_MAX = 256, HA_NAME_MAX = 128 };
 
-/*   id              text                 carries the lease's term */
-#define HA_ACTIONS(X)                                                                                 \
-    X(RENEW, "renew", false)                      /* keepalive; status and record with it */          \
-    X(ACQUIRE, "acquire", false)                  /* leader key if absent, record with term+1 */      \
-    X(RELEASE, "release", false)                  /* delete our leader key, record released */        \
-    X(TELL_UNFENCED, "tell-unfenced", false)      /* record: paused, our lease's end stops nothing */ \
-    X(TELL_FENCED, "tell-fenced", false)          /* record: the fence is on again */                 \
-    X(CLAIM_BOOTSTRAP, "claim-bootstrap", false)  /* initialize = "" if absent */                     \
-    X(WRITE_INITIALIZE, "write-initialize", true) /* initialize = system id; config if absent */      \
-    X(DROP_INITIALIZE, "drop-initialize", false)  /* our bootstrap failed */                          \
-    X(CLEAR_FAILOVER, "clear-failover", false)                                                        \
-    X(ASK_PEERS, "ask-peers", false)                                                                  \
-    X(ASK_FAILSAFE, "ask-failsafe", false)                                                            \
-    X(START_JOB, "job", false) /* ->job, ->subject, ->start, ->stop */                                \
-    X(CANCEL_JOB, "cancel-job", false)                                                                \
-    X(FOLLOW, "follow", false) /* rewrite primary_conninfo, reload */                                 \
-    X(CHECKPOINT, "checkpoint", false)                                                                \
-    X(KILL_ORPHANS, "kill-orphans", false)                                                            \
-    X(ANSWER, "answer", false) /* the operator's request: ->ok, ->why */                              \
-    X(LEAVE, "leave", false)   /* pause and SIGTERM: PostgreSQL stays */                              \
-    X(EXIT, "exit", false)
+#define HA_ACTIONS(X)                                                                           \
+    X(RENEW, "renew")                       /* keepalive; status and record with it */          \
+    X(ACQUIRE, "acquire")                   /* leader key if absent, record with term+1 */      \
+    X(RELEASE, "release")                   /* delete our leader key, record released */        \
+    X(TELL_UNFENCED, "tell-unfenced")       /* record: paused, our lease's end stops nothing */ \
+    X(TELL_FENCED, "tell-fenced")           /* record: the fence is on again */                 \
+    X(CLAIM_BOOTSTRAP, "claim-bootstrap")   /* initialize = "" if absent */                     \
+    X(WRITE_INITIALIZE, "write-initialize") /* initialize = system id; config if absent */      \
+    X(DROP_INITIALIZE, "drop-initialize")   /* our bootstrap failed */                          \
+    X(CLEAR_FAILOVER, "clear-failover")                                                         \
+    X(ASK_PEERS, "ask-peers")                                                                   \
+    X(ASK_FAILSAFE, "ask-failsafe")                                                             \
+    X(START_JOB, "job") /* ->job, ->subject, ->start, ->stop */                                 \
+    X(CANCEL_JOB, "cancel-job")                                                                 \
+    X(FOLLOW, "follow") /* rewrite primary_conninfo, reload */                                  \
+    X(CHECKPOINT, "checkpoint")                                                                 \
+    X(KILL_ORPHANS, "kill-orphans")                                                             \
+    X(ANSWER, "answer") /* the operator's request: ->ok, ->why */                               \
+    X(LEAVE, "leave")   /* pause and SIGTERM: PostgreSQL stays */                               \
+    X(EXIT, "exit")
 
 enum ha_action_kind {
-#define X(id, text, fenced) HA_DO_##id,
+#define X(id, text) HA_DO_##id,
     HA_ACTIONS(X)
 #undef X
 };

@@ -231,12 +231,26 @@ static void test_the_timeline_is_known_when_the_receiver_is_gone(void **state)
     assert_string_equal(pg_facts_replication_state(f), "in archive recovery");
 }
 
+static enum pg_control_state glance(const struct live *n)
+{
+    lsn checkpoint = 0;
+    enum pg_control_state seen = pg_control_glance(n->config.instance->data_dir, &checkpoint);
+
+    assert_int_equal(seen == PG_CONTROL_UNKNOWN, checkpoint == 0);
+    return seen;
+}
+
 static void test_promotion_by_file_and_signal(void **state)
 {
     struct err err;
 
+    assert_int_equal(glance(&n2), PG_CONTROL_IN_ARCHIVE_RECOVERY);
     assert_true(promote_trigger(n2.config.instance->data_dir, n2.pid, NULL));
-    live_query_until(&n2, "SELECT pg_is_in_recovery()", "f");
+    for (msec end_ms = loop_clock_ms() + 30000; glance(&n2) != PG_CONTROL_IN_PRODUCTION;)
+        assert_true(loop_clock_ms() < end_ms);
+    /* It says so when writes are taken already. */
+    AUTO(cstr) char *recovers = live_query(&n2, "SELECT pg_is_in_recovery()");
+    assert_string_equal(recovers, "f");
     AUTO(pg_facts) struct pg_facts *f = live_facts(&n2);
     assert_false(f->in_recovery);
     assert_int_equal(f->timeline, 2);
@@ -266,6 +280,7 @@ static void test_the_old_primary_follows_without_rewind_and_is_on_the_new_timeli
      * receiver is gone.
      */
     live_stop(&n2, SIGINT);
+    assert_int_equal(glance(&n2), PG_CONTROL_SHUT_DOWN);
     live_query_until(&n1, "SELECT count(*) FROM pg_stat_wal_receiver", "0");
     AUTO(pg_facts) struct pg_facts *g = live_facts(&n1);
     assert_int_equal(g->timeline, 2);
