@@ -91,6 +91,27 @@ bool history_load(const char *data_dir, uint32_t tli, struct history **ret_histo
     return history_parse(tli, text, ret_history, err);
 }
 
+bool history_newest(const char *data_dir, uint32_t *ret_tli, struct err *err)
+{
+    AUTO(cstr) char *path = str_fmt("%s/pg_wal", data_dir);
+    uint32_t newest = 1;
+
+    DIR *dir = opendir(path);
+    if (!dir)
+        return err_sys(err, errno, "opening folder %s", path);
+
+    for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
+        if (strspn(e->d_name, "0123456789ABCDEF") != 8 || !str_eq(e->d_name + 8, ".history"))
+            continue;
+        unsigned long tli = strtoul(e->d_name, NULL, 16); /* eight digits: it fits */
+        if (tli > newest)
+            newest = (uint32_t)tli;
+    }
+    (void)closedir(dir); /* it was only read */
+    *ret_tli = newest;
+    return true;
+}
+
 bool history_switch_point(const struct history *h, uint32_t tli, lsn *ret_switch_at)
 {
     for (size_t i = 0; i < h->count; i++) {

@@ -37,6 +37,9 @@ AUTO_DEFINE(history, struct history, history_free)
 /* Reads <data_dir>/pg_wal/%08X.history. tli 1 has none: an empty history. ERR_NOT_FOUND when absent. */
 MUST_USE bool history_load(const char *data_dir, uint32_t tli, struct history **ret_history, struct err *err);
 
+/* The highest timeline with a history file in pg_wal; 1 when there is none. */
+MUST_USE bool history_newest(const char *data_dir, uint32_t *ret_tli, struct err *err);
+
 /* True if everything up to `end` on `tli` is part of h. */
 bool history_covers(const struct history *h, uint32_t tli, lsn end);
 /* Where h left tli; false if tli is no ancestor (the own timeline is not an ancestor). */

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "io/log.h"
 #include "io/loop.h"
+#include "pg/history.h"
 #include "pg/instance.h"
 #include "wire/guard.h"
 
@@ -44,9 +45,10 @@ struct local {
     bool shut_down;   /* seen in pg_control while it ends */
     lsn shut_down_at; /* the checkpoint */
     bool answered, accepting;
-    bool failed;   /* the last question was refused */
-    bool again;    /* a whole answer is wanted after the one under way */
-    msec whole_ms; /* the last one came */
+    bool failed;                                       /* the last question was refused */
+    bool awaited;                                      /* somebody waits for the answer, whether it is news or not */
+    enum { ASK_NOTHING, ASK_IN_BRIEF, ASK_ALL } again; /* after the question under way */
+    msec whole_ms;                                     /* the last one came */
     msec answered_ms;
     struct pg_facts *facts;
     uint32_t last_timeline; /* a standby cannot tell its timeline once the receiver is gone */
@@ -102,7 +104,8 @@ static void look_at_process(struct local *p)
 
 static void forget_answers(struct local *p)
 {
-    p->answered = p->accepting = p->again = false;
+    p->answered = p->accepting = p->awaited = false;
+    p->again = ASK_NOTHING;
     if (p->watch == LOCAL_STOPPING)
         p->watch = LOCAL_CALM;
     p->shut_down = false;
@@ -158,7 +161,7 @@ static void probed(const struct probe_answer *answer, void *arg)
         if (!p->facts)
             return; /* forgotten meanwhile; the next question is a whole one */
         bool moved = take_positions(p->facts, answer);
-        news = moved || p->watch != LOCAL_CALM || !p->accepting;
+        news = moved || p->awaited || p->watch != LOCAL_CALM || !p->accepting;
         p->answered_ms = answer->asked_ms;
     } else if (answer->status == SQL_DONE) {
         remember(p, answer->take_facts);
@@ -169,10 +172,12 @@ static void probed(const struct probe_answer *answer, void *arg)
     }
     p->answered = answered;
     p->accepting = answer->status == SQL_DONE;
-    if (p->again) {
-        p->again = false;
+    p->awaited = p->again != ASK_NOTHING;
+    if (p->again == ASK_IN_BRIEF)
+        probe_ask_in_brief(p->probe, PROBE_BUDGET_MS);
+    else if (p->again == ASK_ALL)
         probe_ask(p->probe, PROBE_BUDGET_MS);
-    }
+    p->again = ASK_NOTHING;
     if (news)
         p->fn(p->arg); /* REST publishes every whole answer, changed or not */
 }
@@ -181,10 +186,38 @@ void local_probe(struct local *p)
 {
     if (!p->probe || !runs(p) || p->watch == LOCAL_STOPPING)
         return;
+    p->awaited = true;
     if (probe_asking(p->probe)) /* in brief, maybe, or sent before the asker's moment */
-        p->again = true;
+        p->again = ASK_ALL;
     else
         probe_ask(p->probe, PROBE_BUDGET_MS);
+}
+
+/*
+ * To learn the timeline of a standby without a receiver takes a connection of its own, while clients wait. Replay goes to
+ * another timeline by its history file only, which is in pg_wal then (timeline.c).
+ */
+static bool timeline_stands(const struct local *p)
+{
+    uint32_t newest = 0;
+
+    return p->facts && p->facts->timeline && history_newest(p->instance->data_dir, &newest, NULL) &&
+           newest <= p->facts->timeline;
+}
+
+void local_refresh(struct local *p)
+{
+    if (!timeline_stands(p)) {
+        local_probe(p);
+        return;
+    }
+    if (!p->probe || !runs(p) || p->watch == LOCAL_STOPPING)
+        return;
+    p->awaited = true;
+    if (!probe_asking(p->probe))
+        probe_ask_in_brief(p->probe, PROBE_BUDGET_MS);
+    else if (p->again == ASK_NOTHING)
+        p->again = ASK_IN_BRIEF;
 }
 
 static enum ha_data data_of(const struct local *p);

@@ -32,8 +32,10 @@ void local_instance(struct local *p, struct pg_instance *i);
 
 void local_guard_state(struct local *p, const struct guard_msg *state);
 
-/* Ask the probe now (budget: how old an answer may be worth waiting for). */
+/* Ask it now, for all there is to know. */
 void local_probe(struct local *p);
+/* The same for what an election looks at (positions, timeline, whether it is a primary), as briefly as that can be had. */
+void local_refresh(struct local *p);
 /* What clients wait for: it is looked for every few milliseconds. */
 enum local_watch {
     LOCAL_CALM,

@@ -284,7 +284,7 @@ static void fresh(struct agent *a, struct op *op)
         return;
     }
     a->fresh_ops[a->fresh_op_count++] = (struct fresh_op){.op = op, .asked_ms = loop_clock_ms()};
-    local_probe(a->local);
+    local_refresh(a->local);
 }
 
 /* Those asked until then have their answer. */
