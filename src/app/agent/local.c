@@ -194,8 +194,8 @@ void local_probe(struct local *p)
 }
 
 /*
- * To learn the timeline of a standby without a receiver takes a connection of its own, while clients wait. Replay goes to
- * another timeline by its history file only, which is in pg_wal then (timeline.c).
+ * To learn the timeline of a standby without a receiver takes a connection of its own, while clients wait.
+ * Replay goes to another timeline by its history file only, which is in pg_wal then (timeline.c).
  */
 static bool timeline_stands(const struct local *p)
 {

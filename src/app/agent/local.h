@@ -34,7 +34,10 @@ void local_guard_state(struct local *p, const struct guard_msg *state);
 
 /* Ask it now, for all there is to know. */
 void local_probe(struct local *p);
-/* The same for what an election looks at (positions, timeline, whether it is a primary), as briefly as that can be had. */
+/*
+ * The same for what an election looks at (positions, timeline, whether it is a primary), as briefly as that can
+ * be had.
+ */
 void local_refresh(struct local *p);
 /* What clients wait for: it is looked for every few milliseconds. */
 enum local_watch {
