@@ -29,17 +29,30 @@ enum {
 
 /* ---- the end ---- */
 
-static void private_dir_remove(struct rewind_job *j)
+/*
+ * Ours, and what a server that was killed leaves: an empty lock file of its socket would keep the next one from
+ * starting. Who runs on this data directory is told by its own postmaster.pid.
+ */
+static void private_dir_clear(struct rewind_job *j)
 {
     static const char *const files[] = {"pg_hba.conf", "pg_ident.conf"};
+    AUTO(cstr) char *socket = str_fmt("%s/.s.PGSQL.%d", j->private_dir, QUARANTINE_PORT);
+    AUTO(cstr) char *lock = str_fmt("%s.lock", socket);
 
-    if (!j->private_dir)
-        return;
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
         AUTO(cstr) char *path = str_fmt("%s/%s", j->private_dir, files[i]);
         (void)unlink(path); /* what stays behind is harmless and small */
     }
-    (void)rmdir(j->private_dir); /* the same; the server removed its socket */
+    (void)unlink(socket); /* the server has removed them as a rule */
+    (void)unlink(lock);
+}
+
+static void private_dir_remove(struct rewind_job *j)
+{
+    if (!j->private_dir)
+        return;
+    private_dir_clear(j);
+    (void)rmdir(j->private_dir); /* the same */
 }
 
 static void recover_end(struct rewind_job *j, enum rewind_outcome outcome)
@@ -189,6 +202,7 @@ static bool make_private_dir(struct rewind_job *j, struct err *err)
         j->private_dir = str_fmt("%s/quarantine", i->state_dir);
         if (!dir_make(j->private_dir, 0700, err))
             return false;
+        private_dir_clear(j);
     } else {
         char template[] = "/tmp/pgkeep-quarantine-XXXXXX";
         if (!mkdtemp(template))
