@@ -318,7 +318,8 @@ static void end_parts(struct agent *a)
     pg_instance_unref(a->instance);
     dynamic_unref(a->dynamic);
     settings_unref(a->settings);
-    char *texts[] = {a->instance_trouble, a->bad_key, a->member_text, a->member_core, a->status_text, a->failsafe_text};
+    char *texts[] = {a->instance_trouble, a->bad_key,     a->member_text,  a->member_core,
+                     a->member_urgent,    a->status_text, a->failsafe_text};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         free(texts[i]);
     loop_free(a->loop);

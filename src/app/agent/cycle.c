@@ -188,8 +188,8 @@ static void cycle_run(void *arg)
         a->memory = before;
     say(a);
     hurry(a, view.store.cluster);
-    publish(a);
-    msec wake_ms = msec_min(msec_min(a->plan.wake_ms, ops_wake_ms), upkeep(a));
+    msec publish_ms = publish(a);
+    msec wake_ms = msec_min(msec_min(a->plan.wake_ms, ops_wake_ms), msec_min(publish_ms, upkeep(a)));
     loop_timer_set(&a->wake, armed ? wake_ms : msec_min(wake_ms, a->arm_not_before_ms));
 
     a->plan_at = 0;

@@ -54,7 +54,9 @@ void job_end(struct jobs *j, const struct err *err)
     /* Files may have changed, and with them the version of the data directory. */
     if (kind == HA_JOB_BOOTSTRAP || kind == HA_JOB_CLONE)
         (void)config_make_instance(j->agent); /* what is wrong has been logged */
-    if (kind != HA_JOB_STOP)
+    if (kind == HA_JOB_PROMOTE && !err)
+        local_look_briefly(j->agent->local); /* the server tells the rest; clients come first */
+    else if (kind != HA_JOB_STOP)
         local_look(j->agent->local);
     agent_wake(j->agent);
 }

@@ -337,7 +337,7 @@ static void control_read(const struct pg_control *control, const struct err *err
     p->fn(p->arg);
 }
 
-void local_look(struct local *p)
+void local_look_briefly(struct local *p)
 {
     struct err err = {0};
 
@@ -347,6 +347,15 @@ void local_look(struct local *p)
     if (p->datadir.kind == DATADIR_UNREADABLE)
         tell_trouble(p, err.text);
     p->looked = true;
+}
+
+void local_look(struct local *p)
+{
+    struct err err = {0};
+
+    if (!p->instance)
+        return;
+    local_look_briefly(p);
     p->control_known = false;
     if (p->control_job)
         pg_control_cancel(p->control_job);

@@ -47,8 +47,9 @@ enum local_watch {
     LOCAL_STOPPING, /* pg_control, for the shutdown checkpoint; not asked: each connection is a process to end */
 };
 void local_watch(struct local *p, enum local_watch what);
-/* Look at the files again (after a job changed them). */
+/* Look at the files again (after a job changed them): all of them, or all but pg_control, which takes a program. */
 void local_look(struct local *p);
+void local_look_briefly(struct local *p);
 
 /* Fill the view's part. Strings are valid until the next change. */
 void local_view(const struct local *p, struct ha_pg *ret_pg);

@@ -16,7 +16,10 @@
 #include "wire/conf/dynamic.h"
 #include "wire/conf/settings.h"
 
-enum { CALM_MS = 1000 };
+enum {
+    CALM_MS = 1000,
+    SETTLED_MS = 500,
+};
 
 /* ---- what we are ---- */
 
@@ -405,23 +408,45 @@ static struct snapshot *snapshot_make(struct agent *a, const struct ha_pg *pg)
     return s;
 }
 
-/* Role, state, tags, addresses: what others act on. Positions are left to the next renewal. */
-static void publish_member_if_changed(struct agent *a, const struct ha_pg *pg)
+/* As text, without the given fields, which leave *o; owned by the caller. */
+static char *text_without(json_t *o, const char *const *fields, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        (void)json_object_del(o, fields[i]);
+    return json_dumps(o, JSON_COMPACT);
+}
+
+/*
+ * Role, state, tags, addresses are what others act on: written at once. What changes and changes back while a
+ * leader is replaced waits until it has settled, for every write wakes every member. Positions are left to the
+ * next renewal. Returns when it is to be called again at the latest.
+ */
+static msec publish_member_if_changed(struct agent *a, const struct ha_pg *pg)
 {
     static const char *const often[] = {"xlog_location", "receive_lsn", "replay_lsn"};
+    static const char *const unsettled[] = {"replication_state", "timeline", "pending_restart",
+                                            "pending_restart_reason"};
     json_t *member = member_json(a, pg);
+    msec now_ms = loop_clock_ms();
 
-    for (size_t i = 0; i < ARRAY_LEN(often); i++)
-        (void)json_object_del(member, often[i]);
-    char *core = json_dumps(member, JSON_COMPACT);
+    AUTO(cstr) char *core = text_without(member, often, ARRAY_LEN(often));
+    AUTO(cstr) char *urgent = text_without(member, unsettled, ARRAY_LEN(unsettled));
     json_decref(member);
     if (str_eq(core, a->member_core)) {
-        free(core);
-        return;
+        a->member_due_ms = 0;
+        return MSEC_NEVER;
     }
-    free(a->member_core);
-    a->member_core = core;
+    if (str_eq(urgent, a->member_urgent)) {
+        if (!a->member_due_ms)
+            a->member_due_ms = now_ms + SETTLED_MS;
+        if (now_ms < a->member_due_ms)
+            return a->member_due_ms;
+    }
+    str_set(&a->member_core, core);
+    str_set(&a->member_urgent, urgent);
+    a->member_due_ms = 0;
     leadership_publish(a->leadership);
+    return MSEC_NEVER;
 }
 
 static void tell_role(struct agent *a, const struct ha_pg *pg)
@@ -443,7 +468,7 @@ static void tell_role(struct agent *a, const struct ha_pg *pg)
     }
 }
 
-void publish(struct agent *a)
+msec publish(struct agent *a)
 {
     struct ha_pg pg;
 
@@ -451,7 +476,8 @@ void publish(struct agent *a)
     if (registry_answers(a->registry))
         a->dcs_seen_s = wall_clock_ms() / 1000;
     tell_role(a, &pg);
-    publish_member_if_changed(a, &pg);
+    msec again_ms = publish_member_if_changed(a, &pg);
     snapshot_publish(a->board, snapshot_make(a, &pg));
     ops_published(a);
+    return again_ms;
 }

@@ -6,8 +6,8 @@
 #include "app/agent/leadership.h"
 #include "app/agent/state.h"
 
-/* After each decision: new texts, a new snapshot, the callbacks of a changed role. */
-void publish(struct agent *a);
+/* After each decision: new texts, a new snapshot, the callbacks of a changed role. Returns when again at the latest. */
+msec publish(struct agent *a);
 /* leadership_texts_fn; arg is the agent. */
 void publish_texts(struct leadership_texts *ret_texts, void *arg);
 /* HA_DO_ASK_FAILSAFE. */

@@ -110,7 +110,8 @@ struct agent {
     struct web_server *web;
     struct mailbox *op_mail;
     uint64_t snapshot_seq;
-    char *member_text, *member_core, *status_text, *failsafe_text;
+    char *member_text, *member_core, *member_urgent, *status_text, *failsafe_text;
+    msec member_due_ms;       /* a change that may still change back is written then; 0: none */
     enum node_role role_told; /* role of the last on_role_change */
     bool role_known;
     int64_t dcs_seen_s; /* epoch */

@@ -10,6 +10,9 @@
 #include "core/ha/plan.h"
 #include "core/ha/view.h"
 
+/* After a promotion clients come first: what nobody waits for (a checkpoint, the failover key) comes later. */
+enum { HA_OPENED_MS = 1000 };
+
 struct ha_memory {
     /* the leader of others */
     char leader[HA_NAME_MAX]; /* last owner of the leader key that we saw; "" none */

@@ -50,6 +50,10 @@ bool handover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pla
     const char *why_not;
 
     if (!handover_is_asked(v)) {
+        if (m->opened_ms && v->now_ms < m->opened_ms + HA_OPENED_MS) {
+            plan_wake(p, m->opened_ms + HA_OPENED_MS);
+            return false;
+        }
         (void)plan_add(p, HA_DO_CLEAR_FAILOVER);
         return plan_why(p, "the failover key asked for what is so already");
     }

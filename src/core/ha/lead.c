@@ -12,7 +12,6 @@ enum {
     ASK_AGAIN_MS = 1000,
     /* Reading pg_control takes milliseconds; a disk that needs longer is no place for a leader. */
     UNREADABLE_MS = 10000,
-    CHECKPOINT_AFTER_MS = 1000, /* who waits for it is a member that has to rewind; clients come first */
 };
 
 /*
@@ -140,8 +139,8 @@ static void checkpoint_decide(struct ha_memory *m, const struct ha_view *v, stru
         return;
     if (!m->opened_ms)
         m->opened_ms = v->now_ms;
-    if (v->now_ms < m->opened_ms + CHECKPOINT_AFTER_MS) {
-        plan_wake(p, m->opened_ms + CHECKPOINT_AFTER_MS);
+    if (v->now_ms < m->opened_ms + HA_OPENED_MS) {
+        plan_wake(p, m->opened_ms + HA_OPENED_MS);
         return;
     }
     (void)plan_add(p, HA_DO_CHECKPOINT);
