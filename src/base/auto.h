@@ -1,7 +1,7 @@
 /*
  * Scope-bound ownership: AUTO(x) frees at the end of the scope, TAKE(p) hands over.
  *
- * A type takes part by providing x_freep() through AUTO_DEFINE, or, for descriptors, fd_closep().
+ * A type takes part by providing x_freep() through AUTO_DEFINE, or, for descriptors, fd_freep().
  * Built on the cleanup attribute of GCC and Clang.
  */
 #pragma once

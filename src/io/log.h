@@ -34,7 +34,7 @@ bool log_level_parse(const char *name, enum log_level *ret_level); /* Patroni's 
 
 void log_line(enum log_level level, const char *event, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
-/* event: a stable id of base/events.def, such as "leader.acquired" */
+/* event: a stable id for programs that read logs, such as "leader.acquired" */
 #define log_debug(event, ...) log_line(LOG_LEVEL_DEBUG, event, __VA_ARGS__)
 #define log_info(event, ...) log_line(LOG_LEVEL_INFO, event, __VA_ARGS__)
 #define log_warning(event, ...) log_line(LOG_LEVEL_WARNING, event, __VA_ARGS__)

@@ -174,7 +174,7 @@ static void method_failed(struct clone_job *j)
 
 /* ---- the end of a good copy ---- */
 
-/* Everything that makes it a standby of ours, before the marker goes (ha-corrections A17 holds for backups too). */
+/* Everything that makes it a standby of ours, before the marker goes: a copy brings the files of its source. */
 static bool make_standby(struct clone_job *j, struct err *err)
 {
     struct pg_instance *fresh = NULL; /* its version is known only now */

@@ -6,7 +6,7 @@
  * excepted): moving an old one aside is the caller's decision, made with datadir.h before.
  * Marker DATADIR_MARK_CLONE stands from before the first byte until the copy has standby.signal, our configuration
  * and no promote file, fsynced; a crash in between leaves DATADIR_HALF. Connections are made as
- * application_name pgkeep_job, so that no clone ever counts as a synchronous standby (ha-corrections A7).
+ * application_name pgkeep_job, so that no clone ever counts as a synchronous standby.
  */
 #pragma once
 

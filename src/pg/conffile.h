@@ -6,7 +6,8 @@
  * when their text changes. The parameters that decide whether a standby can start (max_connections, …)
  * and those an operator must not change by ALTER SYSTEM are also passed on the command line:
  * that argument list changes only with a restart.
- * Owned settings are written explicitly, never expressed by leaving a line out (ha-corrections A9).
+ * Owned settings are written explicitly, never expressed by leaving a line out: the
+ * default of a line that is gone need not be what the cluster had.
  */
 #pragma once
 

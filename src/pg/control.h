@@ -2,7 +2,7 @@
  * pg_control, by pg_controldata (LC_ALL=C): the only truth about a stopped instance.
  *
  * Beware of the timeline: after following to a new one, and right after a promotion, pg_control may
- * still say the old (ha-corrections A8); it tells where the last checkpoint was, no more.
+ * still say the old; it tells where the last checkpoint was, no more.
  */
 #pragma once
 

@@ -5,7 +5,7 @@
  * crash is fsynced (file and folder) before the function returns. Nothing here looks whether a postmaster
  * runs: callers make sure that the instance is stopped (guard) before they move, remove or mark.
  * Markers live in the state directory, outside PGDATA, because a clone empties PGDATA and pg_rewind
- * replaces its files. While a marker stands the directory must not be started (ha-safety: 2.4(8)).
+ * replaces its files. While a marker stands the directory must not be started.
  */
 #pragma once
 
@@ -50,7 +50,7 @@ struct datadir_state {
     bool standby_signal;
     bool recovery_signal;
     bool backup_label; /* a restored backup that has never been started */
-    bool promote_file; /* a trigger somebody left: remove it before any start (ha-corrections A12) */
+    bool promote_file; /* a trigger somebody left: remove it before any start */
     bool shared;       /* lost+found or old contents are in it: tools that want an empty directory need datadir_fill */
     pid_t postmaster_pid; /* first line of postmaster.pid; 0: no such file. Says nothing about life */
 };

@@ -135,6 +135,20 @@ bool file_read(const char *path, size_t max, char **ret_text, size_t *ret_len, s
     return true;
 }
 
+char *file_read_end(const char *path, size_t max)
+{
+    AUTO(cstr) char *text = mem_zero(max + 1, 1);
+    struct stat st;
+
+    AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return NULL;
+    off_t from = st.st_size > (off_t)max ? st.st_size - (off_t)max : 0;
+    if (pread(fd, text, max, from) < 0)
+        return NULL;
+    return TAKE(text);
+}
+
 bool file_remove(const char *path, struct err *err)
 {
     if (unlink(path) != 0) {

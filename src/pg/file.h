@@ -30,6 +30,8 @@ MUST_USE bool file_replace_if_changed(const char *path, const char *text, mode_t
                                       struct err *err);
 /* The whole file, NUL-terminated (free). ERR_NOT_FOUND when absent; one above max is an error. ret_len may be NULL. */
 MUST_USE bool file_read(const char *path, size_t max, char **ret_text, size_t *ret_len, struct err *err);
+/* The last bytes of a file that grows, at most max, NUL-terminated (free). NULL: unreadable. */
+char *file_read_end(const char *path, size_t max);
 /* Unlink and sync the folder; absent is fine. */
 MUST_USE bool file_remove(const char *path, struct err *err);
 bool file_exists(const char *path);

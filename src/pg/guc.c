@@ -230,34 +230,6 @@ enum guc_verdict guc_check(int major, const char *name, const char *value, struc
     UNREACHABLE();
 }
 
-bool guc_equal(int major, const char *name, const char *a, const char *b)
-{
-    const struct guc_row *row = row_find(clamp_major(major), name);
-    bool x;
-    bool y;
-    double m;
-    double n;
-
-    if (!row || str_eq(a, b))
-        return str_eq(a, b);
-
-    switch (row->kind) {
-    case GUC_BOOL:
-        return guc_parse_bool(a, &x) && guc_parse_bool(b, &y) && x == y;
-    case GUC_ENUM:
-        if (in_list(row->detail, "on") && guc_parse_bool(a, &x) && guc_parse_bool(b, &y))
-            return x == y;
-        return str_eq_nocase(a, b);
-    case GUC_INT:
-        return parse_number(a, row->detail, &m) && parse_number(b, row->detail, &n) && rint(m) == rint(n);
-    case GUC_REAL:
-        return parse_number(a, row->detail, &m) && parse_number(b, row->detail, &n) && m == n;
-    case GUC_STRING:
-        return false;
-    }
-    UNREACHABLE();
-}
-
 bool guc_is_recovery(const char *name)
 {
     static const char *const names[] = {

@@ -4,7 +4,7 @@
  * One wrong name or value in postgresql.conf keeps a server from starting, at the worst moment: after a
  * crash or a failover. So what the version cannot know is left out, and numbers out of range are moved to the
  * nearest bound (Patroni: postgresql/validator.py), with a finding. Names with a dot belong to
- * extensions and pass. Source of the table: pg_settings of 14 to 18; test_live_guc compares with the server.
+ * extensions and pass. Source of the table: pg_settings of 14 to 18; test_live_server compares with the server.
  */
 #pragma once
 
@@ -31,7 +31,5 @@ bool guc_parse_bool(const char *text, bool *ret_value);
  * that kind.
  */
 bool guc_parse_int(const char *text, const char *unit, long long *ret_value);
-/* Equal as PostgreSQL would see them ("1GB" and "1024MB"; "on" and "true"). */
-bool guc_equal(int major, const char *name, const char *a, const char *b);
 /* recovery_target*, primary_conninfo, …: what belonged to recovery.conf before version 12. */
 bool guc_is_recovery(const char *name);

@@ -123,15 +123,6 @@ bool history_switch_point(const struct history *h, uint32_t tli, lsn *ret_switch
     return false;
 }
 
-bool history_covers(const struct history *h, uint32_t tli, lsn end)
-{
-    lsn switch_at;
-
-    if (tli == h->tli)
-        return true;
-    return history_switch_point(h, tli, &switch_at) && end <= switch_at;
-}
-
 /* The i-th timeline of h, the own one last; where it ends. */
 static uint32_t part(const struct history *h, size_t i, lsn *ret_end)
 {

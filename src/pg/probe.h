@@ -123,9 +123,8 @@ void probe_free(struct probe *p);
 AUTO_DEFINE(probe, struct probe, probe_free)
 
 /*
- * A standby without a walreceiver does not say in SQL on which timeline it is (pg_control may be behind, ha-
- * corrections A8); the replication protocol does. With a target for it (copied; NULL: none) the probe asks there
- * in that case.
+ * A standby without a walreceiver does not say in SQL on which timeline it is (pg_control may be behind); the
+ * replication protocol does. With a target for it (copied; NULL: none) the probe asks there in that case.
  */
 void probe_set_replication(struct probe *p, const struct sql_target *target);
 

@@ -2,8 +2,8 @@
  * Promotion: the trigger file and SIGUSR1 to the postmaster (what pg_ctl promote does, without its waiting; PostgreSQL:
  * postmaster.c, CheckPromoteSignal). pg_promote(wait) would poll at 100 ms.
  *
- * A promotion cannot be taken back once the signal is out, and a file left behind fires at the next unrelated SIGUSR1
- * (ha-corrections A12): promote_withdraw() before every freeze, follow and start.
+ * A promotion cannot be taken back once the signal is out, and a file left behind fires at the next unrelated
+ * SIGUSR1: promote_withdraw() before every freeze, follow and start.
  */
 #pragma once
 

@@ -6,8 +6,8 @@
  * may look at the world again between them. The instance is stopped all the while (rewind_recover runs
  * its own server as our child, for a moment, without clients).
  *
- * The rule that the upstream must have checkpointed on its new timeline first (ha-safety 2.4(8)) is
- * the caller's; rewind_judge tells (upstream_checkpointed).
+ * The rule that the upstream must have checkpointed on its new timeline first (pg_rewind reads its
+ * pg_control) is the caller's; rewind_judge tells (upstream_checkpointed).
  */
 #pragma once
 
@@ -114,7 +114,7 @@ typedef void rewind_recover_fn(enum rewind_outcome outcome, const struct rewind_
  * with a pg_hba of its own; when the startup process waits at the end of WAL its position is read and the
  * server is stopped fast. Nothing is written to the WAL, so a primary that crashed exactly where its successor
  * took over still needs no rewind. SINGLE_USER is Patroni's way: `postgres --single` without signal files
- * (single-user servers refuse standby.signal, ha-corrections B5; it is put back afterwards). It appends a
+ * (single-user servers refuse standby.signal; it is put back afterwards). It appends a
  * checkpoint to the old timeline, which makes a divergence where there may have been none; for the directories
  * that QUARANTINE cannot bring up. What the node had not archived is offered to archive_command first
  * (rewind_archive.c), by neither later. Both refuse an unfinished restore (backup_label, recovery.signal).
@@ -134,8 +134,8 @@ struct rewind_spec {
 /*
  * pg_rewind, after what it needs: a clean end, a checkpoint where pg_control is behind its own timeline, and
  * a copy of our WAL in the state directory, so that an attempt that is cut off can be repeated. Marker first;
- * afterwards configuration, standby.signal (pg_rewind deletes it and imports the source's postgresql.auto.conf:
- * ha-corrections A17) and no promote file, fsynced; then the copy goes, marker last.
+ * afterwards configuration, standby.signal (pg_rewind deletes it and imports the source's postgresql.auto.conf)
+ * and no promote file, fsynced; then the copy goes, marker last.
  */
 MUST_USE bool rewind_start(struct loop *l, const struct rewind_spec *spec, rewind_fn *done, void *arg,
                            struct rewind_job **ret_job, struct err *err);

@@ -624,11 +624,6 @@ bool sql_busy(const struct sql *s)
     return s->state != ST_IDLE;
 }
 
-bool sql_connected(const struct sql *s)
-{
-    return s->conn && PQstatus(s->conn) == CONNECTION_OK;
-}
-
 struct sql *sql_once(struct loop *l, const struct sql_target *target, const struct sql_statement *statements, int count,
                      msec budget_ms, sql_done_fn *done, void *arg)
 {

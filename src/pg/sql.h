@@ -80,7 +80,6 @@ AUTO_DEFINE(sql, struct sql, sql_free)
 void sql_run(struct sql *s, const struct sql_statement *statements, int count, msec budget_ms, sql_done_fn *done,
              void *arg);
 bool sql_busy(const struct sql *s);
-bool sql_connected(const struct sql *s);
 
 /*
  * Connect, run, disconnect, free: for single acts. Returns the handle for sql_free (cancel); it frees itself

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/check.h"
 #include "base/str.h"
 #include "store/backend.h"
-#include "store/base64.h"
 
 /* ---- writing ---- */
 

@@ -79,7 +79,7 @@ struct store_result {
     const struct store_kv *kvs; /* of all GETs, in order */
     size_t kv_count;
     int64_t lease;         /* grant, keepalive */
-    msec ttl_ms;           /* grant, keepalive, ttl; 0: the lease is gone */
+    msec ttl_ms;           /* grant, keepalive; 0: the lease is gone */
     msec sent_at_ms;       /* CLOCK_BOOTTIME before the (last) sending */
     const struct err *err; /* set unless DONE */
 };
@@ -88,7 +88,7 @@ typedef void store_done_fn(const struct store_result *result, void *arg);
 
 /*
  * A client of the store that the settings name. Connects lazily; endpoints that fail are left for
- * the next one and tried again later; `retry_timeout` bounds a request over all endpoints.
+ * the next one and tried again later, within the budget of each request.
  */
 MUST_USE bool store_new(struct loop *loop, const struct settings *settings, struct store **ret_store, struct err *err);
 /* Cancels what is under way; no callback runs afterwards. */

@@ -1,11 +1,11 @@
 #include "web/auth.h"
 
 #include <ctype.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/base64.h"
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/str.h"
@@ -24,28 +24,6 @@ struct auth {
     size_t net_count;
     struct string_list names;
 };
-
-/* RFC 4648, 4. */
-static char *base64(const char *text)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    size_t len = strlen(text);
-    struct buf out = BUF_EMPTY;
-
-    for (size_t i = 0; i < len; i += 3) {
-        uint32_t three = (uint32_t)(unsigned char)text[i] << 16;
-
-        if (i + 1 < len)
-            three |= (uint32_t)(unsigned char)text[i + 1] << 8;
-        if (i + 2 < len)
-            three |= (unsigned char)text[i + 2];
-        buf_add_char(&out, digits[three >> 18]);
-        buf_add_char(&out, digits[three >> 12 & 63]);
-        buf_add_char(&out, i + 1 < len ? digits[three >> 6 & 63] : '=');
-        buf_add_char(&out, i + 2 < len ? digits[three & 63] : '=');
-    }
-    return buf_take(&out);
-}
 
 /* Takes as long for a wrong text as for the right one of the same length. */
 static bool same_secret(const char *secret, const char *given)
@@ -107,7 +85,9 @@ bool auth_new(const struct settings *settings, struct auth **ret_auth, struct er
     if (username || password) {
         char *plain = str_fmt("%s:%s", username ? username : "", password ? password : "");
         a->username = str_dup(username ? username : "");
-        a->credentials = base64(plain);
+        struct buf text = BUF_EMPTY;
+        base64_encode(&text, plain, strlen(plain));
+        a->credentials = buf_take(&text);
         forget(plain);
     }
     a->asks_certificate = settings->restapi.certfile && settings->restapi.verify_client != VERIFY_CLIENT_NONE;

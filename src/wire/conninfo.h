@@ -33,11 +33,3 @@ AUTO_DEFINE(conninfo, struct conninfo, conninfo_free)
 
 /* NULL if absent. */
 const char *conninfo_get(const struct conninfo *c, const char *key);
-
-/*
- * True if two primary_conninfo lead to the same server in the same way: the same value for every keyword that says
- * where, as whom and how (host, hostaddr, port, user, application_name, ssl…, target_session_attrs, …). Passwords are
- * not compared: pg_stat_wal_receiver does not show them. Keywords that libpq itself fills in (dbname,
- * fallback_…, client_encoding, options, replication, …) are not either. Absent equals libpq's default.
- */
-bool conninfo_same_upstream(const char *a, const char *b);

@@ -126,6 +126,27 @@ def test_nonsense_in_the_store_keeps_the_last_good_configuration(cluster_of):
     wait_for('the new configuration', lambda: node.rest.get('/config').json.get('retry_timeout') == 10, 15)
 
 
+def test_reload_while_the_config_key_is_gone_keeps_what_is_in_force(cluster_of):
+    cluster = cluster_of(2)
+    leader = cluster.up()
+    replica = cluster.others(leader)[0]
+    cluster.configure({'postgresql': {'parameters': {'work_mem': '7MB'}}})
+    wait_for('work_mem', lambda: setting(replica, 'work_mem') == '7168', 5)
+    before = json.loads(cluster.store.get(PREFIX + 'config'))
+    frozen = leader.freeze()  # it would write the key again at once
+    try:
+        cluster.store.delete(PREFIX + 'config')
+        replica.log.mark()
+        assert replica.rest.call('POST', '/reload').status == 202
+        replica.log.wait(r'event=config\.reloaded', 10)
+        holds_for('work_mem', lambda: setting(replica, 'work_mem') == '7168', 3)
+    finally:
+        leader.thaw(frozen)
+    wait_for('the key', lambda: cluster.store.get(PREFIX + 'config') is not None, 15)
+    assert json.loads(cluster.store.get(PREFIX + 'config')) == before
+    assert cluster.wait_healthy() is leader
+
+
 def test_pg_hba_is_written_and_reloaded(cluster_of):
     cluster = cluster_of(1)
     node = cluster.up()

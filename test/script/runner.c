@@ -150,6 +150,10 @@ static void set_conf(struct scenario *s, char *rest)
             c->primary_start_timeout_ms = seconds(s, v);
         else if (str_eq(k, "primary_race_backoff"))
             c->primary_race_backoff_ms = seconds(s, v);
+        else if (str_eq(k, "primary_stop_timeout"))
+            c->primary_stop_timeout_ms = seconds(s, v);
+        else if (str_eq(k, "refused"))
+            c->refused = str_eq(v, "-") ? NULL : keep(s, v);
         else if (str_eq(k, "maximum_lag_on_failover"))
             c->maximum_lag_on_failover = integer(s, v);
         else if (str_eq(k, "pause"))
@@ -333,6 +337,10 @@ static void set_request(struct scenario *s, char *rest)
             r->restart = flag(s, v);
         else if (str_eq(k, "reinit"))
             r->reinit = flag(s, v);
+        else if (str_eq(k, "reinit_force"))
+            r->reinit_force = flag(s, v);
+        else if (str_eq(k, "reinit_from_leader"))
+            r->reinit_from_leader = flag(s, v);
         else if (str_eq(k, "ending"))
             r->ending = flag(s, v);
         else

@@ -1,10 +1,10 @@
 /*
  * The agent's side of guard and agent: requests out, states in, and the heartbeat both ways.
  *
- * The link pings by itself from the loop, so an agent whose loop stands still is replaced. A request is
+ * The link beats by itself from the loop, so an agent whose loop stands still is replaced. A request is
  * sent at once or not at all, nothing is queued: a promise that arrives late is worse than none. What a
- * request led to comes back as a state or a refusal with its seq. A fence counts as armed when its echo
- * is here (guard_link_armed), not when it was sent.
+ * request led to comes back as a state or a refusal with its seq. A fence is in force once the guard has read
+ * it; a guard that does not read answers nothing either, and is silent long before a fence would be due.
  *
  * When the guard is gone (closed) or does not answer (silent), nobody stops PostgreSQL for us any more:
  * the agent must do it. One that the guard started gets SIGQUIT by itself as the guard dies; an adopted
@@ -73,7 +73,7 @@ uint64_t guard_link_seq(const struct guard_link *g);
 
 /* The last STATE; NULL before the first. */
 const struct guard_msg *guard_link_state(const struct guard_link *g);
-/* True if the guard has echoed a fence of this term that kills at kill_at_ms or before, and it has not fired. */
+/* True if the guard's last STATE has a fence of this term that kills at kill_at_ms or before and has not fired. */
 bool guard_link_armed(const struct guard_link *g, term t, msec kill_at_ms);
 /* For how long the guard has not answered. */
 msec guard_link_echo_age_ms(const struct guard_link *g);

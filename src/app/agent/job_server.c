@@ -1,12 +1,8 @@
 /*
  * Jobs on the server itself: start, stop, pre_promote, promote.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "app/agent/config.h"
 #include "app/agent/guard_link.h"
@@ -46,20 +42,6 @@ static bool is_telling(const char *line)
     return false;
 }
 
-/* The end of the file; free() it. NULL: unreadable. */
-static char *read_end(const char *path)
-{
-    char *text = mem_zero(LOG_TAIL_MAX + 1, 1);
-    struct stat st;
-    AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-    if (fd >= 0 && fstat(fd, &st) == 0 &&
-        pread(fd, text, LOG_TAIL_MAX, st.st_size > LOG_TAIL_MAX ? st.st_size - LOG_TAIL_MAX : 0) >= 0)
-        return text;
-    free(text);
-    return NULL;
-}
-
 /* The postmaster's own last words, for the message: that is where "could not bind" stands. */
 static void add_last_words(struct jobs *j, struct err *err)
 {
@@ -67,7 +49,7 @@ static void add_last_words(struct jobs *j, struct err *err)
     const char *last[LAST_WORDS_MAX];
     size_t count = 0;
     char *state = NULL;
-    AUTO(cstr) char *text = read_end(path);
+    AUTO(cstr) char *text = file_read_end(path, LOG_TAIL_MAX);
 
     for (char *line = text ? strtok_r(text, "\n", &state) : NULL; line; line = strtok_r(NULL, "\n", &state)) {
         if (!is_telling(line))

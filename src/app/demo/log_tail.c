@@ -1,9 +1,9 @@
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "app/demo/cluster.h"
 #include "base/str.h"
+#include "pg/file.h"
 
 enum { TAIL_BYTES = 256 * 1024, TAIL_LINES_MAX = 100 };
 
@@ -11,25 +11,6 @@ static bool tells_of_trouble(const char *line)
 {
     return strstr(line, "WARNING") || strstr(line, "ERROR") || strstr(line, "CRITICAL") || strstr(line, "FATAL") ||
            strstr(line, "PANIC");
-}
-
-/* The last bytes of the file; free() it. NULL: unreadable. */
-static char *read_end(const char *path)
-{
-    FILE *file = fopen(path, "re");
-    char *text = mem_zero(TAIL_BYTES + 1, 1);
-
-    if (!file || fseek(file, 0, SEEK_END) < 0) {
-        free(text);
-        text = NULL;
-    } else {
-        long size = ftell(file);
-        (void)fseek(file, size > TAIL_BYTES ? size - TAIL_BYTES : 0, SEEK_SET); /* the worst is another part of it */
-        (void)!fread(text, 1, TAIL_BYTES, file);                                /* as much as there is */
-    }
-    if (file)
-        (void)fclose(file); /* it was only read */
-    return text;
 }
 
 /* The last `wanted` lines, all or those of trouble; they point into text, which is cut into lines. Returns how many. */
@@ -57,7 +38,7 @@ static void print_lines(const char *const *lines, int count)
 void demo_show_log(const char *path, int lines)
 {
     const char *trouble[TAIL_LINES_MAX], *last[TAIL_LINES_MAX];
-    AUTO(cstr) char *text = read_end(path);
+    AUTO(cstr) char *text = file_read_end(path, TAIL_BYTES);
     AUTO(cstr) char *again = str_dup(text);
     int half = lines / 2 < TAIL_LINES_MAX ? lines / 2 : TAIL_LINES_MAX;
 

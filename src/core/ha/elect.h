@@ -1,7 +1,7 @@
 /*
  * The race for an absent leader key.
  *
- * Rule (Patroni's, reference §3.2): a node may take the key if no promotable member that can be
+ * Rule (Patroni's): a node may take the key if no promotable member that can be
  * reached is ahead of it, none runs as primary, and its own lag behind the last published position is
  * small enough; whoever creates the key first wins. Our variations: positions are asked afresh, of
  * every member, after the key was seen absent; timelines are compared before positions; a key that

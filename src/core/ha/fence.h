@@ -11,7 +11,7 @@
  * `stop` is later than Patroni's loop_wait + retry_timeout (2/3 T by default), so a store that is away
  * for a moment costs nothing; kill leaves 1 s at ttl 20 for SIGKILL to take effect and for the guard's
  * timer to be late. In pause there is no fence, as in Patroni; but the record says so first, and nobody is elected
- * beside a leader whose fence was off until that leader, or an operator, is heard (ha-corrections A15 iii).
+ * beside a leader whose fence was off until that leader, or an operator, is heard.
  */
 #pragma once
 

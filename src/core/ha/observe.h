@@ -10,6 +10,6 @@ void observe(struct ha_memory *m, const struct ha_view *v);
 
 /*
  * The absent leader key may be taken: its last holder let go of it, or its lease has certainly ended
- * (ttl since the last sign of life; a store can drop a lease early). ret_wait_ms: when, if not now.
+ * (ttl since the last sign of life; a store can drop a lease early). *ret_when_ms: when, if not now.
  */
 bool observe_key_is_free(const struct ha_memory *m, const struct ha_view *v, msec *ret_when_ms);

@@ -1,7 +1,7 @@
 /*
  * Physical slots of the members: which to create, move and drop on this node.
  *
- * Rule (Patroni's, reference §1.4): every node that may lead has a slot for every other member, made
+ * Rule (Patroni's): every node that may lead has a slot for every other member, made
  * before the member needs it; a standby moves its copies to the positions that the leader publishes in
  * /status, so that whoever is promoted still holds the WAL the others need. A slot of a member that left
  * is kept for member_slots_ttl. Our variation: a slot that was never a member's is nobody's business

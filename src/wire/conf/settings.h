@@ -155,10 +155,9 @@ struct settings {
 };
 
 /*
- * Read `path` (a file, or a folder whose *.yml and *.yaml files are merged in sorted order; NULL: the
- * environment alone), apply PATRONI_* from `environment` ("KEY=VALUE", NULL-terminated), check all
+ * Read the sources in their order (one file, or the *.yml and *.yaml files of a folder, which are merged; none:
+ * the environment alone), apply PATRONI_* from `environment` ("KEY=VALUE", NULL-terminated), check all
  * keys. Findings are always filled; NULL is returned only if there is an error among them.
- * The text of files is handed in by `read_file` (wire/ opens nothing).
  */
 struct conf_source {
     const char *path; /* as the operator named it */

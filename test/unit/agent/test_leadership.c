@@ -13,7 +13,7 @@
 #include "app/agent/registry.h"
 #include "base/str.h"
 #include "io/loop.h"
-#include "store/mem.h"
+#include "test/lib/mem_store.h"
 #include "test/unit/store/ask.h"
 
 #define PREFIX "/service/demo/"

@@ -16,6 +16,7 @@
 #include "pg/conffile.h"
 #include "pg/control.h"
 #include "pg/file.h"
+#include "pg/sql.h"
 
 struct fixture {
     char *folder;
@@ -438,12 +439,16 @@ static void test_a_restored_cluster_starts_by_its_methods_recovery_conf(void **s
 static void test_our_own_way_in_follows_the_listen_address(void **state)
 {
     static const struct {
-        const char *more, *host, *addr;
+        const char *more, *host, *addr, *repl_host;
     } cases[] = {
-        {"  use_unix_socket: true\n  parameters: {unix_socket_directories: 'rel, /run/x,/tmp'}\n", "/run/x", NULL},
-        {"  use_unix_socket: true\n", NULL, NULL},
-        {"  use_unix_socket: true\n  parameters: {unix_socket_directories: ''}\n", "localhost", "127.0.0.1"},
-        {"", "localhost", "127.0.0.1"},
+        {"  use_unix_socket: true\n  parameters: {unix_socket_directories: 'rel, /run/x,/tmp'}\n", "/run/x", NULL,
+         "localhost"},
+        {"  use_unix_socket: true\n", NULL, NULL, "localhost"},
+        {"  use_unix_socket: true\n  parameters: {unix_socket_directories: ''}\n", "localhost", "127.0.0.1",
+         "localhost"},
+        {"", "localhost", "127.0.0.1", "localhost"},
+        {"  use_unix_socket_repl: true\n  parameters: {unix_socket_directories: /run/x}\n", "localhost", "127.0.0.1",
+         "/run/x"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -452,6 +457,9 @@ static void test_our_own_way_in_follows_the_listen_address(void **state)
         assert_true(str_eq(f.config.instance->local_host, cases[i].host));
         assert_true(str_eq(f.config.instance->local_addr, cases[i].addr));
         assert_int_equal(f.config.instance->local_port, 5440);
+        struct sql_target replication = pg_instance_local_replication(f.config.instance);
+        assert_true(str_eq(replication.host, cases[i].repl_host));
+        assert_true(replication.replication);
         drop(&f);
     }
 }

@@ -114,18 +114,6 @@ static void test_booleans_as_postgresql_spells_them(void **state)
     }
 }
 
-static void test_values_that_are_the_same_to_the_server(void **state)
-{
-    assert_true(guc_equal(15, "shared_buffers", "1GB", "1024MB"));
-    assert_true(guc_equal(15, "shared_buffers", "16384", "128MB"));
-    assert_false(guc_equal(15, "shared_buffers", "1GB", "1025MB"));
-    assert_true(guc_equal(15, "autovacuum", "on", "true"));
-    assert_true(guc_equal(15, "wal_level", "Replica", "replica"));
-    assert_false(guc_equal(15, "archive_command", "a", "A"));
-    assert_true(guc_equal(15, "random_page_cost", "4", "4.0"));
-    assert_true(guc_equal(15, "my.setting", "x", "x"));
-}
-
 static void test_the_table_is_sorted_and_its_versions_do_not_overlap(void **state)
 {
     for (size_t i = 1; i < guc_table_count; i++) {
@@ -144,7 +132,6 @@ int main(void)
         cmocka_unit_test(test_values_are_judged_by_version),
         cmocka_unit_test(test_numbers_with_units),
         cmocka_unit_test(test_booleans_as_postgresql_spells_them),
-        cmocka_unit_test(test_values_that_are_the_same_to_the_server),
         cmocka_unit_test(test_the_table_is_sorted_and_its_versions_do_not_overlap),
     };
 

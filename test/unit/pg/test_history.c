@@ -40,8 +40,6 @@ static void test_timeline_one_has_an_empty_history(void **state)
     AUTO(history) struct history *h = parsed(1, "");
 
     assert_int_equal(h->count, 0);
-    assert_true(history_covers(h, 1, UINT64_MAX));
-    assert_false(history_covers(h, 2, 0));
 }
 
 static void test_damaged_histories_are_refused(void **state)
@@ -58,22 +56,6 @@ static void test_damaged_histories_are_refused(void **state)
         assert_null(h);
         assert_int_equal(err.code, ERR_INPUT);
     }
-}
-
-static void test_a_position_belongs_up_to_the_switch_point(void **state)
-{
-    static const struct {
-        uint32_t tli;
-        lsn end;
-        bool covered;
-    } cases[] = {
-        {1, 0x2000000, true},  {1, 0x3000000, true}, {1, 0x3000001, false}, {2, 0x5000000, true},
-        {2, 0x5000001, false}, {3, 0x9999999, true}, {4, 0x1, false},
-    };
-    AUTO(history) struct history *h = parsed(3, three);
-
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
-        assert_int_equal(history_covers(h, cases[i].tli, cases[i].end), cases[i].covered);
 }
 
 static void test_two_histories_part_where_the_earlier_left(void **state)
@@ -209,7 +191,6 @@ int main(void)
         cmocka_unit_test(test_a_history_file_is_read),
         cmocka_unit_test(test_timeline_one_has_an_empty_history),
         cmocka_unit_test(test_damaged_histories_are_refused),
-        cmocka_unit_test(test_a_position_belongs_up_to_the_switch_point),
         cmocka_unit_test(test_two_histories_part_where_the_earlier_left),
         cmocka_unit_test(test_rewind_is_decided_by_position_and_history),
     };

@@ -100,14 +100,18 @@ static void test_tools_get_no_secret_on_their_command_line(void **state)
     char *folder = config_folder();
     AUTO(cstr) char *yaml = config_yaml("n1", folder, 5432, NULL);
     struct config c = config_make(yaml, "{}");
-    struct pg_user user = {
-        .username = TEXT("r"), .password = TEXT("secret"), .sslkey = TEXT("/k"), .sslpassword = TEXT("secret2")};
+    struct pg_user user = {.username = TEXT("r"),
+                           .password = TEXT("secret"),
+                           .sslkey = TEXT("/k"),
+                           .sslpassword = TEXT("secret2"),
+                           .sslcrldir = TEXT("/revoked")};
     AUTO(cstr) char *text = NULL;
 
     assert_true(tool_conninfo(c.instance, &user, "h", 5432, "postgres", &text, NULL));
     assert_null(strstr(text, "secret"));
     assert_non_null(strstr(text, "application_name=pgkeep_job"));
     assert_true(str_starts(text, "service=pgkeep_job "));
+    assert_non_null(strstr(text, "sslcrldir=/revoked"));
     AUTO(cstr) char *env = tool_environment(c.instance);
     assert_true(str_starts(env, "PGSERVICEFILE="));
     AUTO(cstr) char *service = config_slurp(env + strlen("PGSERVICEFILE="));

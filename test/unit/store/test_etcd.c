@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/str.h"
 #include "io/loop.h"
-#include "store/base64.h"
 #include "test/lib/etcd_fixture.h"
 #include "test/unit/store/ask.h"
 #include "test/unit/store/contract.h"

@@ -1,4 +1,4 @@
-#include "store/mem.h"
+#include "test/lib/mem_store.h"
 
 #include "io/loop.h"
 #include "test/unit/store/ask.h"

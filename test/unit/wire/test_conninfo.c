@@ -67,23 +67,6 @@ static void test_malformed_strings_are_refused(void **state)
     assert_int_equal(empty->count, 0);
 }
 
-static void test_same_upstream_sees_through_defaults_and_secrets(void **state)
-{
-    const char *ours = "user=replicator passfile=/s/pgpass host=n1 port=5432 sslmode=prefer application_name=n2";
-    const char *shown =
-        "user=replicator passfile=/s/pgpass channel_binding=prefer dbname=replication host=n1 port=5432 "
-        "application_name=n2 fallback_application_name=c1 sslmode=prefer sslcompression=0 "
-        "sslsni=1 ssl_min_protocol_version=TLSv1.2 gssencmode=prefer krbsrvname=postgres "
-        "target_session_attrs=any";
-
-    assert_true(conninfo_same_upstream(ours, shown));
-    assert_true(conninfo_same_upstream("host=n1", "host=n1 port=5432 password=********"));
-    assert_false(conninfo_same_upstream("host=n1", "host=n2"));
-    assert_false(conninfo_same_upstream("host=n1 port=5432", "host=n1 port=5433"));
-    assert_false(conninfo_same_upstream("host=n1 application_name=a", "host=n1 application_name=b"));
-    assert_false(conninfo_same_upstream("host=n1", "host='n1"));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -91,7 +74,6 @@ int main(void)
         cmocka_unit_test(test_null_leaves_the_keyword_out),
         cmocka_unit_test(test_reading_takes_blanks_quotes_and_escapes),
         cmocka_unit_test(test_malformed_strings_are_refused),
-        cmocka_unit_test(test_same_upstream_sees_through_defaults_and_secrets),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-#include "store/mem.h"
+#include "test/lib/mem_store.h"
 
 #include <stdlib.h>
 
@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "io/loop.h"
 #include "store/backend.h"
-#include "store/mem_kv.h"
+#include "test/lib/mem_kv.h"
 
 struct mem_server {
     struct loop *loop;

@@ -1,5 +1,5 @@
 /*
- * Base64 as etcd's JSON gateway has it for keys and values: the standard alphabet, padded.
+ * Base64 (RFC 4648, 4): the standard alphabet, padded.
  */
 #pragma once
 
@@ -10,6 +10,7 @@
 
 struct buf;
 
+/* Appends the text of the bytes. */
 void base64_encode(struct buf *out, const void *bytes, size_t len);
 
 /* Appends the bytes of `text`; false if it is not canonical base64, *out then holds a part of it. */

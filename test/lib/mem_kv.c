@@ -1,4 +1,4 @@
-#include "store/mem_kv.h"
+#include "test/lib/mem_kv.h"
 
 #include <stdlib.h>
 #include <string.h>
