@@ -335,6 +335,8 @@ static void set_request(struct scenario *s, char *rest)
     while (pair(s, &rest, &k, &v)) {
         if (str_eq(k, "restart"))
             r->restart = flag(s, v);
+        else if (str_eq(k, "restart_timeout"))
+            r->restart_timeout_ms = seconds(s, v);
         else if (str_eq(k, "reinit"))
             r->reinit = flag(s, v);
         else if (str_eq(k, "reinit_force"))

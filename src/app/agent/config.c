@@ -205,7 +205,7 @@ void config_take_dynamic(struct agent *a)
     if (dynamic_refused(dynamic))
         log_critical("config.refused",
                      "%s is not built yet: this node will not become primary, and if it is the "
-                     "leader it goes on without that promise",
+                     "leader its PostgreSQL goes on with the files that it has until it stops",
                      dynamic_refused(dynamic));
     if (!first)
         log_info("config.dynamic", "the dynamic configuration changed (revision %lld)", (long long)c->config_revision);
@@ -270,7 +270,11 @@ struct conf_input config_input(struct agent *a, enum conf_role role, const char 
     int port;
 
     *hold = (struct config_hold){0};
-    if (from && url_host_port(from->conn_url, &host, &port)) {
+    struct member_tags tags;
+    member_tags_read(a->settings->tags.all, &tags);
+    bool streams = !tags.nostream; /* else it lives on restore_command alone */
+    member_tags_deinit(&tags);
+    if (from && streams && url_host_port(from->conn_url, &host, &port)) {
         hold->conninfo = primary_conninfo(a->instance, host, port);
         if (a->dynamic->use_slots)
             hold->slot = slot_name_from_member(agent_name(a));

@@ -201,7 +201,7 @@ static void run_before_stop(struct jobs *j)
     struct err err = {0};
 
     /* In a hurry (the fence is near, somebody else leads) no script is waited for. */
-    if (str_empty(command) || !j->action.checkpoint_first) {
+    if (str_empty(command) || !j->action.in_good_time) {
         tell_guard(j);
         return;
     }
@@ -226,7 +226,7 @@ void job_stop_begin(struct jobs *j)
     static const struct sql_statement checkpoint = {.text = "CHECKPOINT"};
 
     if (!j->action.checkpoint_first || !local_answers(j->agent->local)) {
-        tell_guard(j);
+        run_before_stop(j);
         return;
     }
     struct sql_target target = pg_instance_local(j->agent->instance, NULL);

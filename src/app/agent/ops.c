@@ -123,7 +123,7 @@ static msec scheduled_restart_due(struct agent *a)
 {
     const char *why_not;
 
-    if (!a->scheduled_restart)
+    if (!a->scheduled_restart || a->dynamic->pause) /* nothing scheduled happens in pause */
         return MSEC_NEVER;
     int64_t late_ms = wall_clock_ms() - a->scheduled_restart_ms;
     if (late_ms < 0)

@@ -16,7 +16,7 @@ enum { FOLLOW_MS_MIN = 10000 }; /* Patroni: 2 * max(10 s, loop_wait) */
 
 struct request {
     const char *leader, *candidate, *scheduled_at;
-    bool failover; /* no leader named: an emergency, the candidate's lag does not matter */
+    bool failover; /* no leader named: it may be asked for while there is none */
 };
 
 static const char *field(const struct op *op, const char *name)

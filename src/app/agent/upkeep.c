@@ -41,6 +41,9 @@ static void files(struct agent *a, const struct ha_pg *pg)
     /* The first start of a custom bootstrap has files of its own until its users are made. */
     if (local_datadir(a->local)->marker == DATADIR_MARK_BOOTSTRAP)
         return;
+    /* What keeps the promise that we cannot keep stands in the files of whoever led before us. */
+    if (!pg->in_recovery && dynamic_refused(a->dynamic))
+        return;
     a->reload_needed = false;
     bool ok = pg->in_recovery ? config_apply(a, CONF_STANDBY, str_empty(pg->upstream) ? NULL : pg->upstream, &err)
                               : config_apply(a, CONF_PRIMARY, NULL, &err);
@@ -82,6 +85,37 @@ static void slots_apply_plan(struct agent *a)
     a->slots_job = slots_apply(a->loop, a->instance, acts, a->slots_plan.count, SLOTS_BUDGET_MS, slots_done, a);
 }
 
+/* One item of ignore_slots matches if all that it names is so. */
+static bool slot_matches(const json_t *item, const struct pg_slot *slot)
+{
+    const struct {
+        const char *name, *value;
+    } properties[] = {
+        {"name", slot->name},
+        {"type", slot->physical ? "physical" : "logical"},
+        {"database", slot->database},
+        {"plugin", slot->plugin},
+    };
+    bool any = false;
+
+    for (size_t i = 0; i < ARRAY_LEN(properties); i++) {
+        const char *wanted = json_string_value(json_object_get(item, properties[i].name));
+        if (wanted && !str_eq(wanted, properties[i].value))
+            return false;
+        any |= wanted != NULL;
+    }
+    return any;
+}
+
+static bool slot_is_ignored(const struct dynamic *d, const struct pg_slot *slot)
+{
+    size_t i;
+    json_t *item;
+
+    json_array_foreach(d->ignore_slots, i, item) if (slot_matches(item, slot)) return true;
+    return false;
+}
+
 static void slots(struct agent *a, const struct ha_pg *pg)
 {
     const struct pg_facts *f = local_facts(a->local);
@@ -115,6 +149,7 @@ static void slots(struct agent *a, const struct ha_pg *pg)
             .physical = f->slots[i].physical,
             .active = f->slots[i].active,
             .lost = str_eq(f->slots[i].wal_status, "lost"),
+            .ignored = slot_is_ignored(a->dynamic, &f->slots[i]),
             .restart_lsn = f->slots[i].restart_lsn,
         };
     ha_slots_decide(&a->slots_memory, &v, &a->slots_plan);

@@ -14,6 +14,7 @@
 #include "pg/datadir.h"
 #include "store/store.h"
 #include "wire/cluster.h"
+#include "wire/conf/dynamic.h"
 
 enum { STORE_LOOK_MS = 10 * 1000 };
 
@@ -130,6 +131,23 @@ static void on_keys(const struct store_result *result, void *arg)
     free(keys);
 }
 
+/* What is in force for all, and what this program could not promise. */
+static void check_dynamic(struct check *c, const struct cluster *cluster)
+{
+    struct findings found = {0};
+
+    if (!cluster->config)
+        return;
+    AUTO(dynamic) struct dynamic *d = dynamic_read(cluster->config, c->settings, &found);
+    for (size_t i = 0; i < found.count; i++)
+        findings_add(&c->findings, found.at[i].level, "config key in the store: %s", found.at[i].text);
+    if (dynamic_refused(d))
+        findings_add(&c->findings, FINDING_ERROR,
+                     "config key in the store: %s is not built yet: this node would not become primary",
+                     dynamic_refused(d));
+    findings_deinit(&found);
+}
+
 /* Nodes of two clusters under one name destroy each other's standbys: worth saying before the start. */
 static void check_cluster(struct check *c, const struct cluster *cluster)
 {
@@ -177,5 +195,6 @@ void check_store(struct check *c)
     check_passed(c, "store: %s; %s", store_describe(store),
                  a.cluster->initialize ? "the cluster is there" : "the cluster is not there yet");
     check_cluster(c, a.cluster);
+    check_dynamic(c, a.cluster);
     cluster_free(a.cluster);
 }

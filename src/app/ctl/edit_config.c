@@ -15,6 +15,8 @@
 #include "app/ctl/wait.h"
 #include "app/ctl/yaml_out.h"
 #include "base/str.h"
+#include "wire/conf/dynamic.h"
+#include "wire/conf/settings.h"
 
 struct edit {
     bool quiet, force;
@@ -129,6 +131,27 @@ static int store_config(struct ctl *ctl, const struct edit *e, const struct clus
     return CTL_OK;
 }
 
+/* What no node could use is refused here, not discovered by each of them; and so is a promise that none keeps. */
+static bool is_sound(struct ctl *ctl, const json_t *before, const json_t *after, struct err *err)
+{
+    struct findings findings = {0}, old_findings = {0};
+    struct dynamic *old = dynamic_read(before, ctl->settings, &old_findings);
+    struct dynamic *new = dynamic_read(after, ctl->settings, &findings);
+    const char *refused = dynamic_refused(new);
+    bool sound = true;
+
+    for (size_t i = 0; i < findings.count && sound; i++)
+        if (findings.at[i].level == FINDING_ERROR)
+            sound = err_set(err, ERR_INPUT, "%s", findings.at[i].text);
+    if (sound && refused && !str_eq(refused, dynamic_refused(old)))
+        sound = err_set(err, ERR_INPUT, "%s is not built yet and cannot be switched on", refused);
+    dynamic_unref(old);
+    dynamic_unref(new);
+    findings_deinit(&old_findings);
+    findings_deinit(&findings);
+    return sound;
+}
+
 static int edit_config(struct ctl *ctl, const struct edit *e, const struct cluster *c)
 {
     AUTO(cstr) char *before = yaml_text(c->config, YAML_BLOCK);
@@ -146,6 +169,8 @@ static int edit_config(struct ctl *ctl, const struct edit *e, const struct clust
             (void)printf("Not changed\n");
         return CTL_OK;
     }
+    if (!is_sound(ctl, c->config, changed, &err))
+        return ctl_fail(&err);
     if (!after)
         after = yaml_text(changed, YAML_BLOCK);
     if (!e->quiet)

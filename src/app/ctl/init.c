@@ -15,9 +15,11 @@
 #include <unistd.h>
 
 #include "app/conf_files.h"
+#include "app/ctl/config_change.h"
 #include "app/ctl/ctl.h"
 #include "app/ctl/init_file.h"
 #include "app/ctl/prompt.h"
+#include "app/ctl/yaml_out.h"
 #include "base/check.h"
 #include "base/str.h"
 #include "pg/bin.h"
@@ -30,10 +32,11 @@ struct answers {
     bool yes;         /* take every default */
     const char *file; /* to write */
     const char *scope, *name, *host, *data_dir, *etcd, *port, *rest_port;
-    const char *from; /* another node's file: its cluster, store and passwords */
+    const char *from; /* another node's file: all but its name, addresses and tags */
     char *owned[8];   /* what answers point into */
     size_t owned_count;
     struct settings *other; /* of --from; NULL */
+    json_t *whole;          /* the same, as it stands in its files */
 };
 
 static void answers_deinit(struct answers *a)
@@ -41,6 +44,7 @@ static void answers_deinit(struct answers *a)
     for (size_t i = 0; i < a->owned_count; i++)
         free(a->owned[i]);
     settings_unref(a->other);
+    json_decref(a->whole);
 }
 
 static inline void answers_freep(struct answers *a)
@@ -166,6 +170,15 @@ static bool read_other(struct answers *a, struct err *err)
     if (!a->other)
         (void)err_set(err, ERR_INPUT, "%s: it has errors; `pgkeep check` shows them", a->from);
     findings_deinit(&findings);
+    a->whole = json_object();
+    for (size_t i = 0; i < files.count && a->other; i++) {
+        json_t *part = config_change_document(files.at[i].path, files.at[i].text, err);
+        if (!part)
+            return false;
+        json_t *merged = json_merge_patch(a->whole, part);
+        json_decref(part);
+        a->whole = merged;
+    }
     return a->other != NULL;
 }
 
@@ -195,13 +208,12 @@ static bool split_hosts(const char *text, struct string_list *ret, struct err *e
     return ret->count > 0 || err_set(err, ERR_INPUT, "no address of etcd");
 }
 
-/* The YAML of the answers; free() it. */
+/* The YAML of a first node's answers; free() it. */
 static char *render(const struct answers *a, const struct string_list *hosts)
 {
-    const struct settings *o = a->other;
-    AUTO(cstr) char *superuser_password = o ? str_dup(o->postgresql.superuser.password) : init_password();
-    AUTO(cstr) char *replication_password = o ? str_dup(o->postgresql.replication.password) : init_password();
-    AUTO(cstr) char *rewind_password = o ? str_dup(o->postgresql.rewind.password) : init_password();
+    AUTO(cstr) char *superuser_password = init_password();
+    AUTO(cstr) char *replication_password = init_password();
+    AUTO(cstr) char *rewind_password = init_password();
     AUTO(cstr) char *rest_listen = str_fmt("%s:%s", a->host, a->rest_port);
     AUTO(cstr) char *pg_listen = str_fmt("%s:%s", a->host, a->port);
     const char **list = mem_zero(hosts->count + 1, sizeof(*list));
@@ -209,8 +221,7 @@ static char *render(const struct answers *a, const struct string_list *hosts)
 
     for (size_t i = 0; i < hosts->count; i++)
         list[i] = hosts->at[i];
-    s.scope = o ? o->scope : a->scope;
-    s.namespace_ = o ? o->namespace_ : s.namespace_;
+    s.scope = a->scope;
     s.name = a->name;
     s.restapi_listen = rest_listen;
     s.restapi_connect_address = rest_listen;
@@ -218,16 +229,56 @@ static char *render(const struct answers *a, const struct string_list *hosts)
     s.pg_connect_address = pg_listen;
     s.data_dir = a->data_dir;
     s.etcd_hosts = list;
-    s.superuser = o && o->postgresql.superuser.username ? o->postgresql.superuser.username : s.superuser;
     s.superuser_password = superuser_password;
-    s.replication = o ? o->postgresql.replication.username : s.replication;
     s.replication_password = replication_password;
-    s.rewind = o ? o->postgresql.rewind.username : s.rewind;
     s.rewind_password = rewind_password;
 
     char *text = sample_render(&s);
     free(list);
     return text;
+}
+
+/* The section of that name, made if it is not there. Borrowed. */
+static json_t *section(json_t *whole, const char *name)
+{
+    if (!json_is_object(json_object_get(whole, name)))
+        (void)json_object_set_new(whole, name, json_object());
+    return json_object_get(whole, name);
+}
+
+static void set_address(json_t *o, const char *name, const char *host, const char *port)
+{
+    AUTO(cstr) char *text = strchr(host, ':') ? str_fmt("[%s]:%s", host, port) : str_fmt("%s:%s", host, port);
+
+    (void)json_object_set_new(o, name, json_string(text));
+}
+
+/* One that listens on every address goes on doing so. */
+static const char *listen_host(const struct endpoint *other, const char *host)
+{
+    static const char *const every[] = {"*", "0.0.0.0", "::"};
+
+    for (size_t i = 0; i < ARRAY_LEN(every); i++)
+        if (str_eq(other->host, every[i]))
+            return every[i];
+    return host;
+}
+
+/* The other node's YAML with what is this node's own; free() it. */
+static char *render_as_other(const struct answers *a)
+{
+    json_t *restapi = section(a->whole, "restapi");
+    json_t *postgresql = section(a->whole, "postgresql");
+
+    (void)json_object_set_new(a->whole, "name", json_string(a->name));
+    (void)json_object_del(a->whole, "tags");
+    (void)json_object_del(postgresql, "proxy_address");
+    set_address(restapi, "listen", listen_host(&a->other->restapi.listen, a->host), a->rest_port);
+    set_address(restapi, "connect_address", a->host, a->rest_port);
+    set_address(postgresql, "listen", listen_host(&a->other->postgresql.listen, a->host), a->port);
+    set_address(postgresql, "connect_address", a->host, a->port);
+    (void)json_object_set_new(postgresql, "data_dir", json_string(a->data_dir));
+    return yaml_text(a->whole, YAML_BLOCK);
 }
 
 static void print_next_steps(const struct answers *a)
@@ -245,10 +296,8 @@ static int write_answers(struct answers *a)
     struct string_list hosts = {0};
     struct err err;
 
-    for (size_t i = 0; a->other && i < a->other->store.hosts.count; i++)
-        string_list_add(&hosts, a->other->store.hosts.at[i]);
     bool ok = a->other || split_hosts(a->etcd, &hosts, &err);
-    AUTO(cstr) char *text = ok ? render(a, &hosts) : NULL;
+    AUTO(cstr) char *text = !ok ? NULL : a->other ? render_as_other(a) : render(a, &hosts);
     string_list_deinit(&hosts);
     if (!ok || !init_write_file(a->file, text, &err))
         return ctl_fail(&err);
@@ -274,7 +323,7 @@ int init_main(int argc, char **argv)
         {0, "rest-port", "PORT", "Port of the REST API (8008)", .text = &a.rest_port},
         {0, "data-dir", "PATH", "Data directory", .text = &a.data_dir},
         {0, "etcd", "HOSTS", "Addresses of etcd, separated by commas", .text = &a.etcd},
-        {0, "from", "FILE", "Take cluster, store and passwords from another node's configuration", .text = &a.from},
+        {0, "from", "FILE", "Take all but name, addresses and tags from another node's configuration", .text = &a.from},
         {'y', "yes", NULL, "Ask nothing, take the defaults", .flag = &a.yes},
         OPT_END,
     };

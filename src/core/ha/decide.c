@@ -62,6 +62,7 @@ static void ending_decide(const struct ha_view *v, struct ha_plan *p)
         struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
         stop->stop = HA_STOP_FAST;
         stop->checkpoint_first = pg_is_primary(v);
+        stop->in_good_time = true;
         stop->budget_ms = ENDING_STOP_MS;
         (void)plan_why(p, "ending: stopping PostgreSQL");
         return;

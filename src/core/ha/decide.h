@@ -53,6 +53,8 @@ struct ha_memory {
     /* planned work */
     bool restarting;             /* operator's restart: stopped, to be started again */
     unsigned int restart_deaths; /* of the postmaster when it began: another one runs when it is over */
+    msec restart_due_ms;         /* the operator wants to know by then; 0: no limit given, or answered */
+    msec restart_timeout_ms;     /* stands for primary_start_timeout until the leader runs again; 0: none given */
     bool reinitializing;
     bool reinit_from_leader;
     msec silent_ms;     /* a standby that should stream does not since; 0: it does */

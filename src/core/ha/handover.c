@@ -57,6 +57,8 @@ bool handover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pla
         (void)plan_add(p, HA_DO_CLEAR_FAILOVER);
         return plan_why(p, "the failover key asked for what is so already");
     }
+    if (key->scheduled_epoch_ms && v->conf.pause)
+        return false; /* nothing scheduled happens in pause; whether it is too late then shows afterwards */
     if (key->scheduled_epoch_ms > v->wall_ms) {
         plan_wake(p, v->now_ms + (key->scheduled_epoch_ms - v->wall_ms));
         return false;
@@ -80,7 +82,7 @@ bool handover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pla
 
     struct ha_action *stop = plan_job(p, HA_JOB_STOP, key->candidate);
     stop->stop = HA_STOP_FAST;
-    stop->checkpoint_first = true;
+    stop->checkpoint_first = stop->in_good_time = true;
     stop->budget_ms = v->conf.primary_stop_timeout_ms ? v->conf.primary_stop_timeout_ms : STOP_BUDGET_MS;
     m->handover_revision = key->mod_revision;
     return plan_why(p, "switchover: stopping for %s", key->candidate ? key->candidate : "the best member");

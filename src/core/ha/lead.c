@@ -36,6 +36,12 @@ static bool give_up_for_another(struct ha_memory *m, const struct ha_view *v, st
     return plan_why(p, "PostgreSQL is down and another member can lead: letting go of the leader key");
 }
 
+/* How long PostgreSQL here may be down before another takes over. */
+static msec start_timeout_ms(const struct ha_memory *m, const struct ha_view *v)
+{
+    return m->restart_timeout_ms ? m->restart_timeout_ms : v->conf.primary_start_timeout_ms;
+}
+
 static void start_primary(struct ha_plan *p, const struct ha_view *v, const char *why)
 {
     struct ha_action *start = plan_job(p, HA_JOB_START, NULL);
@@ -57,6 +63,12 @@ static void lead_stopped(struct ha_memory *m, const struct ha_view *v, struct ha
         (void)plan_why(p, "the data directory is gone or unusable: letting go of the leader key");
         return;
     }
+    if (v->conf.refused) {
+        (void)plan_add(p, HA_DO_RELEASE);
+        (void)plan_why(p, "%s promises what this program cannot keep yet: letting go of the leader key",
+                       v->conf.refused);
+        return;
+    }
     if (v->conf.pause && !m->restarting) {
         (void)plan_add(p, HA_DO_RELEASE);
         (void)plan_why(p, "paused and PostgreSQL is not running: letting go of the leader key");
@@ -68,7 +80,7 @@ static void lead_stopped(struct ha_memory *m, const struct ha_view *v, struct ha
     }
     if (handover_finish(v, p))
         return;
-    if (v->now_ms - m->crashed_ms >= v->conf.primary_start_timeout_ms && give_up_for_another(m, v, p))
+    if (v->now_ms - m->crashed_ms >= start_timeout_ms(m, v) && give_up_for_another(m, v, p))
         return;
     if (v->now_ms < m->start_not_before_ms) {
         plan_wake(p, m->start_not_before_ms);
@@ -85,7 +97,7 @@ static void lead_starting(struct ha_memory *m, const struct ha_view *v, struct h
     plan_wake(p, v->now_ms + ASK_AGAIN_MS);
     if (!m->crashed_ms || v->conf.pause)
         return;
-    if (v->now_ms - m->crashed_ms < v->conf.primary_start_timeout_ms)
+    if (v->now_ms - m->crashed_ms < start_timeout_ms(m, v))
         return;
 
     const char *why_not;

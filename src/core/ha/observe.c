@@ -227,6 +227,8 @@ static void postgres_seen(struct ha_memory *m, const struct ha_view *v)
     } else if (pg_is_primary(v) || !v->lease.owner) {
         m->crashed_ms = 0;
     }
+    if (!m->restarting && v->pg.process == HA_PROC_RUNNING && v->pg.accepting)
+        m->restart_timeout_ms = 0;
     if (pg_is_primary(v))
         m->promote_doubt = false;
     bool may_open = pg_may_be_primary(v) || m->promote_doubt || job_runs(v, HA_JOB_PROMOTE) || v->lease.owner;

@@ -56,6 +56,7 @@ struct ha_action {
     enum ha_stop stop;
     msec budget_ms;        /* STOP: until everything is killed; 0: no limit of its own */
     bool checkpoint_first; /* STOP: while clients still work */
+    bool in_good_time;     /* STOP: before_stop is waited for */
     bool remove;           /* DISCARD: delete instead of moving aside (configuration says so) */
     term term;
     enum ha_answer_to answer_to;

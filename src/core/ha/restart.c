@@ -11,6 +11,7 @@ static void answer(struct ha_memory *m, struct ha_plan *p, bool ok)
     a->answer_to = HA_ANSWER_RESTART;
     a->ok = ok;
     m->restarting = false;
+    m->restart_due_ms = 0;
 }
 
 bool restart_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
@@ -27,15 +28,24 @@ bool restart_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan
     m->restart_deaths = v->pg.deaths;
     struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
     stop->stop = HA_STOP_FAST;
-    stop->checkpoint_first = true;
-    stop->budget_ms = v->request.restart_timeout_ms ? v->request.restart_timeout_ms : STOP_MS;
+    stop->checkpoint_first = stop->in_good_time = true;
+    stop->budget_ms = STOP_MS;
+    m->restart_timeout_ms = v->request.restart_timeout_ms;
+    if (m->restart_timeout_ms) {
+        m->restart_due_ms = v->now_ms + m->restart_timeout_ms;
+        plan_wake(p, m->restart_due_ms);
+    }
     return plan_why(p, "restarting as the operator asked");
 }
 
 void restart_check_failed(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
-    bool failed = v->job.kind == HA_JOB_START && v->job.state == HA_JOB_FAILED;
+    bool failed = v->job.kind == HA_JOB_START && v->job.state == HA_JOB_FAILED && v->pg.process == HA_PROC_NONE;
+    bool overdue = m->restart_due_ms && v->now_ms >= m->restart_due_ms;
+    bool runs = v->pg.process == HA_PROC_RUNNING && v->pg.answered && v->pg.accepting;
 
-    if (m->restarting && failed && v->pg.process == HA_PROC_NONE)
+    if (m->restarting && (failed || (overdue && !runs)))
         answer(m, p, false);
+    else if (m->restarting && m->restart_due_ms > v->now_ms)
+        plan_wake(p, m->restart_due_ms);
 }

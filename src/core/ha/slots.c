@@ -42,7 +42,7 @@ static void want(const struct ha_slots_view *v, struct ha_slots_plan *p, const c
     const struct ha_slot *have = slot_find(v, slot);
     lsn published = (lsn)json_integer_value(json_object_get(v->cluster->status.slots, slot));
 
-    if (have && !have->physical)
+    if (have && (!have->physical || have->ignored))
         return; /* somebody's logical slot has the name; nothing we could do is harmless */
     if (have && have->lost && !have->active) {
         act(p, HA_SLOT_DROP, slot, 0); /* created again in the next cycle */
@@ -61,24 +61,37 @@ static void want(const struct ha_slots_view *v, struct ha_slots_plan *p, const c
         act(p, HA_SLOT_ADVANCE, slot, to);
 }
 
+/* `slots:` of the dynamic configuration: {name: {type: physical}} or any value that is no mapping. */
+static bool is_permanent(const struct ha_slots_view *v, const char *slot)
+{
+    return v->permanent && json_object_get(v->permanent, slot);
+}
+
+/* A copy that nobody here moves on would keep WAL for ever. */
+static void give_up(const struct ha_slots_view *v, struct ha_slots_plan *p, const char *slot)
+{
+    const struct ha_slot *have = slot_find(v, slot);
+
+    if (have && have->physical && !have->active && !have->ignored && !is_permanent(v, slot) && !v->pause)
+        act(p, HA_SLOT_DROP, slot, 0);
+}
+
 static void want_members(struct ha_slots_memory *m, const struct ha_slots_view *v, struct ha_slots_plan *p)
 {
     for (size_t i = 0; i < v->cluster->member_count; i++) {
         const struct member *member = &v->cluster->members[i];
         char *slot = slot_name_from_member(member->name);
 
+        bool ours = !v->nofailover || str_eq(member->tags.replicatefrom, v->name);
         if (!str_eq(member->name, v->name) && !member->tags.nostream) {
             remember(m, slot, v->now_ms);
-            want(v, p, slot);
+            if (ours)
+                want(v, p, slot);
+            else
+                give_up(v, p, slot);
         }
         free(slot);
     }
-}
-
-/* `slots:` of the dynamic configuration: {name: {type: physical}} or any value that is no mapping. */
-static bool is_permanent(const struct ha_slots_view *v, const char *slot)
-{
-    return v->permanent && json_object_get(v->permanent, slot);
 }
 
 static void want_permanent(const struct ha_slots_view *v, struct ha_slots_plan *p)
@@ -116,7 +129,7 @@ static void retire(const struct ha_slots_memory *m, const struct ha_slots_view *
         const struct ha_slot *have = slot_find(v, slot);
         msec until_ms = m->at[i].member_ms + v->member_slots_ttl_ms;
 
-        if (!have || !have->physical || is_permanent(v, slot) || is_member_slot(v, slot))
+        if (!have || !have->physical || have->ignored || is_permanent(v, slot) || is_member_slot(v, slot))
             continue;
         if (v->now_ms < until_ms || v->pause || have->active) {
             str_copy(p->retain[p->retain_count++], HA_SLOT_NAME_MAX, slot);
@@ -140,9 +153,10 @@ void ha_slots_decide(struct ha_slots_memory *m, const struct ha_slots_view *v, s
             remember(m, json_string_value(kept), v->now_ms);
         m->seeded = true;
     }
-    if (!v->use_slots || v->nofailover)
+    if (!v->use_slots)
         return;
     want_members(m, v, p);
-    want_permanent(v, p);
+    if (!v->nofailover)
+        want_permanent(v, p);
     retire(m, v, p);
 }

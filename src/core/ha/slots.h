@@ -18,6 +18,7 @@ struct ha_slot {
     bool physical;
     bool active;
     bool lost;       /* wal_status lost: it can serve nobody any more */
+    bool ignored;    /* ignore_slots: left alone, whatever it is */
     lsn restart_lsn; /* 0: reserves nothing */
 };
 
@@ -27,7 +28,7 @@ struct ha_slots_view {
     bool primary;
     bool use_slots;
     bool pause;
-    bool nofailover; /* this node never leads: it needs no copies */
+    bool nofailover; /* this node never leads: it has slots for those that stream from it by replicatefrom only */
     msec member_slots_ttl_ms;
     lsn position; /* how far this node has replayed (standby) or written (primary) */
     const struct cluster *cluster;

@@ -42,7 +42,7 @@ static const struct key rows[] = {
     DYNAMIC("master_start_timeout", KEY_INT, .moved_to = "primary_start_timeout"),
     DYNAMIC("primary_stop_timeout", KEY_INT, .min = -1, .max = SECONDS_MAX, .fallback = "0",
             BY_DYNAMIC(test_dynamic_keys_are_read),
-            .meaning = "seconds a stop may take before it becomes immediate; 0: no limit of its own"),
+            .meaning = "seconds the stop of a switchover may take before it is ended by force; 0: 60"),
     DYNAMIC("master_stop_timeout", KEY_INT, .moved_to = "primary_stop_timeout"),
     DYNAMIC("pause", KEY_BOOL, .fallback = "off", BY_DYNAMIC(test_dynamic_keys_are_read),
             .meaning = "no automatic action; what people ask for is done"),

@@ -169,6 +169,44 @@ static void test_permanent_slot_is_created_and_never_retired(void **state)
     json_decref(permanent);
 }
 
+/* It never leads, so it moves no copies; but members may stream from it. */
+static void test_node_that_never_leads_has_slots_for_those_that_name_it_only(void **state)
+{
+    struct fixture *f = *state;
+    struct cluster_key keys[] = {
+        {.name = "members/n2", .value = "{\"state\":\"running\",\"tags\":{\"replicatefrom\":\"n1\"}}"},
+        {.name = "members/n3", .value = "{\"state\":\"running\"}"},
+        {.name = "members/n4", .value = "{\"state\":\"running\"}"},
+    };
+    const struct ha_slot slots[] = {{.name = "n3", .physical = true, .restart_lsn = 5},
+                                    {.name = "n4", .physical = true, .restart_lsn = 5, .active = true}};
+
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        keys[i].value_len = strlen(keys[i].value);
+    cluster_free(f->cluster);
+    f->view.cluster = f->cluster = cluster_read(keys, ARRAY_LEN(keys), 1);
+    f->view.primary = false;
+    f->view.nofailover = true;
+    decide(f, slots, ARRAY_LEN(slots));
+    assert_int_equal(f->plan.count, 2);
+    assert_int_equal(f->plan.acts[0].kind, HA_SLOT_CREATE);
+    assert_string_equal(f->plan.acts[0].slot, "n2");
+    assert_int_equal(f->plan.acts[1].kind, HA_SLOT_DROP);
+    assert_string_equal(f->plan.acts[1].slot, "n3"); /* of before it was tagged: it would keep WAL for ever */
+}
+
+static void test_ignored_slot_is_left_alone_whatever_it_is(void **state)
+{
+    struct fixture *f = *state;
+    const struct ha_slot slots[] = {{.name = "db_02_site", .physical = true, .lost = true, .ignored = true},
+                                    {.name = "old", .physical = true, .restart_lsn = 5, .ignored = true}};
+
+    decide(f, slots, ARRAY_LEN(slots));
+    f->view.now_ms = 1000000;
+    decide(f, slots, ARRAY_LEN(slots));
+    assert_int_equal(f->plan.count, 0);
+}
+
 static void test_nothing_is_done_without_use_slots(void **state)
 {
     struct fixture *f = *state;
@@ -190,6 +228,8 @@ int main(void)
         TEST(test_standby_moves_its_copy_to_the_published_position_but_not_beyond_its_own),
         TEST(test_lost_slot_is_dropped_to_be_made_anew),
         TEST(test_permanent_slot_is_created_and_never_retired),
+        TEST(test_node_that_never_leads_has_slots_for_those_that_name_it_only),
+        TEST(test_ignored_slot_is_left_alone_whatever_it_is),
         TEST(test_nothing_is_done_without_use_slots),
     };
 
