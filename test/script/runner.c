@@ -12,6 +12,7 @@
  *   at SECONDS           the clock; "+ SECONDS" moves it on
  *   store known|away     does the store answer
  *   key NAME VALUE…      a key of the cluster ("lease=N" first: it hangs on a lease)
+ *   key-with-it NAME VALUE…   one that the same transaction wrote as the last one
  *   no-key NAME
  *   member NAME FIELD=VALUE…   members/NAME as JSON, strings unless yes/no/number; tag.X=… goes under tags
  *   lease KEY=VALUE…     ha_lease by name
@@ -367,7 +368,7 @@ static void reread(struct scenario *s)
     s->view.store.read_ms = s->view.now_ms;
 }
 
-static void put_key(struct scenario *s, const char *name, const char *value, int64_t lease)
+static void put_key(struct scenario *s, const char *name, const char *value, int64_t lease, bool same_txn)
 {
     struct key *k = NULL;
 
@@ -381,7 +382,7 @@ static void put_key(struct scenario *s, const char *name, const char *value, int
         *k = (struct key){.name = str_dup(name)};
     }
     str_set(&k->value, value);
-    k->mod_revision = ++s->revision;
+    k->mod_revision = same_txn ? s->revision : ++s->revision;
     k->lease = lease;
     reread(s);
 }
@@ -401,7 +402,7 @@ static void remove_key(struct scenario *s, const char *name)
     bad(s, "no such key", name);
 }
 
-static void set_key(struct scenario *s, char *rest)
+static void set_key(struct scenario *s, char *rest, bool same_txn)
 {
     int64_t lease = 0;
     char *name = strsep(&rest, " ");
@@ -410,7 +411,7 @@ static void set_key(struct scenario *s, char *rest)
         char *word = strsep(&rest, " ");
         lease = integer(s, word + strlen("lease="));
     }
-    put_key(s, name, rest ? rest : "", lease);
+    put_key(s, name, rest ? rest : "", lease, same_txn);
 }
 
 static void put_json(json_t *o, const char *k, const char *v)
@@ -450,7 +451,7 @@ static void set_member(struct scenario *s, char *rest)
     if (json_object_size(tags))
         (void)json_object_set(o, "tags", tags);
     AUTO(cstr) char *text = json_dumps(o, JSON_COMPACT);
-    put_key(s, key, text, lease);
+    put_key(s, key, text, lease, false);
     json_decref(o);
     json_decref(tags);
 }
@@ -568,7 +569,9 @@ static void run_line(struct scenario *s, char *line, struct buf *out)
     else if (str_eq(word, "store"))
         s->view.store.known = CHOICE(s, rest, "away", "known");
     else if (str_eq(word, "key"))
-        set_key(s, rest);
+        set_key(s, rest, false);
+    else if (str_eq(word, "key-with-it")) /* written in the same transaction as the last one */
+        set_key(s, rest, true);
     else if (str_eq(word, "no-key"))
         remove_key(s, rest);
     else if (str_eq(word, "member"))

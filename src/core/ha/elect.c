@@ -51,13 +51,18 @@ static bool round_is_fresh(const struct ha_memory *m, const struct ha_view *v, s
     return false;
 }
 
-/* The last leader let go of the key in good order, shut down, as the failover key asked. */
+/*
+ * The last leader let go of the key in good order, shut down, as the failover key asked. A leader that fell over
+ * lets go as well, but only one that shut down says with it, in the same transaction, where it ended.
+ */
 static bool handed_over(const struct ha_memory *m, const struct ha_view *v)
 {
     const struct cluster *c = v->store.cluster;
+    bool asked = c->failover.present && c->failover.scheduled_epoch_ms <= v->wall_ms;
+    bool in_good_order = c->record.present && c->record.released && c->status.mod_revision == c->record.mod_revision;
 
-    return c->failover.present && c->record.present && c->record.released &&
-           str_eq(c->record.leader, c->failover.leader) && str_eq(c->record.leader, m->leader);
+    return asked && in_good_order && str_eq(c->record.leader, c->failover.leader) &&
+           str_eq(c->record.leader, m->leader);
 }
 
 /* What it published with the release is where its last record begins. */
@@ -66,12 +71,18 @@ static bool lacks_last_record(const struct ha_memory *m, const struct ha_view *v
     return handed_over(m, v) && v->pg.position <= v->store.cluster->status.optime;
 }
 
-/* An operator wants us. A handover is to lose nothing: who lacks the end of it is no better than any other. */
+/*
+ * An operator wants us, whatever we lack. That is what a failover says (no leader is named), at its time; a switchover
+ * is to lose nothing: it names us once the leader has handed over and we have the end of it. A leader that died
+ * while a switchover was asked for, or planned for later, is replaced like any other.
+ */
 static bool named_us(const struct ha_memory *m, const struct ha_view *v)
 {
     const struct failover_key *key = &v->store.cluster->failover;
 
-    return key->present && str_eq(key->candidate, v->conf.name) && !lacks_last_record(m, v);
+    if (!key->present || !str_eq(key->candidate, v->conf.name) || key->scheduled_epoch_ms > v->wall_ms)
+        return false;
+    return str_empty(key->leader) || (handed_over(m, v) && !lacks_last_record(m, v));
 }
 
 /* This node by itself, whatever the others are. */
@@ -144,6 +155,8 @@ static bool handover_names_another(const struct ha_memory *m, const struct ha_vi
         return false;
     if (v->now_ms - m->leader_gone_ms > HANDOVER_MS)
         return false; /* it had its time */
+    if (key->leader && m->leader[0] && !str_eq(key->leader, m->leader))
+        return false; /* that leader has been replaced; the request is used up */
     if (key->candidate && !str_eq(key->candidate, v->conf.name)) {
         const struct member *candidate = cluster_member(v->store.cluster, key->candidate);
         if (!candidate || !elect_can_lead(v, candidate, &why_not))
@@ -182,8 +195,8 @@ static bool another_is_better(const struct ha_memory *m, const struct ha_view *v
             return plan_why(p, "no leader; %s says it still runs as primary", peer->name);
         if (named || !member || !elect_can_lead(v, member, &why_not))
             continue;
-        if (c->failover.present && str_eq(c->failover.leader, peer->name) && !lacks_last_record(m, v))
-            continue; /* it was asked to step down */
+        if (handed_over(m, v) && str_eq(c->failover.leader, peer->name) && !lacks_last_record(m, v))
+            continue; /* it stepped down, and we have all that it had */
         if (peer->timeline && v->pg.timeline && peer->timeline != v->pg.timeline) {
             if (peer->timeline > v->pg.timeline)
                 return plan_why(p, "no leader; %s is on timeline %u, we are on %u", peer->name, peer->timeline,

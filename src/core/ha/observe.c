@@ -66,6 +66,15 @@ static void leader_absent(struct ha_memory *m, const struct ha_view *v)
         m->leader_alive_ms = m->started_ms; /* it may have renewed until the moment we came */
     }
 
+    /* A whole reign that we did not see: its lease may hold just as long. */
+    bool missed = m->leader[0] && c->record.present && !str_eq(c->record.leader, m->leader) &&
+                  c->record.mod_revision > m->leader_sign;
+    if (missed) {
+        str_copy(m->leader, sizeof(m->leader), c->record.leader);
+        m->leader_sign = c->record.mod_revision;
+        m->leader_alive_ms = msec_max(v->store.read_ms, m->started_ms);
+    }
+
     if (v->store.failsafe_heard_ms > m->leader_alive_ms) {
         str_copy(m->leader, sizeof(m->leader), v->store.failsafe_heard_from);
         m->leader_alive_ms = v->store.failsafe_heard_ms;
