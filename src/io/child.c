@@ -47,7 +47,8 @@ struct child {
     struct loop_fd *in_watch;
     char *input;
     size_t input_len, input_at;
-    struct loop_timer budget;
+    struct loop_timer budget, silence;
+    msec silence_ms;
     bool timed_out;
     bool abandoned; /* waits only to be reaped */
     bool finished;  /* reaped; `done` is running */
@@ -86,6 +87,7 @@ static void child_free(struct child *c)
     loop_fd_remove(TAKE(c->watch));
     fd_drop(&c->pidfd);
     loop_timer_clear(&c->budget);
+    loop_timer_clear(&c->silence);
     free(c->input);
     free(c);
 }
@@ -143,11 +145,14 @@ static bool stream_read(struct stream *s, size_t *ret_len)
 
 static void stream_ready(int fd, unsigned int ready, void *arg)
 {
+    struct stream *s = arg;
     size_t len = 0;
 
     (void)fd;
-    (void)ready;                  /* only reading was asked for */
-    (void)stream_read(arg, &len); /* level-triggered: we are called again if there is more */
+    (void)ready;                /* only reading was asked for */
+    (void)stream_read(s, &len); /* level-triggered: we are called again if there is more */
+    if (len && s->child->silence_ms)
+        loop_timer_set(&s->child->silence, loop_clock_ms() + s->child->silence_ms);
 }
 
 /* What the child itself wrote is in the pipe when it has ended. Who else holds the pipe is not waited for. */
@@ -209,6 +214,14 @@ static void budget_over(void *arg)
     loop_timer_set(&c->budget, loop_clock_ms() + KILL_AFTER_MS);
 }
 
+static void silent_too_long(void *arg)
+{
+    struct child *c = arg;
+
+    if (!c->timed_out)
+        budget_over(c);
+}
+
 static void child_ended(int fd, unsigned int ready, void *arg)
 {
     struct child *c = arg;
@@ -225,6 +238,7 @@ static void child_ended(int fd, unsigned int ready, void *arg)
     c->finished = true;
     loop_fd_remove(TAKE(c->watch));
     loop_timer_clear(&c->budget);
+    loop_timer_clear(&c->silence);
     if (!c->abandoned) {
         stream_drain(&c->out);
         stream_drain(&c->err);
@@ -279,6 +293,7 @@ void child_abandon(struct child *c)
     group_signal(c, SIGKILL);
     input_end(c);
     loop_timer_clear(&c->budget);
+    loop_timer_clear(&c->silence);
     loop_fd_remove(TAKE(c->out.watch));
     loop_fd_remove(TAKE(c->err.watch));
     loop_fd_on_loop_free(c->watch, child_drop);
@@ -562,6 +577,7 @@ bool child_start(struct loop *l, const struct child_spec *spec, child_done_fn *d
     c->input = str_dup(spec->input);
     c->input_len = c->input ? strlen(c->input) : 0;
     loop_timer_init(&c->budget, l, budget_over, c);
+    loop_timer_init(&c->silence, l, silent_too_long, c);
 
     bool launched = launch(c, &s, err);
     start_deinit(&s);
@@ -577,6 +593,9 @@ bool child_start(struct loop *l, const struct child_spec *spec, child_done_fn *d
         c->in_watch = loop_fd_add(l, c->in_fd, LOOP_WRITE, input_ready, c);
     if (spec->budget_ms)
         loop_timer_set(&c->budget, loop_clock_ms() + spec->budget_ms);
+    c->silence_ms = spec->silence_ms;
+    if (spec->silence_ms)
+        loop_timer_set(&c->silence, loop_clock_ms() + spec->silence_ms);
     if (ret_child)
         *ret_child = c;
     return true;

@@ -29,6 +29,7 @@ struct child_spec {
     const char *cwd;         /* NULL: ours */
     const char *input;       /* written to stdin, then closed; NULL: /dev/null */
     msec budget_ms;          /* after it SIGTERM, 2 s later SIGKILL, to the group; 0: none, the owner must bound it */
+    msec silence_ms;         /* the same, once it has said nothing for so long; 0: it may be silent */
     void (*line)(const char *line, bool from_stderr, void *arg); /* every whole line as it comes; may be NULL */
 };
 

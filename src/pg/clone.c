@@ -346,6 +346,7 @@ static bool start_method(struct clone_job *j, struct err *err)
         return false;
     struct child_spec spec = {.argv = (const char *const *)argv,
                               .env = builtin ? env_tool : env_script,
+                              .silence_ms = builtin ? TOOL_SILENCE_MS : 0,
                               .line = builtin ? line_read : NULL}; /* as long as it takes; clone_cancel ends it */
     return child_start(j->loop, &spec, method_done, j, &j->child, err);
 }

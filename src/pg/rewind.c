@@ -261,7 +261,8 @@ static bool run_tool(struct rewind_job *j, struct err *err)
 
     if (!run_argv(j, &argv, err))
         return false;
-    struct child_spec spec = {.argv = (const char *const *)argv, .env = env, .line = run_line};
+    struct child_spec spec = {
+        .argv = (const char *const *)argv, .env = env, .silence_ms = TOOL_SILENCE_MS, .line = run_line};
     return child_start(j->loop, &spec, run_done, j, &j->child, err);
 }
 

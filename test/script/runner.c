@@ -351,6 +351,21 @@ static void set_request(struct scenario *s, char *rest)
     }
 }
 
+/* failsafe-heard NAME [ttl=SECONDS] */
+static void hear_failsafe(struct scenario *s, char *rest)
+{
+    char *k, *v;
+
+    s->view.store.failsafe_heard_from = keep(s, strsep(&rest, " "));
+    s->view.store.failsafe_heard_ms = s->view.now_ms;
+    s->view.store.failsafe_heard_ttl_ms = 0;
+    while (pair(s, &rest, &k, &v)) {
+        if (!str_eq(k, "ttl"))
+            bad(s, "unknown failsafe-heard", k);
+        s->view.store.failsafe_heard_ttl_ms = seconds(s, v);
+    }
+}
+
 /* ---- the store ---- */
 
 static void reread(struct scenario *s)
@@ -589,7 +604,7 @@ static void run_line(struct scenario *s, char *line, struct buf *out)
     else if (str_eq(word, "request"))
         set_request(s, rest);
     else if (str_eq(word, "failsafe-heard"))
-        s->view.store.failsafe_heard_from = keep(s, rest), s->view.store.failsafe_heard_ms = s->view.now_ms;
+        hear_failsafe(s, rest);
     else if (str_eq(word, "renewed")) { /* the renewal under way was answered */
         s->view.lease.renewing = false;
         s->view.lease.exists = true;

@@ -174,8 +174,10 @@ static void checkpointed(const struct sql_result *result, void *arg)
     struct agent *a = arg;
 
     a->checkpoint_busy = false;
-    if (result->status != SQL_DONE)
+    if (result->status != SQL_DONE) {
         log_warning("checkpoint.failed", "checkpoint after the promotion: %s", result->err.text);
+        a->memory.checkpoint_asked = false; /* again, a second later */
+    }
     local_probe(a->local);
 }
 

@@ -60,6 +60,7 @@ void cycle_view(struct agent *a, struct ha_view *ret_view)
     v->store.cluster = registry_cluster(a->registry);
     v->store.failsafe_heard_ms = a->failsafe_heard_ms;
     v->store.failsafe_heard_from = a->failsafe_heard_from;
+    v->store.failsafe_heard_ttl_ms = a->failsafe_heard_ttl_ms;
     rounds_failsafe_view(a->rounds, &v->lease);
     leadership_view(a->leadership, &v->lease);
     v->lease.inherited_kill_ms = a->inherited_kill_ms;

@@ -18,6 +18,8 @@
 #include "wire/conf/settings.h"
 #include "wire/when.h"
 
+enum { TOLD_TTL_MAX_MS = 86400000 }; /* nobody may keep the others from electing for ever */
+
 struct op_letter {
     struct letter letter;
     struct op *op;
@@ -270,6 +272,8 @@ static void failsafe(struct agent *a, struct op *op)
     }
     a->failsafe_heard_ms = loop_clock_ms();
     str_set(&a->failsafe_heard_from, name);
+    msec told_ms = json_integer_value(json_object_get(json_object_get(op->body, "pgkeep"), "ttl_ms"));
+    a->failsafe_heard_ttl_ms = msec_min(told_ms, TOLD_TTL_MAX_MS);
     AUTO(cstr) char *header = str_fmt("lsn: %llu", (unsigned long long)pg.position);
     op_reply(op, 200, header, "Accepted");
     agent_wake(a);

@@ -272,6 +272,8 @@ void publish_ask_failsafe(struct agent *a)
     (void)json_object_set(body, "api_url", json_object_get(member, "api_url"));
     if (local_facts(a->local))
         (void)json_object_set_new(body, "slots", slots_json(a, local_facts(a->local)));
+    /* Who grants it waits for as long as we count on it, whatever ttl has become meanwhile. */
+    (void)json_object_set_new(body, "pgkeep", json_pack("{s:I}", "ttl_ms", (json_int_t)a->dynamic->ttl_ms));
     AUTO(cstr) char *text = json_dumps(body, JSON_COMPACT);
     json_decref(member);
     json_decref(body);

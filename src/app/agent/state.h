@@ -98,6 +98,7 @@ struct agent {
     int64_t scheduled_restart_ms; /* wall clock */
     msec failsafe_heard_ms;
     char *failsafe_heard_from;
+    msec failsafe_heard_ttl_ms;
     msec orphans_not_before_ms, follow_not_before_ms, writes_not_before_ms, arm_not_before_ms, keys_not_before_ms;
     uint64_t arm_seq;     /* the guard's answer to this request is about the fence */
     bool switchover_busy; /* the failover key is being written */

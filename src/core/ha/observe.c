@@ -55,6 +55,12 @@ static void leader_present(struct ha_memory *m, const struct ha_view *v)
     m->leader_released = false;
 }
 
+/* How long a leader in failsafe mode may count on what we granted. Its ttl may be an older one than ours. */
+static msec promise_ms(const struct ha_view *v)
+{
+    return msec_max(v->conf.ttl_ms, v->store.failsafe_heard_ttl_ms);
+}
+
 static void leader_absent(struct ha_memory *m, const struct ha_view *v)
 {
     const struct cluster *c = v->store.cluster;
@@ -87,7 +93,7 @@ static void leader_absent(struct ha_memory *m, const struct ha_view *v)
     const struct member *last = m->leader[0] ? cluster_member(c, m->leader) : NULL;
     bool kept_lease = last && last->lease && !last->pgkeep;
     bool recorded = c->record.present && c->record.released && str_eq(c->record.leader, m->leader);
-    bool promised = v->store.failsafe_heard_ms && v->now_ms < v->store.failsafe_heard_ms + v->conf.ttl_ms &&
+    bool promised = v->store.failsafe_heard_ms && v->now_ms < v->store.failsafe_heard_ms + promise_ms(v) &&
                     !str_eq(v->store.failsafe_heard_from, v->conf.name);
     if (promised) {
         m->leader_released = false;
@@ -102,7 +108,8 @@ bool observe_key_is_free(const struct ha_memory *m, const struct ha_view *v, mse
     if (!m->leader[0] || m->leader_released)
         return true;
 
-    *ret_when_ms = m->leader_alive_ms + v->conf.ttl_ms;
+    bool by_promise = v->store.failsafe_heard_ms && m->leader_alive_ms == v->store.failsafe_heard_ms;
+    *ret_when_ms = m->leader_alive_ms + (by_promise ? promise_ms(v) : v->conf.ttl_ms);
     return v->now_ms >= *ret_when_ms;
 }
 

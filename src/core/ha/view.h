@@ -45,6 +45,7 @@ struct ha_store {
     /* POST /failsafe that we accepted last: its sender lives and stays leader until that moment + ttl */
     msec failsafe_heard_ms; /* 0: never */
     const char *failsafe_heard_from;
+    msec failsafe_heard_ttl_ms; /* as its sender told; 0: it told none, ours counts */
 };
 
 /* Our lease in the store (it carries member and leader key). */

@@ -295,6 +295,17 @@ static void test_the_budget_ends_the_program_with_sigterm(void **state)
     assert_string_equal(run.verdict.text, "it: did not end in time: begun");
 }
 
+static void test_silence_ends_the_program_but_not_slowness(void **state)
+{
+    static const char script[] = "for i in 1 2 3 4 5 6; do echo $i; sleep 0.1; done; exec sleep 60";
+
+    start((struct child_spec){.argv = (const char *[]){"sh", "-c", script, NULL}, .silence_ms = 400});
+    wait_done();
+    assert_true(run.timed_out);
+    assert_int_equal(run.signal, SIGTERM);
+    assert_string_equal(run.verdict.text, "it: did not end in time: 6");
+}
+
 static void test_what_ignores_sigterm_or_is_stopped_is_killed_with_its_group(void **state)
 {
     pid_t grandchild;
@@ -444,6 +455,7 @@ int main(void)
         CHILD_TEST(test_what_cannot_be_executed_shows_as_exit_127_with_the_reason),
         CHILD_TEST(test_a_missing_folder_shows_as_exit_127_with_the_reason),
         CHILD_TEST(test_the_budget_ends_the_program_with_sigterm),
+        CHILD_TEST(test_silence_ends_the_program_but_not_slowness),
         CHILD_TEST(test_what_ignores_sigterm_or_is_stopped_is_killed_with_its_group),
         CHILD_TEST(test_a_daemon_that_keeps_the_output_open_is_not_waited_for),
         CHILD_TEST(test_an_abandoned_program_dies_with_its_group_and_says_nothing),
