@@ -16,7 +16,7 @@
 #include "pg/bin.h"
 #include "pg/file.h"
 
-enum { PG_VERSION_FILE_MAX = 64, PID_FILE_MAX = 4096, PERMISSION_BITS = 07777 };
+enum { PG_VERSION_FILE_MAX = 64, PID_FILE_MAX = 4096, MARKER_MAX = 4096, BOOT_ID_MAX = 64, PERMISSION_BITS = 07777 };
 
 /* ---- what it is ---- */
 
@@ -227,12 +227,32 @@ static bool remove_markers_but(const char *state_dir, enum datadir_marker keep, 
     return true;
 }
 
+/* NULL: unreadable. free() it. */
+static char *boot_id(void)
+{
+    char *text = NULL;
+
+    return file_read("/proc/sys/kernel/random/boot_id", BOOT_ID_MAX, &text, NULL, NULL) ? text : NULL;
+}
+
+bool datadir_marked_since_boot(const char *state_dir, enum datadir_marker marker)
+{
+    AUTO(cstr) char *path = str_fmt("%s/%s", state_dir, marker_files[marker]);
+    AUTO(cstr) char *text = NULL;
+    AUTO(cstr) char *boot = boot_id();
+
+    return boot && file_read(path, MARKER_MAX, &text, NULL, NULL) && strstr(text, boot);
+}
+
 bool datadir_mark(const char *state_dir, enum datadir_marker marker, struct err *err)
 {
     CHECK(marker != DATADIR_MARK_NONE && marker < ARRAY_LEN(marker_files));
     AUTO(cstr) char *path = str_fmt("%s/%s", state_dir, marker_files[marker]);
-    static const char text[] =
-        "The data directory is being rewritten. While this file exists it must not be started.\n";
+    AUTO(cstr) char *boot = boot_id();
+    AUTO(cstr)
+    char *text = str_fmt("The data directory is being rewritten. While this file exists it must not be started.\n"
+                         "Since boot: %s",
+                         boot ? boot : "unknown\n");
 
     if (!file_replace(path, text, strlen(text), 0600, err))
         return err_wrap(err, "marking that a %s is under way", datadir_marker_name(marker));

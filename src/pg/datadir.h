@@ -75,6 +75,8 @@ MUST_USE bool datadir_free_bytes(const char *dir, uint64_t *ret_bytes, struct er
 
 /* One marker at a time: a new one replaces the old. unmark: whichever stands. */
 MUST_USE bool datadir_mark(const char *state_dir, enum datadir_marker marker, struct err *err);
+/* True if the marker was set since the host came up: what was written meanwhile is in its memory, if not on disk. */
+bool datadir_marked_since_boot(const char *state_dir, enum datadir_marker marker);
 MUST_USE bool datadir_unmark(const char *state_dir, struct err *err);
 const char *datadir_marker_name(enum datadir_marker marker);
 

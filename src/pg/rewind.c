@@ -259,7 +259,7 @@ static bool run_tool(struct rewind_job *j, struct err *err)
     const char *env[] = {"LC_ALL=C", "LANGUAGE=C", "PGOPTIONS=-c statement_timeout=0", service, NULL};
     AUTO(argv) char **argv = NULL;
 
-    if (!run_argv(j, &argv, err))
+    if (!run_argv(j, &argv, err) || !datadir_mark(j->instance->state_dir, DATADIR_MARK_REWIND, err))
         return false;
     struct child_spec spec = {
         .argv = (const char *const *)argv, .env = env, .silence_ms = TOOL_SILENCE_MS, .line = run_line};
@@ -338,8 +338,14 @@ static void run_control_known(const struct pg_control *control, const struct err
     if (!control) {
         failed = *err;
     } else if (control->state == PG_CONTROL_IN_ARCHIVE_RECOVERY && has_backup_label(j)) {
-        run_finish(j); /* pg_rewind's last word: an earlier attempt was cut off after it */
-        return;
+        /* pg_rewind's last word: an earlier attempt was cut off after it. It syncs pg_control first, all else last. */
+        if (j->same_boot) {
+            run_finish(j);
+            return;
+        }
+        j->touched = true;
+        (void)err_set(&failed, ERR_PG,
+                      "the host went down just as pg_rewind ended: whether all that it wrote is on disk is not known");
     } else if (!pg_control_clean(control)) {
         if (recover_first(j, REWIND_QUARANTINE, &failed))
             return;
@@ -373,7 +379,10 @@ static bool run_begin(struct rewind_job *j, struct err *err)
         return err_set(err, ERR_CONFLICT, "%s is %s", i->data_dir, datadir_kind_name(state.kind));
 
     j->marked_before = state.marker != DATADIR_MARK_NONE;
-    if (!run_argv(j, &argv, err) || !datadir_mark(i->state_dir, DATADIR_MARK_REWIND, err))
+    j->same_boot = datadir_marked_since_boot(i->state_dir, DATADIR_MARK_REWIND);
+    if (!run_argv(j, &argv, err))
+        return false;
+    if (!j->marked_before && !datadir_mark(i->state_dir, DATADIR_MARK_REWIND, err))
         return false;
     if (run_read_control(j, err))
         return true;

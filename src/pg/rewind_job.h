@@ -60,6 +60,7 @@ struct rewind_job {
     void (*progress)(int64_t done_bytes, int64_t total_bytes, void *arg);
     bool touched;             /* the first byte may have been changed */
     bool marked_before;       /* there is half a rewind of an earlier attempt */
+    bool same_boot;           /* the host has not gone down since that attempt */
     struct rewind_job *inner; /* a recovery that comes first */
     bool tried_quarantine, tried_single_user;
     rewind_kept_fn *wal_kept;

@@ -106,11 +106,11 @@ static bool copy(struct rewind_job *j, const char *from, const char *to, struct 
     AUTO(argv) char **argv = NULL;
     static const char *const env[] = {"LC_ALL=C", NULL};
 
-    argv_add(&argv, "cp");
-    argv_add(&argv, "-p");
-    argv_add(&argv, "-t");
+    /* On disk before it gets its name: half a copy must not be put back after the host went down. */
+    argv_add(&argv, "/bin/sh");
+    argv_add(&argv, "-c");
+    argv_add(&argv, "cp -p -t \"$0\" -- \"$@\" && sync -- \"$0\"/* \"$0\"");
     argv_add(&argv, to);
-    argv_add(&argv, "--");
     int options = argv_len(argv);
     if (!list_wal(from, &argv, err))
         return false;

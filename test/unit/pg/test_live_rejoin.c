@@ -408,6 +408,17 @@ static void test_a_rewind_that_fails_half_way_keeps_its_mark_and_can_be_repeated
     assert_int_equal(real.outcome, REWIND_FAILED);
     assert_non_null(strstr(real.err.text, "signal 9"));
     assert_true(look(&n2).backup_label);
+
+    /* Not where the host has gone down since: pg_rewind syncs pg_control before all the rest. */
+    AUTO(cstr) char *marker = str_fmt("%s/rewind.in-progress", n2.config.instance->state_dir);
+    AUTO(cstr) char *marked = config_slurp(marker);
+    config_spill(marker, "Since boot: 00000000-0000-0000-0000-000000000000\n");
+    struct rewinding unsynced = rewind_by_script("#!/bin/sh\nexit 1\n");
+    assert_int_equal(unsynced.outcome, REWIND_FAILED);
+    assert_non_null(strstr(unsynced.err.text, "the host went down"));
+    assert_int_equal(look(&n2).marker, DATADIR_MARK_REWIND);
+    config_spill(marker, marked);
+
     struct rewinding rest = rewind_by_script("#!/bin/sh\nexit 1\n");
     if (rest.outcome != REWIND_DONE)
         fail_msg("%s", rest.err.text);
