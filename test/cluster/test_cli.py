@@ -4,6 +4,7 @@ import json
 import pytest
 import yaml
 
+from lab.cluster import PREFIX
 from lab.wait import wait_for
 
 CLUSTER = 'myapp-cluster'
@@ -56,6 +57,15 @@ def test_edit_config_shows_the_difference_and_applies_it(two_nodes):
         wait_for('work_mem', lambda n=node: n.value('show work_mem') == '6MB', 15)
     ok(leader.ctl('edit-config', '-p', 'work_mem=null', '--force'))
     wait_for('the default', lambda: leader.value('show work_mem') == '4MB', 15)
+
+
+@pytest.mark.parametrize('pair, named', [('synchronous_mode=on', 'synchronous_mode'), ('ttl=soon', 'ttl')])
+def test_edit_config_refuses_what_no_node_could_keep(two_nodes, pair, named):
+    _, leader = two_nodes
+    before = leader.rest.get('/config').json
+    done = leader.ctl('edit-config', '-s', pair, '--force')
+    assert done.returncode != 0 and named in done.stderr, done
+    assert leader.rest.get('/config').json == before
 
 
 def test_edit_config_asks_and_takes_no_for_an_answer(two_nodes):
@@ -188,3 +198,40 @@ def test_first_configuration_passes_its_own_check(bench):
     folder = bench.make_folder('init')
     done = bench.run(['patroni', '--generate-sample-config'], folder)
     assert yaml.safe_load(ok(done))['postgresql']
+    ok(bench.run(['pgkeep', 'init', '--yes', '--host', '127.0.0.1', '--data-dir', folder / 'data', 'n1.yml'], folder))
+    done = bench.run(['pgkeep', 'check', 'n1.yml'], folder)
+    wrong = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith('error')]
+    assert not [line for line in wrong if 'store: ' not in line], wrong  # nobody has started one
+
+
+def test_second_nodes_configuration_is_the_firsts_but_for_what_is_its_own(bench):
+    folder = bench.make_folder('init')
+    ok(bench.run(['pgkeep', 'init', '--yes', '--scope', 's', '--name', 'n1', '--host', '127.0.0.1', '--data-dir',
+                  folder / 'd1', 'n1.yml'], folder))
+    first = yaml.safe_load((folder / 'n1.yml').read_text())
+    first['etcd3'].update(protocol='https', cacert='/etc/ca.pem', username='u', password='secret')
+    first['restapi']['authentication'] = {'username': 'a', 'password': 'b'}
+    first['tags'] = {'nofailover': True}
+    bench.write(folder / 'n1.yml', yaml.safe_dump(first))
+    ok(bench.run(['pgkeep', 'init', '--yes', '--from', 'n1.yml', '--name', 'n2', '--host', '127.0.0.2', '--port', '5433',
+                  '--data-dir', folder / 'd2', 'n2.yml'], folder))
+    second = yaml.safe_load((folder / 'n2.yml').read_text())
+    assert (folder / 'n2.yml').stat().st_mode & 0o777 == 0o600
+    assert second['name'] == 'n2' and 'tags' not in second
+    assert second['postgresql']['listen'] == second['postgresql']['connect_address'] == '127.0.0.2:5433'
+    assert second['restapi']['connect_address'] == '127.0.0.2:8008'
+    assert second['postgresql']['data_dir'] == str(folder / 'd2')
+    for same in ('scope', 'namespace', 'etcd3', 'bootstrap'):
+        assert second[same] == first[same]
+    assert second['restapi']['authentication'] == first['restapi']['authentication']
+    assert second['postgresql']['authentication'] == first['postgresql']['authentication']
+
+
+def test_check_names_what_the_cluster_asks_for_and_cannot_get(cluster_of):
+    cluster = cluster_of(1)
+    cluster.store.start()
+    node = cluster.nodes[0]
+    cluster.store.put(PREFIX + 'config', '{"ttl": 30, "synchronous_mode": true}')
+    done = node.bench.run(['pgkeep', 'check', node.yml], node.folder)
+    assert done.returncode != 0
+    assert 'synchronous_mode' in done.stdout + done.stderr

@@ -140,6 +140,26 @@ def test_dead_guard_takes_postgres_with_it(cluster_of):
     writers.check_one_primary()
 
 
+def test_stopped_guard_takes_postgres_with_it(cluster_of):
+    """Nobody would fence it: the agent ends it and lets others lead."""
+    cluster = cluster_of(3, more=REWIND)
+    old = cluster.up()
+    with Writers.on_each(cluster) as writers:
+        wait_for('acknowledged rows', lambda: len(writers.acks(old)) > 20, 10)
+        guard = old.guard_pid()
+        proc.send([guard], signal.SIGSTOP)
+        try:
+            wait_for('the end of PostgreSQL', lambda: not old.postmaster_pid(), 15)
+            new = cluster.wait_leader(LEASE_AND_ELECTION_S, other_than=old)
+        finally:
+            proc.send([guard], signal.SIGCONT)
+        wait_for('old node to be back or gone', lambda: old.process.poll() is not None or not cluster.unhealthy(), 60)
+        if old.process.poll() is not None:
+            old.start()
+        assert cluster.wait_healthy() is new
+    writers.check_one_primary()
+
+
 def test_guard_and_agent_killed_while_postgres_is_told_last(cluster_of):
     """Both at once: nobody is left to decide, the kernel's parent-death signal has to do it."""
     cluster = cluster_of(3, more=REWIND)

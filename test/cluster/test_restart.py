@@ -1,6 +1,7 @@
 """Ends and beginnings that are meant: stop, start, restart, adoption, upgrade."""
 import signal
 import time
+from datetime import datetime, timedelta, timezone
 
 from lab import proc
 from lab.node import postgres_bin
@@ -117,3 +118,46 @@ def test_reopen_of_the_log_file(cluster_of, bench):
     log.rename(folder / 'moved')
     node.process.send_signal(signal.SIGUSR1)
     wait_for('a new log file', log.exists, 15)
+
+
+def test_scheduled_restart_happens_at_its_time(cluster_of):
+    cluster = cluster_of(1)
+    node = cluster.up()
+    before = node.postmaster_pid()
+    at = datetime.now(timezone.utc) + timedelta(seconds=3)
+    assert node.rest.call('POST', '/restart', {'schedule': at.isoformat()}).status == 202
+    wait_for('another postmaster', lambda: node.postmaster_pid() not in (0, before), 20)
+    assert datetime.now(timezone.utc) >= at
+    assert cluster.wait_healthy() is node
+    assert 'scheduled_restart' not in node.status()
+
+
+def test_nothing_scheduled_happens_in_pause(cluster_of):
+    cluster = cluster_of(1)
+    node = cluster.up()
+    before = node.postmaster_pid()
+    at = datetime.now(timezone.utc) + timedelta(seconds=3)
+    assert node.rest.call('POST', '/restart', {'schedule': at.isoformat()}).status == 202
+    assert node.ctl('pause', '--wait').returncode == 0
+    holds_for('the postmaster', lambda: node.postmaster_pid() == before, 6)
+    assert node.ctl('resume', '--wait').returncode == 0
+
+
+def test_rotated_passwords_need_a_reload_only(cluster_of):
+    cluster = cluster_of(2, more={'postgresql': {'pg_hba': [
+        'local all all scram-sha-256', 'host all all all scram-sha-256', 'host replication replicator all scram-sha-256']}})
+    leader = cluster.up()
+    replica = cluster.others(leader)[0]
+    before = [node.postmaster_pid() for node in cluster.nodes]
+    leader.sql("alter role replicator password 'new-replication'")
+    for node in cluster.nodes:
+        node.change_yml({'postgresql': {'authentication': {'replication': {'password': 'new-replication'}}}})
+        node.log.mark()
+        node.process.send_signal(signal.SIGHUP)
+        node.log.wait(r'event=config\.reloaded', 10)
+    receiver = replica.value('select pid from pg_stat_wal_receiver')
+    proc.send([receiver], signal.SIGTERM)
+    wait_for('another walreceiver', lambda: replica.sql(
+        "select 1 from pg_stat_wal_receiver where status = 'streaming' and pid <> %s", receiver), 30)
+    assert cluster.wait_healthy() is leader
+    assert [node.postmaster_pid() for node in cluster.nodes] == before

@@ -123,6 +123,10 @@ class Bench:
         (to / 'failure.txt').write_text(why)
         return to
 
+    def processes(self):
+        """What runs in the folder."""
+        return proc.below(self.folder)
+
     def close(self):
         """End what is left running in the folder, by pid, and remove it."""
         pids = [p.pid for p in proc.below(self.folder)]
