@@ -291,3 +291,17 @@ def test_cascading_replica_streams_from_the_member_it_names(cluster_of):
     leader.sql('create table down_the_line as select 1 as n')
     cluster.wait_replayed()
     assert end.value('select n from down_the_line') == 1
+
+
+def test_member_that_does_not_stream_has_neither_slot_nor_upstream(cluster_of):
+    cluster = cluster_of(2)
+    leader, other = cluster.nodes
+    other.change_yml({'tags': {'nostream': True}})
+    cluster.store.start()
+    leader.start()
+    assert cluster.wait_leader(90) is leader
+    other.start()
+    wait_for('a standby', lambda: other.rest.status('/replica') == 200, 90)
+    assert setting(other, 'primary_conninfo') == setting(other, 'primary_slot_name') == ''
+    holds_for('no slot of it', lambda: leader.value('select count(*) from pg_replication_slots') == 0, 5)
+    assert leader.value('select count(*) from pg_stat_replication') == 0
