@@ -50,8 +50,9 @@ char *primary_conninfo(const struct pg_instance *i, const char *host, int port);
 MUST_USE bool tool_conninfo(const struct pg_instance *i, const struct pg_user *user, const char *host, int port,
                             const char *dbname, char **ret_conninfo, struct err *err);
 /*
- * They may take as long as they like, but their source can stop answering while its TCP goes on (a stopped process, a
- * dead disk). Both tell their progress: this long a silence is none of a directory that is synced or of WAL that is read.
+ * They may take as long as they like, but their source can stop answering while its TCP goes on (a stopped process,
+ * a dead disk). Both tell their progress: this long a silence is none of a directory that is synced or of WAL that
+ * is read.
  */
 enum { TOOL_SILENCE_MS = 3600000 };
 /* The environment that goes with it: "PGSERVICEFILE=…". free() it. */
