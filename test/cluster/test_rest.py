@@ -39,6 +39,7 @@ WRITES = (
     ('POST', '/switchover', {'leader': 'db-01', 'scheduled_at': PAST}),
     ('POST', '/switchover', {'leader': 'db-01', 'scheduled_at': FAR}), ('DELETE', '/switchover', None),
     ('POST', '/failover', {}), ('POST', '/failover', {'candidate': 'nobody'}),
+    ('POST', '/reinitialize', '{'), ('POST', '/reinitialize', []),
     ('POST', '/failsafe', {'name': 'db-09', 'conn_url': 'x', 'api_url': 'x'}),
 )
 # Where pgkeep follows Patroni 4 and not 3.0.2: (method, path, body) or path alone, and why.
