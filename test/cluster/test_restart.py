@@ -120,12 +120,18 @@ def test_reopen_of_the_log_file(cluster_of, bench):
     wait_for('a new log file', log.exists, 15)
 
 
-def test_scheduled_restart_happens_at_its_time(cluster_of):
-    cluster = cluster_of(1)
-    node = cluster.up()
+def schedule_restart(node):
+    """In three seconds. (When, the postmaster of before.)"""
     before = node.postmaster_pid()
     at = datetime.now(timezone.utc) + timedelta(seconds=3)
     assert node.rest.call('POST', '/restart', {'schedule': at.isoformat()}).status == 202
+    return at, before
+
+
+def test_scheduled_restart_happens_at_its_time(cluster_of):
+    cluster = cluster_of(1)
+    node = cluster.up()
+    at, before = schedule_restart(node)
     wait_for('another postmaster', lambda: node.postmaster_pid() not in (0, before), 20)
     assert datetime.now(timezone.utc) >= at
     assert cluster.wait_healthy() is node
@@ -135,9 +141,7 @@ def test_scheduled_restart_happens_at_its_time(cluster_of):
 def test_nothing_scheduled_happens_in_pause(cluster_of):
     cluster = cluster_of(1)
     node = cluster.up()
-    before = node.postmaster_pid()
-    at = datetime.now(timezone.utc) + timedelta(seconds=3)
-    assert node.rest.call('POST', '/restart', {'schedule': at.isoformat()}).status == 202
+    _, before = schedule_restart(node)
     assert node.ctl('pause', '--wait').returncode == 0
     holds_for('the postmaster', lambda: node.postmaster_pid() == before, 6)
     assert node.ctl('resume', '--wait').returncode == 0

@@ -274,6 +274,8 @@ static void set_pg(struct scenario *s, char *rest)
             pg->streaming = flag(s, v);
         else if (str_eq(k, "checkpointed"))
             pg->checkpointed = flag(s, v);
+        else if (str_eq(k, "checkpoint_failed"))
+            pg->checkpoint_failed_ms = seconds(s, v);
         else if (str_eq(k, "upstream"))
             pg->upstream = keep(s, str_eq(v, "-") ? "" : v);
         else if (str_eq(k, "conninfo"))

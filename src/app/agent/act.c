@@ -176,7 +176,7 @@ static void checkpointed(const struct sql_result *result, void *arg)
     a->checkpoint_busy = false;
     if (result->status != SQL_DONE) {
         log_warning("checkpoint.failed", "checkpoint after the promotion: %s", result->err.text);
-        a->memory.checkpoint_asked = false; /* again, a second later */
+        a->checkpoint_failed_ms = loop_clock_ms();
     }
     local_probe(a->local);
 }
@@ -188,6 +188,7 @@ static void checkpoint(struct agent *a)
 
     if (!a->checkpoint_busy) {
         a->checkpoint_busy = true;
+        a->checkpoint_failed_ms = 0;
         (void)sql_once(a->loop, &target, &statement, 1, CHECKPOINT_MS, checkpointed, a); /* ends by itself */
     }
     cycle_action_done(a, true);

@@ -65,6 +65,7 @@ void cycle_view(struct agent *a, struct ha_view *ret_view)
     leadership_view(a->leadership, &v->lease);
     v->lease.inherited_kill_ms = a->inherited_kill_ms;
     local_view(a->local, &v->pg);
+    v->pg.checkpoint_failed_ms = a->checkpoint_failed_ms;
     rounds_view(a->rounds, &v->peers);
     jobs_view(a->jobs, &v->job);
     v->request = a->request;

@@ -365,7 +365,10 @@ void ops_answer(struct agent *a, enum ha_answer_to what, bool ok)
         a->request.restart = false;
         a->request.restart_timeout_ms = 0;
         if (a->restart_op)
-            op_reply(a->restart_op, ok ? 200 : 503, NULL, ok ? "restarted successfully" : a->jobs->error);
+            op_reply(a->restart_op, ok ? 200 : 503, NULL,
+                     ok                          ? "restarted successfully"
+                     : str_empty(a->jobs->error) ? "PostgreSQL did not start in time"
+                                                 : a->jobs->error);
         a->restart_op = NULL;
         break;
     case HA_ANSWER_REINIT:

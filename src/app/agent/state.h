@@ -126,6 +126,7 @@ struct agent {
     msec log_not_before_ms;
     uint32_t history_timeline; /* newest timeline that the history key is known to explain */
     bool history_busy, config_busy, checkpoint_busy;
+    msec checkpoint_failed_ms; /* the one after the promotion; 0: it did not */
     bool reload_needed;
     msec calm_at_ms; /* after a promotion: what can wait leaves the processors to the clients until then */
 };

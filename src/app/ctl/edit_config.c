@@ -131,7 +131,18 @@ static int store_config(struct ctl *ctl, const struct edit *e, const struct clus
     return CTL_OK;
 }
 
-/* What no node could use is refused here, not discovered by each of them; and so is a promise that none keeps. */
+static bool is_among(const struct findings *known, const struct finding *finding)
+{
+    for (size_t i = 0; i < known->count; i++)
+        if (str_eq(known->at[i].text, finding->text))
+            return true;
+    return false;
+}
+
+/*
+ * What no node could use is refused here, not discovered by each of them; and so is a promise that none keeps. What
+ * was wrong before stands in nobody's way.
+ */
 static bool is_sound(struct ctl *ctl, const json_t *before, const json_t *after, struct err *err)
 {
     struct findings findings = {0}, old_findings = {0};
@@ -141,7 +152,7 @@ static bool is_sound(struct ctl *ctl, const json_t *before, const json_t *after,
     bool sound = true;
 
     for (size_t i = 0; i < findings.count && sound; i++)
-        if (findings.at[i].level == FINDING_ERROR)
+        if (findings.at[i].level == FINDING_ERROR && !is_among(&old_findings, &findings.at[i]))
             sound = err_set(err, ERR_INPUT, "%s", findings.at[i].text);
     if (sound && refused && !str_eq(refused, dynamic_refused(old)))
         sound = err_set(err, ERR_INPUT, "%s is not built yet and cannot be switched on", refused);

@@ -52,17 +52,19 @@ static bool round_is_fresh(const struct ha_memory *m, const struct ha_view *v, s
 }
 
 /*
- * The last leader let go of the key in good order, shut down, as the failover key asked. A leader that fell over
- * lets go as well, but only one that shut down says with it, in the same transaction, where it ended.
+ * The last leader let go of the key in good order, shut down, as the failover key had asked it. A leader that fell over
+ * lets go as well, but only one that shut down says with it, in the same transaction, where it ended; and what is asked
+ * for after it has gone is no handover.
  */
 static bool handed_over(const struct ha_memory *m, const struct ha_view *v)
 {
     const struct cluster *c = v->store.cluster;
-    bool asked = c->failover.present && c->failover.scheduled_epoch_ms <= v->wall_ms;
+    const struct failover_key *key = &c->failover;
     bool in_good_order = c->record.present && c->record.released && c->status.mod_revision == c->record.mod_revision;
+    bool asked = key->present && key->scheduled_epoch_ms <= v->wall_ms && key->mod_revision < c->record.mod_revision &&
+                 (str_empty(key->leader) || str_eq(key->leader, c->record.leader));
 
-    return asked && in_good_order && str_eq(c->record.leader, c->failover.leader) &&
-           str_eq(c->record.leader, m->leader);
+    return in_good_order && asked && str_eq(c->record.leader, m->leader);
 }
 
 /* What it published with the release is where its last record begins. */
@@ -71,18 +73,32 @@ static bool lacks_last_record(const struct ha_memory *m, const struct ha_view *v
     return handed_over(m, v) && v->pg.position <= v->store.cluster->status.optime;
 }
 
-/*
- * An operator wants us, whatever we lack. That is what a failover says (no leader is named), at its time; a switchover
- * is to lose nothing: it names us once the leader has handed over and we have the end of it. A leader that died
- * while a switchover was asked for, or planned for later, is replaced like any other.
- */
-static bool named_us(const struct ha_memory *m, const struct ha_view *v)
+/* The failover key wants us, and its time has come. */
+static bool asked_for(const struct ha_view *v)
 {
     const struct failover_key *key = &v->store.cluster->failover;
 
-    if (!key->present || !str_eq(key->candidate, v->conf.name) || key->scheduled_epoch_ms > v->wall_ms)
+    return key->present && str_eq(key->candidate, v->conf.name) && key->scheduled_epoch_ms <= v->wall_ms;
+}
+
+/*
+ * An operator wants us before all others. A handover is to lose nothing: who lacks the end of it is no better than any
+ * other. Without one only a failover (no leader is named) says that, whatever we lack: a leader that died while a
+ * switchover was asked for, or planned for later, is replaced like any other.
+ */
+static bool named_us(const struct ha_memory *m, const struct ha_view *v)
+{
+    if (!asked_for(v))
         return false;
-    return str_empty(key->leader) || (handed_over(m, v) && !lacks_last_record(m, v));
+    return handed_over(m, v) ? !lacks_last_record(m, v) : str_empty(v->store.cluster->failover.leader);
+}
+
+/* In pause nothing is done by itself; but a leader that let go while it was asked to left the rest to us. */
+static bool pause_allows(const struct ha_memory *m, const struct ha_view *v)
+{
+    bool let_go = m->leader_released && str_eq(v->store.cluster->failover.leader, m->leader);
+
+    return named_us(m, v) || pg_is_primary(v) || (asked_for(v) && let_go);
 }
 
 /* This node by itself, whatever the others are. */
@@ -100,7 +116,7 @@ static bool we_may_lead(const struct ha_memory *m, const struct ha_view *v, stru
         plan_wake(p, m->stand_back_until_ms);
         return !plan_why(p, "no leader; standing back after giving the key up");
     }
-    if (v->conf.pause && !named && !pg_is_primary(v))
+    if (v->conf.pause && !pause_allows(m, v))
         return !plan_why(p, "no leader; paused, nothing is done automatically");
     /* The leader counts on those members only whom it asks. */
     if (v->conf.failsafe_mode && c->failsafe && !json_object_get(c->failsafe, v->conf.name))
@@ -109,7 +125,7 @@ static bool we_may_lead(const struct ha_memory *m, const struct ha_view *v, stru
     int64_t lag = c->status.optime > v->pg.position ? (int64_t)(c->status.optime - v->pg.position) : 0;
     if (lacks_last_record(m, v) && v->now_ms < m->leader_gone_ms + CATCH_UP_MS) {
         plan_wake(p, m->leader_gone_ms + CATCH_UP_MS);
-        return !plan_why(p, "no leader; waiting for the last record of %s", c->failover.leader);
+        return !plan_why(p, "no leader; waiting for the last record of %s", c->record.leader);
     }
     if (named)
         return true;
@@ -195,7 +211,7 @@ static bool another_is_better(const struct ha_memory *m, const struct ha_view *v
             return plan_why(p, "no leader; %s says it still runs as primary", peer->name);
         if (named || !member || !elect_can_lead(v, member, &why_not))
             continue;
-        if (handed_over(m, v) && str_eq(c->failover.leader, peer->name) && !lacks_last_record(m, v))
+        if (handed_over(m, v) && str_eq(c->record.leader, peer->name) && !lacks_last_record(m, v))
             continue; /* it stepped down, and we have all that it had */
         if (peer->timeline && v->pg.timeline && peer->timeline != v->pg.timeline) {
             if (peer->timeline > v->pg.timeline)

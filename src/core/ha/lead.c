@@ -12,6 +12,7 @@ enum {
     ASK_AGAIN_MS = 1000,
     /* Reading pg_control takes milliseconds; a disk that needs longer is no place for a leader. */
     UNREADABLE_MS = 10000,
+    CHECKPOINT_AGAIN_MS = 10000, /* after one that failed: a full disk stays full for a while */
 };
 
 /*
@@ -106,6 +107,7 @@ static void lead_starting(struct ha_memory *m, const struct ha_view *v, struct h
             (void)plan_add(p, HA_DO_ASK_PEERS);
         return;
     }
+    m->restarting = false;
     struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
     stop->stop = HA_STOP_IMMEDIATE;
     stop->budget_ms = ASK_AGAIN_MS;
@@ -147,7 +149,13 @@ static void promote_decide(struct ha_memory *m, const struct ha_view *v, struct 
 /* No rewind from us may start before there is a checkpoint on the new timeline (pg_rewind reads pg_control). */
 static void checkpoint_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
-    if (v->pg.checkpointed || m->checkpoint_asked)
+    if (v->pg.checkpointed)
+        return;
+    if (m->checkpoint_asked && v->pg.checkpoint_failed_ms) {
+        plan_wake(p, v->pg.checkpoint_failed_ms + CHECKPOINT_AGAIN_MS);
+        m->checkpoint_asked = v->now_ms < v->pg.checkpoint_failed_ms + CHECKPOINT_AGAIN_MS;
+    }
+    if (m->checkpoint_asked)
         return;
     if (!m->opened_ms)
         m->opened_ms = v->now_ms;

@@ -34,19 +34,23 @@ static int64_t newest_sign(const struct cluster *c)
     return sign;
 }
 
+static void leader_changes(struct ha_memory *m, const struct ha_view *v, const char *name)
+{
+    str_copy(m->leader, sizeof(m->leader), name);
+    m->leader_new_ms = v->now_ms;
+    m->leader_sign = 0;
+    m->rejoin = HA_REJOIN_UNKNOWN;
+    m->rejoin_failures = m->rewind_failures = 0;
+    m->rejoin_not_before_ms = 0;
+}
+
 static void leader_present(struct ha_memory *m, const struct ha_view *v)
 {
     const struct cluster *c = v->store.cluster;
     int64_t sign = newest_sign(c);
 
-    if (!str_eq(m->leader, c->leader)) {
-        str_copy(m->leader, sizeof(m->leader), c->leader);
-        m->leader_new_ms = v->now_ms;
-        m->leader_sign = 0;
-        m->rejoin = HA_REJOIN_UNKNOWN;
-        m->rejoin_failures = m->rewind_failures = 0;
-        m->rejoin_not_before_ms = 0;
-    }
+    if (!str_eq(m->leader, c->leader))
+        leader_changes(m, v, c->leader);
     if (sign != m->leader_sign) {
         m->leader_sign = sign;
         m->leader_alive_ms = msec_max(v->store.read_ms, m->started_ms);
@@ -76,7 +80,7 @@ static void leader_absent(struct ha_memory *m, const struct ha_view *v)
     bool missed = m->leader[0] && c->record.present && !str_eq(c->record.leader, m->leader) &&
                   c->record.mod_revision > m->leader_sign;
     if (missed) {
-        str_copy(m->leader, sizeof(m->leader), c->record.leader);
+        leader_changes(m, v, c->record.leader);
         m->leader_sign = c->record.mod_revision;
         m->leader_alive_ms = msec_max(v->store.read_ms, m->started_ms);
     }

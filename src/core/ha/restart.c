@@ -10,7 +10,6 @@ static void answer(struct ha_memory *m, struct ha_plan *p, bool ok)
 
     a->answer_to = HA_ANSWER_RESTART;
     a->ok = ok;
-    m->restarting = false;
     m->restart_due_ms = 0;
 }
 
@@ -18,6 +17,7 @@ bool restart_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan
 {
     if (m->restarting) {
         answer(m, p, v->pg.deaths != m->restart_deaths); /* the same postmaster: the stop failed */
+        m->restarting = false;
         plan_wake(p, v->now_ms);
         return true;
     }
@@ -41,11 +41,16 @@ bool restart_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan
 void restart_check_failed(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     bool failed = v->job.kind == HA_JOB_START && v->job.state == HA_JOB_FAILED && v->pg.process == HA_PROC_NONE;
-    bool overdue = m->restart_due_ms && v->now_ms >= m->restart_due_ms;
     bool runs = v->pg.process == HA_PROC_RUNNING && v->pg.answered && v->pg.accepting;
 
-    if (m->restarting && (failed || (overdue && !runs)))
+    if (!m->restarting)
+        return;
+    if (failed) {
         answer(m, p, false);
-    else if (m->restarting && m->restart_due_ms > v->now_ms)
-        plan_wake(p, m->restart_due_ms);
+        m->restarting = false;
+    } else if (m->restart_due_ms && v->now_ms >= m->restart_due_ms && !runs) {
+        answer(m, p, false); /* it goes on all the same */
+    } else if (m->restart_due_ms) {
+        plan_wake(p, msec_max(m->restart_due_ms, v->now_ms));
+    }
 }

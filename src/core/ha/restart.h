@@ -11,5 +11,5 @@
 /* PostgreSQL runs: begin a restart that is asked for, or answer one that is over. True if the plan is made. */
 bool restart_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);
 
-/* It did not come up again, or not in time: answered, not forgotten. */
+/* It did not come up again: answered, not forgotten. Or not in time: told, while it goes on. */
 void restart_check_failed(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);

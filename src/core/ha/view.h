@@ -116,7 +116,8 @@ struct ha_pg {
     lsn replayed;
     bool streaming; /* a walreceiver streams */
     bool replay_paused;
-    bool checkpointed; /* a checkpoint was made on the timeline we run on: rewinds from us may start */
+    bool checkpointed;         /* a checkpoint was made on the timeline we run on: rewinds from us may start */
+    msec checkpoint_failed_ms; /* the one that the last plan asked for; 0: it did not */
     bool pending_restart;
     msec halted_ms; /* the postmaster is stopped by a signal (SIGSTOP, debugger) since; 0: it runs */
 
