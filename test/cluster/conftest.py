@@ -8,6 +8,7 @@ import pytest
 from lab.bench import Bench
 from lab.cluster import Cluster
 from lab.netns import Network
+from lab.stub import StubCluster
 
 
 def pytest_addoption(parser):
@@ -60,6 +61,16 @@ def cluster_of(bench, request):
         arguments.setdefault('flavours', request.config.getoption('--flavour'))
         return Cluster(bench, count, **arguments)
     return make
+
+
+@pytest.fixture
+def stubs(bench):
+    """A StubCluster of two members."""
+    made = StubCluster(bench)
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 @pytest.fixture

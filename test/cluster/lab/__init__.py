@@ -11,5 +11,7 @@ A laboratory for clusters on one machine: real PostgreSQL, real etcd, pgkeep (or
   cluster   nodes and their store, and the predicates of a healthy cluster
   writer    clients that write, remember what was acknowledged, and prove what is missing
   netns     a network of namespaces that can be cut (root)
+  terminal  a command on a terminal, and who types there
+  stub      members that answer REST as a test tells them
   disk      a small disk that can be filled (root)
 """

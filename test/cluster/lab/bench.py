@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from lab import proc
+from lab.terminal import Terminal
 
 # Below the kernel's range for outgoing connections, which would take a port between our look and its use.
 PORT_MIN, PORT_MAX = 20000, 30000
@@ -26,6 +27,19 @@ def _port_free(address, port):
         except OSError:
             return False
     return True
+
+
+def ok(done):
+    """What a command printed that succeeded."""
+    assert done.returncode == 0, f'{done.args}: {done.stdout}{done.stderr}'
+    return done.stdout
+
+
+def refused(done, status=1):
+    """What a command said on stderr when it refused to do it."""
+    assert done.returncode == status, f'{done.args}: {done.returncode}, {done.stdout}{done.stderr}'
+    assert 'Error: ' in done.stderr or 'Aborted!' in done.stderr, f'{done.args}: {done.stdout}{done.stderr}'
+    return done.stderr
 
 
 class Bench:
@@ -105,6 +119,13 @@ class Bench:
         return subprocess.run(command, cwd=folder, input=stdin, stdin=subprocess.DEVNULL if stdin is None else None,
                               capture_output=True, text=True, timeout=deadline_s, check=False,
                               env=self.environment(folder, environment), **user)
+
+    def terminal(self, arguments, folder, netns=None, environment=None):
+        """Run a command as the user on a Terminal, a context."""
+        command, user = self._command([str(a) for a in arguments], netns)
+        environment = {'TERM': 'xterm', **(environment or {})}
+        return Terminal(lambda wrapped, fd: subprocess.Popen(wrapped, cwd=folder, stdin=fd, stdout=fd, stderr=fd,
+                                                             env=self.environment(folder, environment), **user), command)
 
     def keep(self, why):
         """Copy what explains a failure to $PGKEEP_ARTIFACTS/<test>. The folder, or None if none is wanted."""

@@ -209,10 +209,16 @@ class Node:
         """The body of GET /patroni."""
         return self.rest.get('/patroni').json
 
-    def ctl(self, *arguments, deadline_s=90, stdin=None):
+    def _ctl_command(self, arguments):
+        return [*FLAVOURS[self.flavour][1], '-c', self.yml, *arguments]
+
+    def ctl(self, *arguments, deadline_s=90, stdin=None, environment=None):
         """The control program with this node's YAML. The CompletedProcess."""
-        return self.bench.run([*FLAVOURS[self.flavour][1], '-c', self.yml, *arguments], self.folder, deadline_s, self.netns,
-                              stdin=stdin)
+        return self.bench.run(self._ctl_command(arguments), self.folder, deadline_s, self.netns, environment, stdin)
+
+    def ctl_terminal(self, *arguments, environment=None):
+        """The same on a Terminal."""
+        return self.bench.terminal(self._ctl_command(arguments), self.folder, self.netns, environment)
 
     def list(self):
         """What `list -f json` says, one dict a member."""
