@@ -38,20 +38,26 @@ static bool read_whole(int fd, char **ret_text, size_t *ret_len, struct err *err
     return err_set(err, ERR_INPUT, "has NUL bytes: not a text file");
 }
 
-static bool add_file(const char *path, struct conf_files *f, struct err *err)
+static bool add_open(const char *path, int fd, struct conf_files *f, struct err *err)
 {
     char *text = NULL;
     size_t len = 0;
-    AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-    if (fd < 0)
-        return err_sys(err, errno, "opening %s", path);
     if (!read_whole(fd, &text, &len, err))
         return err_wrap(err, "%s", path);
 
     f->at = mem_grow(f->at, f->count + 1, sizeof(*f->at));
     f->at[f->count++] = (struct conf_source){.path = str_dup(path), .text = text, .len = len};
     return true;
+}
+
+static bool add_file(const char *path, struct conf_files *f, struct err *err)
+{
+    AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return err_sys(err, errno, "opening %s", path);
+    return add_open(path, fd, f, err);
 }
 
 static int is_yaml(const struct dirent *entry)
@@ -97,6 +103,17 @@ bool conf_files_read(const char *path, struct conf_files *ret_files, struct err 
 
     *ret_files = files;
     files = (struct conf_files){0};
+    return true;
+}
+
+bool conf_files_read_stdin(struct conf_files *ret_files, struct err *err)
+{
+    struct conf_files files = {0};
+
+    if (!add_open("standard input", STDIN_FILENO, &files, err))
+        return false;
+
+    *ret_files = files;
     return true;
 }
 

@@ -18,6 +18,8 @@ struct conf_files {
 
 /* Errors name the file. A file larger than a configuration can be is refused. */
 MUST_USE bool conf_files_read(const char *path, struct conf_files *ret_files, struct err *err);
+/* The descriptor itself: /dev/stdin cannot be opened by who got it from another user (su, sudo). */
+MUST_USE bool conf_files_read_stdin(struct conf_files *ret_files, struct err *err);
 void conf_files_deinit(struct conf_files *f);
 
 static inline UNUSED void conf_files_freep(struct conf_files *f)

@@ -4,15 +4,11 @@ import json
 import pytest
 import yaml
 
+from lab.bench import ok
 from lab.cluster import PREFIX
 from lab.wait import wait_for
 
 CLUSTER = 'myapp-cluster'
-
-
-def ok(done):
-    assert done.returncode == 0, f'{done.args}: {done.stdout}{done.stderr}'
-    return done.stdout
 
 
 def test_list_in_every_format(two_nodes):

@@ -55,9 +55,9 @@ static json_t *read_document(const char *name, struct err *err)
 {
     AUTO(conf_files) struct conf_files files = {0};
 
-    if (!conf_files_read(str_eq(name, "-") ? "/dev/stdin" : name, &files, err))
+    if (!(str_eq(name, "-") ? conf_files_read_stdin(&files, err) : conf_files_read(name, &files, err)))
         return NULL;
-    return config_change_document(str_eq(name, "-") ? "standard input" : name, files.at[0].text, err);
+    return config_change_document(files.at[0].path, files.at[0].text, err);
 }
 
 static bool set_pairs(const struct edit *e, json_t *config, struct err *err)
@@ -184,6 +184,7 @@ static int edit_config(struct ctl *ctl, const struct edit *e, const struct clust
         return ctl_fail(&err);
     if (!after)
         after = yaml_text(changed, YAML_BLOCK);
+    ctl_note("Cluster %s: changing the configuration of all its members", e->cluster_name);
     if (!e->quiet)
         show_difference(ctl, before, after);
 

@@ -99,7 +99,10 @@ static struct listing *listing_of(const PGresult *r, enum listing_format format)
     return l;
 }
 
-/* What went wrong stands where the rows would be, as in patronictl; the full text goes to stderr. */
+/*
+ * What went wrong stands where the rows would be, as in patronictl; who takes those for rows finds it on stderr too,
+ * in full where there is a detail.
+ */
 static bool show_failure(const struct ctl *ctl, const struct query *q, const char *message, const char *detail)
 {
     char time[SHOW_TIME_MAX];
@@ -114,8 +117,8 @@ static bool show_failure(const struct ctl *ctl, const struct query *q, const cha
         json_array_append_new(l->rows, json_pack("[ss]", time, message));
         show_listing(ctl, l, q->format, NULL);
     }
-    if (detail)
-        ctl_note("%.*s", (int)strcspn(detail, "\n"), detail);
+    detail = detail ? detail : message;
+    (void)ctl_refuse("%.*s", (int)strcspn(detail, "\n"), detail);
     return false;
 }
 
@@ -242,7 +245,7 @@ static bool settle_sql(const char *command, const char *file, struct conf_files 
         *ret_exit = ctl_refuse("You need to specify either --command or --file");
         return false;
     }
-    if (file && !conf_files_read(str_eq(file, "-") ? "/dev/stdin" : file, files, &err)) {
+    if (file && !(str_eq(file, "-") ? conf_files_read_stdin(files, &err) : conf_files_read(file, files, &err))) {
         *ret_exit = ctl_fail(&err);
         return false;
     }
