@@ -11,6 +11,7 @@
 
 #include "app/ctl/opts.h"
 #include "base/err.h"
+#include "base/time.h"
 #include "wire/cluster.h"
 #include "wire/conf/settings.h"
 
@@ -33,7 +34,8 @@ struct ctl {
     struct store *store;      /* made by the first reading */
     struct http_client *rest; /* made by the first call */
     bool colour;              /* stdout is a terminal that wants colours */
-    const char *doing;        /* shown as progress while we wait; NULL: nothing */
+    const char *doing;        /* shown as progress while we wait (wait.h); NULL: nothing */
+    msec doing_since_ms;
 };
 
 /* argv[0] is skipped. `program` decides the name in texts. */

@@ -1,6 +1,7 @@
 #include "app/ctl/editor.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,23 +74,40 @@ static bool read_file(const char *path, char **ret_text, struct err *err)
     return true;
 }
 
-/* EDITOR may hold options ("code --wait"), as everywhere; the shell takes it apart. */
-static bool run_editor(const char *editor, const char *path, struct err *err)
+/* None of these calls can fail for a valid signal. */
+static void start_editor(const char *editor, const char *path)
 {
     AUTO(cstr) char *command = str_fmt("exec %s \"$1\"", editor);
+
+    (void)signal(SIGINT, SIG_DFL);
+    (void)signal(SIGQUIT, SIG_DFL);
+    (void)signal(SIGPIPE, SIG_DFL);
+    (void)execl("/bin/sh", "sh", "-c", command, "sh", path, (char *)NULL);
+    _exit(127);
+}
+
+/*
+ * EDITOR may hold options ("code --wait"), as everywhere; the shell takes it apart. Ctrl-C is the editor's meanwhile:
+ * if it ended us too, the file would stay and the editor run on behind the shell's back.
+ */
+static bool run_editor(const char *editor, const char *path, struct err *err)
+{
+    void (*interrupt)(int) = signal(SIGINT, SIG_IGN);
+    void (*quit)(int) = signal(SIGQUIT, SIG_IGN);
     pid_t pid = fork();
-
-    if (pid < 0)
-        return err_sys(err, errno, "starting %s", editor);
-    if (pid == 0) {
-        (void)execl("/bin/sh", "sh", "-c", command, "sh", path, (char *)NULL);
-        _exit(127);
-    }
-
     int status = 0;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return err_sys(err, errno, "waiting for %s", editor);
+    bool ended = pid > 0;
+
+    if (pid == 0)
+        start_editor(editor, path);
+    while (ended && waitpid(pid, &status, 0) < 0)
+        ended = errno == EINTR;
+    int why = errno;
+    (void)signal(SIGINT, interrupt);
+    (void)signal(SIGQUIT, quit);
+
+    if (!ended)
+        return err_sys(err, why, "running %s", editor);
     if (WIFSIGNALED(status))
         return err_set(err, ERR_INPUT, "Editor was ended by signal %d", WTERMSIG(status));
     if (WEXITSTATUS(status))

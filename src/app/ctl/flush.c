@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "app/ctl/ctl.h"
+#include "app/ctl/members.h"
 #include "app/ctl/rest_any.h"
 #include "app/ctl/show.h"
 #include "app/ctl/targets.h"
@@ -11,8 +12,9 @@
 #include "app/ctl/wait.h"
 #include "base/str.h"
 
-static bool flush_restart(struct ctl *ctl, const struct member *m)
+static bool flush_restart(struct ctl *ctl, const struct targets *t, const struct member *m)
 {
+    AUTO(cstr) char *label = member_label(m);
     AUTO(rest_reply) struct rest_reply reply = {0};
     struct err err;
 
@@ -20,6 +22,7 @@ static bool flush_restart(struct ctl *ctl, const struct member *m)
         (void)printf("No scheduled restart for member %s\n", m->name);
         return true;
     }
+    ctl_note("Cluster %s: discarding the scheduled restart of %s", t->cluster_name, label);
     if (!wait_rest(ctl, m, "DELETE", "restart", NULL, WAIT_REST_MS, &reply, &err)) {
         (void)printf("Failed: flush scheduled restart for member %s, %s\n", m->name, err.text);
         return false;
@@ -63,7 +66,8 @@ static int flush_switchover(struct ctl *ctl, const struct targets *t)
         (void)printf("No pending scheduled switchover\n");
         return CTL_OK;
     }
-    if (!rest_any(ctl, t->cluster, "DELETE", "switchover", NULL, &answered, &reply))
+    AUTO(cstr) char *doing = str_fmt("Cluster %s: discarding the scheduled switchover", t->cluster_name);
+    if (!rest_any(ctl, t->cluster, doing, "DELETE", "switchover", NULL, &answered, &reply))
         return flush_in_store(ctl, t);
     if (reply.status == 200) {
         (void)printf("Success: %s\n", reply.body);
@@ -102,6 +106,6 @@ int verb_flush(struct ctl *ctl, int argc, char **argv)
         !targets_confirm(&t, force, "flush", &status))
         return status;
     for (size_t i = 0; i < t.count; i++)
-        ok &= flush_restart(ctl, t.at[i]);
+        ok &= flush_restart(ctl, &t, t.at[i]);
     return ok ? CTL_OK : CTL_FAILED;
 }

@@ -41,6 +41,7 @@ static int await_members(struct ctl *ctl, const char *name, const struct cluster
 
     (void)printf("'%s' request sent, waiting until it is recognized by all nodes\n", paused ? "pause" : "resume");
     (void)fflush(stdout);
+    wait_begin(ctl, "waiting for all members");
     for (;;) {
         AUTO(cluster) struct cluster *now = NULL;
         struct err err;
@@ -55,10 +56,9 @@ static int await_members(struct ctl *ctl, const char *name, const struct cluster
                          (int)(loop_wait_ms / 1000));
             return CTL_FAILED;
         }
-        ctl->doing = "waiting for all members";
         wait_ms(ctl, PAUSE_LOOK_MS);
-        ctl->doing = NULL;
     }
+    wait_end(ctl);
     (void)printf("Success: cluster management is %s\n", state_word(paused));
     return CTL_OK;
 }
@@ -103,7 +103,8 @@ static int set_pause(struct ctl *ctl, int argc, char **argv, bool paused)
         return ctl_refuse("Cluster is %s paused", paused ? "already" : "not");
 
     json_t *body = json_pack("{s:o}", "pause", paused ? json_true() : json_null());
-    bool asked = rest_any(ctl, c, "PATCH", "config", body, &answered, &reply);
+    AUTO(cstr) char *doing = str_fmt("Cluster %s: %s", name, paused ? "pausing" : "resuming");
+    bool asked = rest_any(ctl, c, doing, "PATCH", "config", body, &answered, &reply);
     json_decref(body);
     if (!asked)
         return ctl_refuse("Can not find accessible cluster member");

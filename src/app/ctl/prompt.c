@@ -1,5 +1,6 @@
 #include "app/ctl/prompt.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
@@ -62,21 +63,31 @@ bool prompt_confirm(FILE *in, FILE *out, const char *question, bool *ret_yes)
     }
 }
 
+/* The read that it interrupts is the end of the input. */
+static void on_interrupt(int number)
+{
+    (void)number;
+}
+
 bool prompt_secret(FILE *in, FILE *out, const char *question, char **ret)
 {
+    const struct sigaction interrupt = {.sa_handler = on_interrupt};
+    struct sigaction old_interrupt;
     struct termios before, quiet;
     int fd = fileno(in);
     bool terminal = fd >= 0 && isatty(fd) && tcgetattr(fd, &before) == 0;
 
-    if (terminal) {
-        quiet = before;
-        quiet.c_lflag &= ~(tcflag_t)ECHO;
-        (void)tcsetattr(fd, TCSAFLUSH, &quiet); /* the worst that happens is that it is seen */
-    }
+    if (!terminal)
+        return prompt_text(in, out, question, NULL, ret);
+
+    /* Ctrl-C must not leave a terminal behind that shows nothing of what is typed. */
+    (void)sigaction(SIGINT, &interrupt, &old_interrupt); /* cannot fail for a valid signal */
+    quiet = before;
+    quiet.c_lflag &= ~(tcflag_t)ECHO;
+    (void)tcsetattr(fd, TCSAFLUSH, &quiet); /* the worst that happens is that it is seen */
     bool read = prompt_text(in, out, question, NULL, ret);
-    if (terminal) {
-        (void)tcsetattr(fd, TCSAFLUSH, &before);
-        (void)fputc('\n', out);
-    }
+    (void)tcsetattr(fd, TCSAFLUSH, &before);
+    (void)sigaction(SIGINT, &old_interrupt, NULL);
+    (void)fputc('\n', out);
     return read;
 }

@@ -168,14 +168,16 @@ static bool await_all(struct ctl *ctl, const struct targets *t, struct waiting *
         if (announced != count)
             announce(at, count);
         announced = count;
-        ctl->doing = doing.len ? buf_cstr(&doing) : "reinitializing";
+        wait_begin(ctl, doing.len ? buf_cstr(&doing) : "reinitializing");
         wait_ms(ctl, REINIT_LOOK_MS);
-        ctl->doing = NULL;
-        if (!ctl_read(ctl, t->cluster_name, &c, &err))
-            return ctl_fail(&err) == CTL_OK;
+        if (!ctl_read(ctl, t->cluster_name, &c, &err)) {
+            ok = ctl_fail(&err) == CTL_OK;
+            break;
+        }
         ok &= sort_out(ctl, at, &count, c);
         describe(at, count, c, &doing);
     }
+    wait_end(ctl);
     return ok;
 }
 

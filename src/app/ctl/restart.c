@@ -91,16 +91,18 @@ static bool confirm_restart(const struct restart *r, const struct targets *t, in
     return targets_confirm(t, false, "restart", ret_exit);
 }
 
-/* "9.5.2", "15", "15.4", as the member will compare it. */
+/* "9.5.2" or, from 10 on, "15.4": what a member takes (web/bodies.c). */
 static bool version_is_valid(const char *version)
 {
+    int least = strtol(version, NULL, 10) < 10 ? 3 : 2;
+
     for (int parts = 1; parts <= 3; parts++) {
         size_t digits = strspn(version, "0123456789");
         if (digits == 0)
             return false;
         version += digits;
         if (!*version)
-            return true;
+            return parts >= least;
         if (*version++ != '.')
             return false;
     }
@@ -119,7 +121,7 @@ static bool settle_version(struct restart *r, char **take_answer, int *ret_exit)
     }
     if (!r->version || !*r->version || version_is_valid(r->version))
         return true;
-    *ret_exit = ctl_refuse("Invalid PostgreSQL version format: %s. Valid values are: 9.5.2, 15, 15.4", r->version);
+    *ret_exit = ctl_refuse("Invalid PostgreSQL version format: X.Y or X.Y.Z is accepted: %s", r->version);
     return false;
 }
 
@@ -173,9 +175,9 @@ static bool restart_member(struct ctl *ctl, const struct restart *r, const struc
         return false;
     }
 
-    ctl->doing = doing;
+    wait_begin(ctl, doing);
     bool answered = wait_rest(ctl, m, "POST", "restart", body, r->scheduled ? WAIT_REST_MS : RESTART_MS, &reply, &err);
-    ctl->doing = NULL;
+    wait_end(ctl);
     if (answered)
         return report_restart(m, &reply);
     (void)printf("Failed: restart for member %s, %s\n", m->name, err.text);
@@ -233,9 +235,11 @@ int verb_restart(struct ctl *ctl, int argc, char **argv)
 static bool reload_member(struct ctl *ctl, const struct targets *t, const struct member *m)
 {
     json_t *loop_wait = json_object_get(t->cluster->config, "loop_wait");
+    AUTO(cstr) char *label = member_label(m);
     AUTO(rest_reply) struct rest_reply reply = {0};
     struct err err;
 
+    ctl_note("Cluster %s: reloading %s", t->cluster_name, label);
     if (!wait_rest(ctl, m, "POST", "reload", NULL, WAIT_REST_MS, &reply, &err)) {
         (void)printf("Failed: reload for member %s, %s\n", m->name, err.text);
         return false;

@@ -266,9 +266,9 @@ static int carry_out(struct ctl *ctl, const struct change *ch)
         return fall_back_to_store(ctl, ch, &err);
     }
     note_change(ch, asked);
-    ctl->doing = ch->scheduled ? "scheduling" : ch->failover ? "failing over" : "switching over";
+    wait_begin(ctl, ch->scheduled ? "scheduling" : ch->failover ? "failing over" : "switching over");
     bool answered = wait_rest(ctl, asked, "POST", action_of(ch), body, SWITCHOVER_MS, &reply, &err);
-    ctl->doing = NULL;
+    wait_end(ctl);
     json_decref(body);
 
     if (!answered)

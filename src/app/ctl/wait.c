@@ -15,33 +15,43 @@ enum {
     WAIT_SILENT_MS = 700,     /* what is faster needs no progress */
 };
 
-/* Shown once a second at most; the line is erased by wait_end(). */
-static void show_progress(const struct ctl *ctl, msec since_ms)
+void wait_begin(struct ctl *ctl, const char *doing)
 {
-    msec waited = loop_clock_ms() - since_ms;
-
-    if (ctl->doing && waited > WAIT_SILENT_MS && isatty(STDERR_FILENO))
-        (void)fprintf(stderr, "\r\033[K%s … %lld s", ctl->doing, (long long)(waited / 1000));
+    if (!ctl->doing)
+        ctl->doing_since_ms = loop_clock_ms();
+    ctl->doing = doing;
 }
 
 void wait_end(struct ctl *ctl)
 {
-    if (ctl->doing && isatty(STDERR_FILENO))
-        (void)fputs("\r\033[K", stderr);
+    ctl->doing = NULL;
 }
 
+/* True if a line is there now. */
+static bool show_progress(const struct ctl *ctl)
+{
+    msec waited = ctl->doing ? loop_clock_ms() - ctl->doing_since_ms : 0;
+
+    if (waited <= WAIT_SILENT_MS || !isatty(STDERR_FILENO))
+        return false;
+    (void)fprintf(stderr, "\r\033[K%s … %lld s", ctl->doing, (long long)(waited / 1000));
+    return true;
+}
+
+/* The line is gone afterwards: what the caller prints next starts at the margin. */
 bool wait_until(struct ctl *ctl, const bool *done, msec deadline_ms)
 {
-    msec since_ms = loop_clock_ms();
+    bool shown = false;
 
     while (!*done) {
         msec left = deadline_ms - loop_clock_ms();
         if (left <= 0)
             break;
+        shown = show_progress(ctl);
         loop_turn(ctl->loop, msec_min(left, WAIT_TURN_MS));
-        show_progress(ctl, since_ms);
     }
-    wait_end(ctl);
+    if (shown)
+        (void)fputs("\r\033[K", stderr);
     return *done;
 }
 

@@ -1,7 +1,7 @@
 /*
  * Waiting on our own loop: the store and REST, made synchronous, every wait with a deadline.
  *
- * While ctl->doing is set and stderr is a terminal, a line there shows how long it has been.
+ * Between wait_begin() and wait_end() a line on stderr, where that is a terminal, shows how long it has been.
  */
 #pragma once
 
@@ -17,11 +17,13 @@ enum {
     WAIT_REST_MS = 30 * 1000,   /* calls that only note something */
 };
 
+/* `doing` lives until wait_end(). Called again before that it changes the words, not the clock. */
+void wait_begin(struct ctl *ctl, const char *doing);
+void wait_end(struct ctl *ctl);
+
 /* Turns the loop until *done, or the moment has come. True if *done. */
 bool wait_until(struct ctl *ctl, const bool *done, msec deadline_ms);
 void wait_ms(struct ctl *ctl, msec duration_ms);
-/* Erases the progress line. */
-void wait_end(struct ctl *ctl);
 
 /* All keys below prefix. */
 MUST_USE bool wait_prefix(struct ctl *ctl, const char *prefix, struct cluster **ret_cluster, struct err *err);
