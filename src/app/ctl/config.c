@@ -39,6 +39,16 @@ static bool scheme_find(const char *name, size_t len, size_t *ret_i)
     return false;
 }
 
+/* "/a/b/" → "a/b"; NULL for "" and "/". */
+static char *namespace_of(const char *path)
+{
+    path += strspn(path, "/");
+    size_t len = strlen(path);
+    while (len > 0 && path[len - 1] == '/')
+        len--;
+    return len ? str_fmt("%.*s", (int)len, path) : NULL;
+}
+
 bool dcs_address_parse(const char *url, struct dcs_address *ret, struct err *err)
 {
     const char *sep = strstr(url, "://");
@@ -49,8 +59,8 @@ bool dcs_address_parse(const char *url, struct dcs_address *ret, struct err *err
         return err_set(err, ERR_INPUT, "Unknown dcs scheme: %.*s", (int)(sep - url), url);
 
     const char *rest = sep ? sep + 3 : str_starts(url, "//") ? url + 2 : url;
-    AUTO(cstr) char *address = str_dup(rest);
-    address[strcspn(address, "/")] = '\0';
+    size_t address_len = strcspn(rest, "/");
+    AUTO(cstr) char *address = str_fmt("%.*s", (int)address_len, rest);
     if (!value_endpoint(*address ? address : "localhost", -1, &where))
         return err_set(err, ERR_INPUT, "%s: a store's address is SCHEME://HOST:PORT", url);
 
@@ -63,8 +73,16 @@ bool dcs_address_parse(const char *url, struct dcs_address *ret, struct err *err
     ret->kind = schemes[scheme_i].kind;
     ret->section = schemes[scheme_i].scheme;
     ret->host = str_fmt(strchr(where.host, ':') ? "[%s]:%d" : "%s:%d", where.host, port);
+    ret->namespace_ = namespace_of(rest + address_len);
     endpoint_deinit(&where);
     return true;
+}
+
+void dcs_address_deinit(struct dcs_address *d)
+{
+    free(d->host);
+    free(d->namespace_);
+    *d = (struct dcs_address){0};
 }
 
 static bool findings_to_err(const struct findings *f, struct err *err)
@@ -75,6 +93,13 @@ static bool findings_to_err(const struct findings *f, struct err *err)
         if (f->at[i].level == FINDING_ERROR)
             buf_printf(&text, "%s%s", text.len ? "\n" : "", f->at[i].text);
     return err_set(err, ERR_INPUT, "%s", buf_cstr(&text));
+}
+
+static void use_namespace(struct settings *s, const char *namespace_)
+{
+    str_set(&s->namespace_, namespace_);
+    free(s->key_prefix);
+    s->key_prefix = s->scope ? str_fmt("/%s/%s/", namespace_, s->scope) : NULL;
 }
 
 /*
@@ -103,6 +128,8 @@ static struct settings *read_with(const struct conf_files *files, const struct d
     }
     if (!settings)
         (void)findings_to_err(dcs ? &findings : &first, err);
+    if (settings && dcs && dcs->namespace_)
+        use_namespace(settings, dcs->namespace_);
     findings_deinit(&first);
     findings_deinit(&findings);
     free(sources);
@@ -125,7 +152,7 @@ bool config_load(const char *path, const char *dcs_url, struct settings **ret_se
         return false;
 
     struct settings *settings = read_with(&files, dcs_url ? &dcs : NULL, err);
-    free(dcs.host);
+    dcs_address_deinit(&dcs);
     if (settings)
         *ret_settings = settings;
     return settings != NULL;

@@ -251,7 +251,7 @@ int ctl_main(int argc, char **argv, const char *program)
     struct err err;
     const struct opt opts[] = {
         {'c', "config-file", "TEXT", "Configuration file", .text = &ctl.config_path},
-        {'d', "dcs-url dcs", "TEXT", "The DCS connect url: etcd3://HOST:PORT", .text = &ctl.dcs_url},
+        {'d', "dcs-url dcs", "TEXT", "The DCS connect url: etcd3://HOST:PORT/NAMESPACE", .text = &ctl.dcs_url},
         {'k', "insecure", NULL, "Allow connections to SSL sites without certs", .flag = &ctl.insecure},
         OPT_END,
     };

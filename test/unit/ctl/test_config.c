@@ -22,7 +22,8 @@ static void expect_dcs(const char *url, enum store_kind kind, const char *host)
         fail_msg("%s: %s", url, err.text);
     assert_int_equal(dcs.kind, kind);
     assert_string_equal(dcs.host, host);
-    free(dcs.host);
+    assert_null(dcs.namespace_);
+    dcs_address_deinit(&dcs);
 }
 
 static void test_store_urls_are_completed(void **state)
@@ -80,6 +81,21 @@ static void test_command_line_store_replaces_the_files(void **state)
     assert_string_equal(s->store.hosts.at[0], "h:1");
 }
 
+static void test_command_line_store_may_name_the_namespace(void **state)
+{
+    struct err err;
+    AUTO(settings)
+    struct settings *s = load("scope: x\netcd3: {host: 'e:1'}\nnamespace: /db/\n", "etcd3://h:1/a/b/", &err);
+    AUTO(settings) struct settings *other = load("scope: x\nnamespace: /db/\n", "etcd3://h:1/", &err);
+
+    assert_non_null(s);
+    assert_string_equal(s->store.hosts.at[0], "h:1");
+    assert_string_equal(s->namespace_, "a/b");
+    assert_string_equal(s->key_prefix, "/a/b/x/");
+    assert_non_null(other);
+    assert_string_equal(other->namespace_, "db");
+}
+
 static void test_command_line_store_completes_a_file_without_one(void **state)
 {
     struct err err;
@@ -127,6 +143,7 @@ int main(void)
         cmocka_unit_test(test_store_urls_are_completed),
         cmocka_unit_test(test_unknown_store_urls_are_refused),
         cmocka_unit_test(test_command_line_store_replaces_the_files),
+        cmocka_unit_test(test_command_line_store_may_name_the_namespace),
         cmocka_unit_test(test_command_line_store_completes_a_file_without_one),
         cmocka_unit_test(test_a_broken_file_is_told_in_full),
         cmocka_unit_test(test_a_file_that_is_named_must_be_there),
