@@ -1,5 +1,5 @@
 /*
- * What the guard tells systemd: STOPPING, and WATCHDOG as long as the agent pings.
+ * What the guard tells systemd: STOPPING, and WATCHDOG as long as its own loop turns.
  *
  * READY is the agent's to say (NotifyAccess=all). Never blocks, does nothing without NOTIFY_SOCKET.
  */
