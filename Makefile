@@ -2,22 +2,23 @@
 #
 #   make PREFIX=/usr DESTDIR=/tmp/package install       MESON_ARGS=-Doption=value make
 
+BUILD ?= build
 PREFIX ?= /usr/local
 MESON_ARGS ?=
 
 .DEFAULT_GOAL := build
 .PHONY: build help demo test cluster asan tsan bench format install clean
 
-build: build/build.ninja ## build the programs in build/
-	ninja -C build
+build: $(BUILD)/build.ninja ## build the programs in build/
+	ninja -C $(BUILD)
 
-build/build.ninja:
-	meson setup build --prefix=$(PREFIX) $(MESON_ARGS)
+$(BUILD)/build.ninja:
+	meson setup $(BUILD) --prefix=$(PREFIX) $(MESON_ARGS)
 
 demo: ## three nodes and their store on this machine, to play with; Ctrl-C ends them
 	tools/deps demo
 	$(MAKE) build
-	tools/asuser build pgkeep demo $(DEMO_ARGS)
+	tools/asuser $(BUILD) pgkeep demo $(DEMO_ARGS)
 
 test: ## unit tests, scenarios, fences, sanitizers and a small cluster (below 20 minutes)
 	tools/deps test
@@ -26,7 +27,7 @@ test: ## unit tests, scenarios, fences, sanitizers and a small cluster (below 20
 cluster: ## every test on real PostgreSQL and etcd (long; as root also those that cut networks)
 	tools/deps cluster
 	$(MAKE) build
-	tools/asuser --keep-root build python3 -m pytest test/cluster $(TEST_ARGS)
+	tools/asuser --keep-root $(BUILD) python3 -m pytest test/cluster $(TEST_ARGS)
 
 asan tsan: %: ## unit tests and scenarios under ASan+UBSan, or what has threads under TSan
 	tools/deps build
@@ -35,23 +36,19 @@ asan tsan: %: ## unit tests and scenarios under ASan+UBSan, or what has threads 
 bench: ## measurements
 	tools/deps demo
 	$(MAKE) build
-	test/bench/run build $(BENCH_ARGS)
+	test/bench/run $(BUILD) $(BENCH_ARGS)
 
 format: ## lay out the C code as .clang-format says
 	git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i
 
+# The prefix of an earlier `make` may be another one; what was built does not depend on it.
 install: build ## install below $(DESTDIR)$(PREFIX)
-	meson configure build -Dprefix=$(PREFIX)
-	meson install -C build --no-rebuild $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)))
-	ln -sf pgkeep $(DESTDIR)$(PREFIX)/bin/patroni
-	ln -sf pgkeep $(DESTDIR)$(PREFIX)/bin/patronictl
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	for unit in pgkeep pgkeep@; do \
-	    sed 's#@bindir@#$(PREFIX)/bin#' etc/$$unit.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service; \
-	done
+	grep -q '"name": "prefix", "value": "$(PREFIX)"' $(BUILD)/meson-info/intro-buildoptions.json || \
+	    { meson configure $(BUILD) -Dprefix=$(PREFIX) && ninja -C $(BUILD); }
+	meson install -C $(BUILD) --no-rebuild $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)))
 
 clean: ## remove everything that was built
-	rm -rf build build-asan build-tsan
+	rm -rf $(BUILD) build-asan build-tsan
 
 help: ## this list
 	@sed -n 's/^\([a-z ]*\): .*##\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
