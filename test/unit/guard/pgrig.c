@@ -36,7 +36,7 @@ bool pgrig_find(void)
     return true;
 }
 
-void pgrig_make_template(void)
+int pgrig_make_template(void **state)
 {
     char initdb[300];
     rig_init(&template_rig);
@@ -45,11 +45,13 @@ void pgrig_make_template(void)
 
     (void)snprintf(initdb, sizeof(initdb), "%s/initdb", bin_dir);
     assert_int_equal(rig_run(&template_rig, argv, NULL), 0);
+    return 0;
 }
 
-void pgrig_drop_template(void)
+int pgrig_drop_template(void **state)
 {
     rig_deinit(&template_rig);
+    return 0;
 }
 
 void pgrig_init(struct rig *r)
@@ -57,6 +59,7 @@ void pgrig_init(struct rig *r)
     rig_init(r);
     assert_int_equal(rmdir(r->data_dir), 0);
     assert_int_equal(rename(template_rig.data_dir, r->data_dir), 0);
+    (void)snprintf(r->guard_options, sizeof(r->guard_options), "--agent-silence-ms 10000");
 }
 
 void pgrig_deinit(struct rig *r)
@@ -138,6 +141,15 @@ PGconn *pgrig_connect(const struct rig *r)
     (void)snprintf(conninfo, sizeof(conninfo), "host=%s user=postgres dbname=postgres connect_timeout=5", r->dir);
     PGconn *conn = PQconnectdb(conninfo);
     assert_int_equal(PQstatus(conn), CONNECTION_OK);
+    return conn;
+}
+
+PGconn *pgrig_stopped_backend(const struct rig *r, pid_t *ret_pid)
+{
+    PGconn *conn = pgrig_connect(r);
+
+    *ret_pid = PQbackendPID(conn);
+    assert_int_equal(kill(*ret_pid, SIGSTOP), 0);
     return conn;
 }
 

@@ -262,6 +262,12 @@ int rig_run(const struct rig *r, const char *const *argv, const char *out_path)
     return rig_wait(rig_spawn(r, argv, out_path), 60000);
 }
 
+int rig_exit_code(int status)
+{
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
 /* --- the guard and its agents --- */
 
 void rig_start(struct rig *r)
@@ -330,6 +336,26 @@ void rig_order(struct rig *r, char order, char value)
 struct guard_msg rig_message(enum guard_kind kind)
 {
     return (struct guard_msg){.version = GUARD_PROTOCOL, .kind = kind};
+}
+
+struct guard_msg rig_arm_at(msec stop_ms, msec quit_ms, msec kill_ms)
+{
+    struct guard_msg arm = rig_message(GUARD_ARM);
+    msec now_ms = rig_now_ms();
+
+    arm.term = 5;
+    arm.stop_at_ms = now_ms + stop_ms;
+    arm.quit_at_ms = now_ms + quit_ms;
+    arm.kill_at_ms = now_ms + kill_ms;
+    return arm;
+}
+
+struct guard_msg rig_stop_with(enum guard_stop_mode mode)
+{
+    struct guard_msg stop = rig_message(GUARD_STOP);
+
+    stop.mode = mode;
+    return stop;
 }
 
 void rig_send_raw(struct rig *r, const void *bytes, size_t len)

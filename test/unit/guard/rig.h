@@ -58,6 +58,8 @@ void rig_until_runs(pid_t pid, const char *name);
 /* The exit status within the deadline. */
 int rig_wait(pid_t pid, msec wait_ms);
 int rig_run(const struct rig *r, const char *const *argv, const char *out_path);
+/* Of one that ended by itself; fails the test if a signal ended it. */
+int rig_exit_code(int status);
 
 /* As a package manager does it: a new file under the old name. */
 void rig_install(const char *from, const char *to);
@@ -75,6 +77,9 @@ int rig_guard_exit(struct rig *r, msec wait_ms);
 void rig_order(struct rig *r, char order, char value);
 
 struct guard_msg rig_message(enum guard_kind kind);
+/* GUARD_ARM with deadlines counted from now. */
+struct guard_msg rig_arm_at(msec stop_ms, msec quit_ms, msec kill_ms);
+struct guard_msg rig_stop_with(enum guard_stop_mode mode);
 /* Sends without waiting; its seq. */
 uint64_t rig_send(struct rig *r, struct guard_msg *m);
 void rig_send_raw(struct rig *r, const void *bytes, size_t len);

@@ -33,12 +33,6 @@ static int teardown(void **state)
     return 0;
 }
 
-static int exit_code(int status)
-{
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
-
 /* The shortest time from the signal to the successor's greeting; a busy machine only ever adds to it. */
 static msec replaced_after_ms(int signo)
 {
@@ -158,7 +152,7 @@ static void test_wrong_configuration_ends_the_guard_with_the_same_status(void **
 {
     (void)snprintf(rig.puppet_argument, sizeof(rig.puppet_argument), "%d", GUARD_EXIT_CONFIG);
     rig_start(&rig);
-    assert_int_equal(exit_code(rig_guard_exit(&rig, RIG_WAIT_MS)), GUARD_EXIT_CONFIG);
+    assert_int_equal(rig_exit_code(rig_guard_exit(&rig, RIG_WAIT_MS)), GUARD_EXIT_CONFIG);
 }
 
 static void test_sigterm_is_passed_on_and_the_guard_ends_after_its_agent(void **state)
@@ -170,7 +164,7 @@ static void test_sigterm_is_passed_on_and_the_guard_ends_after_its_agent(void **
     assert_int_equal(waitpid(rig.guard, NULL, WNOHANG), 0); /* it waits for the agent */
     rig_order(&rig, 'x', 0);
 
-    assert_int_equal(exit_code(rig_guard_exit(&rig, RIG_WAIT_MS)), 0);
+    assert_int_equal(rig_exit_code(rig_guard_exit(&rig, RIG_WAIT_MS)), 0);
 }
 
 /* It ends with answers unread, for which the kernel resets the connection: what it had said still counts. */
@@ -186,7 +180,7 @@ static void test_last_words_of_an_agent_are_heard(void **state)
     rig_order(&rig, 'x', 0);
     rig_until_dead(rig.agent, RIG_WAIT_MS);
     assert_int_equal(kill(rig.guard, SIGCONT), 0);
-    assert_int_equal(exit_code(rig_guard_exit(&rig, RIG_WAIT_MS)), 0);
+    assert_int_equal(rig_exit_code(rig_guard_exit(&rig, RIG_WAIT_MS)), 0);
 }
 
 static void test_agent_that_fails_while_ending_shows_in_the_exit_status(void **state)
@@ -197,7 +191,7 @@ static void test_agent_that_fails_while_ending_shows_in_the_exit_status(void **s
     rig_until_kind(&rig, GUARD_TERM, RIG_WAIT_MS);
     rig_order(&rig, 'x', 3);
 
-    assert_int_equal(exit_code(rig_guard_exit(&rig, RIG_WAIT_MS)), 1);
+    assert_int_equal(rig_exit_code(rig_guard_exit(&rig, RIG_WAIT_MS)), 1);
 }
 
 static void test_exit_zero_without_being_asked_is_a_crash_like_any_other(void **state)
@@ -239,7 +233,7 @@ static void test_second_guard_of_the_same_node_refuses(void **state)
     int status = rig_guard_exit(&rig, RIG_WAIT_MS);
     rig.guard = first;
 
-    assert_int_equal(exit_code(status), 1);
+    assert_int_equal(rig_exit_code(status), 1);
     (void)snprintf(names, sizeof(names), "is running for this node, pid %d", (int)first);
     assert_true(rig_file_says(rig.log_path, names, 0));
 }
@@ -474,7 +468,7 @@ static void test_systemd_hears_of_the_end(void **state)
     assert_int_equal(kill(rig.guard, SIGTERM), 0);
     assert_true(notified(fd, "STOPPING=1", 2000));
     rig_order(&rig, 'x', 0);
-    assert_int_equal(exit_code(rig_guard_exit(&rig, RIG_WAIT_MS)), 0);
+    assert_int_equal(rig_exit_code(rig_guard_exit(&rig, RIG_WAIT_MS)), 0);
     (void)close(fd);
 }
 
@@ -488,7 +482,7 @@ static pid_t fake_backend(const char *dir)
     (void)snprintf(path, sizeof(path), "%s/postgres", rig.dir);
     const char *const copy[] = {"/bin/cp", "-n", "/bin/sleep", path, NULL};
     const char *const argv[] = {"/bin/sh", "-c", "cd \"$0\" && exec \"$1\" 600", dir, path, NULL};
-    assert_int_equal(exit_code(rig_run(&rig, copy, NULL)), 0);
+    assert_int_equal(rig_exit_code(rig_run(&rig, copy, NULL)), 0);
     pid_t pid = rig_spawn(&rig, argv, NULL);
     rig_until_runs(pid, "postgres");
     return pid;
@@ -511,7 +505,7 @@ static void test_clear_kills_every_process_of_the_instance_and_no_other(void **s
     (void)snprintf(path, sizeof(path), "%s/postgres", rig.dir);
     assert_int_equal(unlink(path), 0); /* as a minor upgrade does: "(deleted)" from here on */
 
-    assert_int_equal(exit_code(rig_run(&rig, clear, NULL)), 0);
+    assert_int_equal(rig_exit_code(rig_run(&rig, clear, NULL)), 0);
 
     for (int i = 0; i < 3; i++)
         assert_int_equal(WTERMSIG(rig_wait(backends[i], 0)), SIGKILL);
@@ -554,9 +548,9 @@ static void test_command_line_is_checked(void **state)
     const char *const no_dir[] = {rig.guard_path, "--data-dir", "/tmp/x",    "--state-dir",
                                   "/nonexistent", "--",         "/bin/true", NULL};
 
-    assert_int_equal(exit_code(rig_run(&rig, nothing, NULL)), 2);
-    assert_int_equal(exit_code(rig_run(&rig, relative, NULL)), 2);
-    assert_int_equal(exit_code(rig_run(&rig, no_dir, NULL)), 1);
+    assert_int_equal(rig_exit_code(rig_run(&rig, nothing, NULL)), 2);
+    assert_int_equal(rig_exit_code(rig_run(&rig, relative, NULL)), 2);
+    assert_int_equal(rig_exit_code(rig_run(&rig, no_dir, NULL)), 1);
     assert_true(rig_file_says(rig.log_path, "opening /nonexistent/guard.lock: No such file", 0));
 }
 
