@@ -1,5 +1,7 @@
 """pgkeep with patronictl's verbs: outputs, prompts, exit codes."""
 import json
+import re
+import subprocess
 
 import pytest
 import yaml
@@ -181,6 +183,109 @@ def test_check_names_all_that_is_wrong_with_the_machine_at_once(bench, cluster_o
     out = done.stdout + done.stderr
     assert '/nowhere' in out and '/proc/nowhere' in out
     assert cluster.store.members[0].client in out, 'the store that nobody has started'
+
+
+def findings(done):
+    """{key: (level, text)} of a check's output; each names the file and the line that the key stands in."""
+    found = {}
+    for line in done.stdout.splitlines():
+        match = re.match(r'(error|warning) +\S+node\.yml:\d+: ([\w.-]+): (.*)', line)
+        if match:
+            found[match[2]] = match[1], match[3]
+    return found
+
+
+@pytest.mark.smoke
+def test_check_names_every_program_that_is_missing(bench, cluster_of):
+    no_program = bench.write(bench.folder / 'script', '#!/bin/sh\n')
+    cluster = cluster_of(1, more={
+        'bootstrap': {
+            'method': 'pitr', 'pitr': {'command': '/nowhere/pitr --now'}, 'unused': {'command': '/nowhere/unused'},
+            'post_bootstrap': '/nowhere/post',
+            'dcs': {'postgresql': {'parameters': {'archive_command': '/nowhere/archive %p',
+                                                  'archive_cleanup_command': 'test -e "$X" && /nowhere/clean'}}}},
+        'postgresql': {
+            'pre_promote': str(no_program), 'before_stop': '/nowhere/before',
+            'callbacks': {'on_start': 'no-such-program up', 'on_stop': '/bin/true', 'on_reload': "'open quote"},
+            'create_replica_methods': ['wal_g', 'plain'], 'wal_g': {'command': '/nowhere/wal-g fetch'},
+            'plain': {'command': '/nowhere/plain'},
+            'bin_name': {'pg_rewind': 'pg_rewind-custom'},
+            'recovery_conf': {'restore_command': '/nowhere/restore %f'}}})
+    cluster.store.start()
+    node = cluster.nodes[0]
+    found = findings(bench.run(['pgkeep', 'check', node.yml], node.folder))
+    missing = 'No such file or directory'
+    assert found == {
+        'bootstrap.pitr.command': ('error', f'/nowhere/pitr: {missing}'),
+        'bootstrap.unused.command': ('warning', f'/nowhere/unused: {missing}'),
+        'bootstrap.post_bootstrap': ('error', f'/nowhere/post: {missing}'),
+        'bootstrap.dcs.postgresql.parameters.archive_command': ('warning', f'/nowhere/archive: {missing}'),
+        'postgresql.pre_promote': ('error', f'{no_program}: is not executable'),
+        'postgresql.before_stop': ('warning', f'/nowhere/before: {missing}'),
+        'postgresql.callbacks.on_start': ('warning', 'no-such-program: no such program in PATH'),
+        'postgresql.callbacks.on_reload': ('warning', 'command "\'open quote": a quote or backslash is left open'),
+        'postgresql.wal_g.command': ('warning', f'/nowhere/wal-g: {missing}'),
+        'postgresql.plain.command': ('warning', f'/nowhere/plain: {missing}'),
+        'postgresql.create_replica_methods': ('error', 'none of them can be executed: the node cannot clone'),
+        'postgresql.bin_name.pg_rewind': ('error', 'pg_rewind-custom is not installed beside postgres'),
+        'postgresql.recovery_conf.restore_command': ('warning', f'/nowhere/restore: {missing}'),
+    }
+
+
+def certificate(bench, name, *options):
+    """A key and a certificate that goes with it."""
+    key, cert = bench.folder / f'{name}.key', bench.folder / f'{name}.crt'
+    made = subprocess.run(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-days', '2', '-subj', '/CN=localhost',
+                           '-keyout', key, '-out', cert, *(options or ['-nodes'])], capture_output=True, check=False)
+    assert made.returncode == 0, made
+    bench.own(key)
+    bench.own(cert)
+    return str(key), str(cert)
+
+
+@pytest.mark.smoke
+def test_check_names_every_file_and_folder_that_is_not_as_it_has_to_be(bench, cluster_of):
+    (key, cert), (other_key, _), (locked_key, locked_cert) = (
+        certificate(bench, 'one'), certificate(bench, 'other'), certificate(bench, 'locked', '-passout', 'pass:secret'))
+    noise = str(bench.write(bench.folder / 'noise', 'no certificate\n'))
+    cluster = cluster_of(1, more={
+        'restapi': {'certfile': cert, 'keyfile': other_key, 'cafile': noise},
+        'ctl': {'certfile': locked_cert, 'keyfile': locked_key, 'cacert': '/nowhere/ca'},
+        'etcd3': {'cert': cert, 'key': '/nowhere/etcd.key', 'cacert': cert},
+        'postgresql': {
+            'custom_conf': '/nowhere/custom.conf', 'pgpass': str(bench.folder),
+            'authentication': {'replication': {'sslcert': cert, 'sslkey': key, 'sslrootcert': '/nowhere/root.crt'}},
+            'parameters': {'unix_socket_directories': f'/proc/nowhere, {"/tmp/" + 100 * "x"}, @abstract'}}})
+    cluster.store.start()
+    node = cluster.nodes[0]
+    done = bench.run(['pgkeep', 'check', node.yml], node.folder)
+    found = findings(done)
+    missing = 'No such file or directory'
+    sockets = found.pop('postgresql.parameters.unix_socket_directories')
+    assert sockets[0] == 'error' and f'{100 * "x"}/.s.PGSQL.' in sockets[1] and 'too long' in sockets[1]
+    assert 'unix_socket_directories: /proc/nowhere: does not exist, and cannot be made' in done.stdout
+    assert found == {
+        'restapi.keyfile': ('error', f'{other_key}: is not the key of the certificate {cert}'),
+        'restapi.cafile': ('error', f'{noise}: holds no certificate in PEM form'),
+        'ctl.keyfile': ('error', f'{locked_key}: holds no private key in PEM form, or one that needs a password'),
+        'ctl.cacert': ('error', f'/nowhere/ca: {missing}'),
+        'etcd3.key': ('error', f'/nowhere/etcd.key: {missing}'),
+        'postgresql.custom_conf': ('error', f'/nowhere/custom.conf: {missing}'),
+        'postgresql.pgpass': ('error', f'{bench.folder}: is no file'),
+        'postgresql.authentication.replication.sslrootcert': ('error', f'/nowhere/root.crt: {missing}'),
+    }
+
+
+@pytest.mark.smoke
+def test_check_opens_a_key_with_its_password(bench, cluster_of):
+    key, cert = certificate(bench, 'locked', '-passout', 'pass:secret')
+    cluster = cluster_of(1, more={'restapi': {'certfile': cert, 'keyfile': key, 'keyfile_password': 'secret'}})
+    cluster.store.start()
+    node = cluster.nodes[0]
+    assert set(findings(bench.run(['pgkeep', 'check', node.yml], node.folder))) == set()
+    node.change_yml({'restapi': {'keyfile_password': 'wrong'}})
+    found = findings(bench.run(['pgkeep', 'check', node.yml], node.folder))
+    assert 'that the password opens' in found['restapi.keyfile'][1]
 
 
 def test_check_passes_the_articles_yaml(cluster_of):

@@ -19,6 +19,7 @@ static void check_deinit(struct check *c)
     conf_files_deinit(&c->files);
     conf_node_free(c->tree);
     settings_unref(c->settings);
+    dynamic_unref(c->dynamic);
     findings_deinit(&c->findings);
     loop_free(c->loop);
     for (size_t i = 0; i < c->passed_count; i++)
@@ -34,9 +35,15 @@ static inline void check_freep(struct check *c)
 
 char *check_place(const struct check *c, const char *key)
 {
-    const struct conf_node *n = c->tree ? conf_path(c->tree, key) : NULL;
+    AUTO(cstr) char *dynamic_key = str_fmt("bootstrap.dcs.%s", key);
+    const char *const keys[] = {key, dynamic_key};
 
-    return n && n->line ? str_fmt("%s:%u: %s", n->file, n->line, key) : str_dup(key);
+    for (size_t i = 0; c->tree && i < ARRAY_LEN(keys); i++) {
+        const struct conf_node *n = conf_path(c->tree, keys[i]);
+        if (n && n->line)
+            return str_fmt("%s:%u: %s", n->file, n->line, keys[i]);
+    }
+    return str_dup(key);
 }
 
 static void note(struct check *c, enum finding_level level, const char *key, const char *fmt, va_list args)
@@ -102,9 +109,13 @@ static void read_tree(struct check *c)
  */
 static void read_settings(struct check *c)
 {
+    struct findings unused = {0};
+
     c->settings = settings_read_anyway(c->files.at, c->files.count, (const char *const *)environ, &c->findings);
-    if (c->settings && c->findings.error_count == 0)
-        dynamic_unref(dynamic_read(c->settings->bootstrap.dcs, c->settings, &c->findings));
+    bool sound = c->findings.error_count == 0;
+    if (c->settings)
+        c->dynamic = dynamic_read(c->settings->bootstrap.dcs, c->settings, sound ? &c->findings : &unused);
+    findings_deinit(&unused);
 }
 
 static void look_at_everything(struct check *c)
@@ -114,6 +125,7 @@ static void look_at_everything(struct check *c)
                      "checked as root, who may do everything: run the check as the user who will run the node");
     check_files(c);
     check_postgresql(c);
+    check_commands(c);
     if (!c->ignore_listen)
         check_listen(c);
     check_store(c);

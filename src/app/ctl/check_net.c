@@ -179,7 +179,7 @@ void check_store(struct check *c)
     if (c->settings->store.kind == STORE_NONE || !c->settings->key_prefix)
         return;
     if (!store_new(c->loop, c->settings, &store, &a.err)) {
-        findings_add(&c->findings, FINDING_ERROR, "store: %s", a.err.text);
+        check_error(c, check_store_section(c), "store: %s", a.err.text);
         return;
     }
     a.prefix_len = strlen(c->settings->key_prefix);
@@ -189,7 +189,7 @@ void check_store(struct check *c)
         loop_turn(c->loop, 100);
 
     if (!a.done || a.status != STORE_DONE) {
-        findings_add(&c->findings, FINDING_ERROR, "store: %s", a.done ? a.err.text : "no answer");
+        check_error(c, check_store_section(c), "store: %s", a.done ? a.err.text : "no answer");
         return;
     }
     check_passed(c, "store: %s; %s", store_describe(store),

@@ -11,6 +11,7 @@
 #include "pg/bin.h"
 #include "pg/control.h"
 #include "pg/datadir.h"
+#include "wire/conf/dynamic.h"
 
 enum {
     LOOK_MS = 10 * 1000, /* pg_controldata and `postgres --version`: a hung disk must not hang the check */
@@ -126,9 +127,14 @@ static void check_programs(struct check *c, const struct pg_bin *bin)
 {
     static const enum pg_program needed[] = {PG_INITDB, PG_BASEBACKUP, PG_CONTROLDATA, PG_REWIND};
 
-    for (size_t i = 0; i < ARRAY_LEN(needed); i++)
+    for (size_t i = 0; i < ARRAY_LEN(needed); i++) {
+        const char *name = pg_program_name(needed[i]);
+        AUTO(cstr) char *key = str_fmt("postgresql.bin_name.%s", name);
+        const char *renamed = json_string_value(json_object_get(c->dynamic->bin_name, name));
         if (!bin->path[needed[i]])
-            check_error(c, "postgresql.bin_dir", "%s is not installed beside postgres", pg_program_name(needed[i]));
+            check_error(c, renamed ? key : "postgresql.bin_dir", "%s is not installed beside postgres",
+                        renamed ? renamed : name);
+    }
     if (!bin->path[PG_WALDUMP])
         check_warn(c, "postgresql.bin_dir", "%s is not installed; some rejoins will need a clone instead of a rewind",
                    pg_program_name(PG_WALDUMP));
@@ -187,12 +193,13 @@ void check_postgresql(struct check *c)
     if (!s->postgresql.data_dir)
         return;
     bool has_data = check_data_dir(c);
-    const struct pg_bin_spec spec = {.bin_dir = s->postgresql.bin_dir,
-                                     .bin_name = s->postgresql.bin_name,
+    const struct pg_bin_spec spec = {.bin_dir = c->dynamic->bin_dir,
+                                     .bin_name = c->dynamic->bin_name,
                                      .data_major = c->data_major,
                                      .path_env = getenv("PATH")};
     if (!pg_bin_find(&spec, &bin, &err)) {
-        check_error(c, "postgresql.bin_dir", "%s", err.text);
+        bool renamed = json_object_get(c->dynamic->bin_name, pg_program_name(PG_POSTGRES)) != NULL;
+        check_error(c, renamed ? "postgresql.bin_name.postgres" : "postgresql.bin_dir", "%s", err.text);
         return;
     }
     check_programs(c, bin);

@@ -6,12 +6,14 @@
 #include "app/conf_files.h"
 #include "wire/conf/settings.h"
 
+struct dynamic;
 struct loop;
 
 struct check {
     struct conf_files files;
     struct conf_node *tree;    /* the files merged, for lines; NULL: unreadable */
     struct settings *settings; /* NULL: too broken to look further */
+    struct dynamic *dynamic;   /* bootstrap.dcs under the local values: what a new cluster has; NULL as settings is */
     struct findings findings;
     struct loop *loop;
     bool ignore_listen;      /* -i */
@@ -21,15 +23,22 @@ struct check {
     size_t passed_count;
 };
 
-/* "n1.yml:12: postgresql.data_dir": where a key stands, or its name alone; free() it. */
+/*
+ * "n1.yml:12: postgresql.data_dir": where a key stands, or its name alone; free() it. A key of postgresql may stand in
+ * bootstrap.dcs.
+ */
 char *check_place(const struct check *c, const char *key);
 
 void check_error(struct check *c, const char *key, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void check_warn(struct check *c, const char *key, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void check_passed(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-void check_files(struct check *c); /* modes, certificates and keys, folders, commands */
+/* The section in which the store is configured. */
+const char *check_store_section(const struct check *c);
+
+void check_files(struct check *c); /* modes, certificates and keys, folders */
 void check_postgresql(
-    struct check *c);               /* programs, versions, the data directory; fills data_major and system_identifier */
-void check_listen(struct check *c); /* ports free, addresses ours */
-void check_store(struct check *c);  /* reachable; does it hold another cluster under our name? */
+    struct check *c); /* programs, versions, the data directory; fills data_major and system_identifier */
+void check_commands(struct check *c); /* the programs of commands; after check_postgresql() */
+void check_listen(struct check *c);   /* ports free, addresses ours */
+void check_store(struct check *c);    /* reachable; does it hold another cluster under our name? */
