@@ -102,8 +102,11 @@ static void lead_starting(struct ha_memory *m, const struct ha_view *v, struct h
         return;
 
     const char *why_not;
-    if (!peers_known_since(v, m->crashed_ms) || !handover_has_successor(v, NULL, &why_not)) {
-        if (v->peers.complete || !v->peers.asked_ms)
+    bool fresh = peers_known_since(v, m->crashed_ms) && v->now_ms - v->peers.asked_ms <= ROUND_AGE_MS;
+    if (!fresh || !handover_has_successor(v, NULL, &why_not)) {
+        /* The end of a round is a wake: the next one is not asked before its time. */
+        bool under_way = v->peers.asked_ms && !v->peers.complete;
+        if (!under_way && (v->peers.asked_ms < m->crashed_ms || v->now_ms - v->peers.asked_ms >= ASK_AGAIN_MS))
             (void)plan_add(p, HA_DO_ASK_PEERS);
         return;
     }
