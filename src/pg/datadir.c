@@ -202,7 +202,7 @@ bool datadir_free_bytes(const char *dir, uint64_t *ret_bytes, struct err *err)
 
 /* ---- markers and signal files ---- */
 
-const char *datadir_marker_name(enum datadir_marker marker)
+static const char *marker_name(enum datadir_marker marker)
 {
     switch (marker) {
     case DATADIR_MARK_NONE:
@@ -255,7 +255,7 @@ bool datadir_mark(const char *state_dir, enum datadir_marker marker, struct err 
                          boot ? boot : "unknown\n");
 
     if (!file_replace(path, text, strlen(text), 0600, err))
-        return err_wrap(err, "marking that a %s is under way", datadir_marker_name(marker));
+        return err_wrap(err, "marking that a %s is under way", marker_name(marker));
     return remove_markers_but(state_dir, marker, err); /* the new one stands already: no moment without */
 }
 

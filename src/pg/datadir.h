@@ -78,7 +78,6 @@ MUST_USE bool datadir_mark(const char *state_dir, enum datadir_marker marker, st
 /* True if the marker was set since the host came up: what was written meanwhile is in its memory, if not on disk. */
 bool datadir_marked_since_boot(const char *state_dir, enum datadir_marker marker);
 MUST_USE bool datadir_unmark(const char *state_dir, struct err *err);
-const char *datadir_marker_name(enum datadir_marker marker);
 
 /*
  * Get the directory out of the way: renamed to <data_dir>.<reason>.<YYYYMMDDThhmmssZ> (of wall_ms) and made

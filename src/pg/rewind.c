@@ -132,7 +132,8 @@ msec rewind_job_left_ms(const struct rewind_job *j)
     return msec_max(j->deadline_ms - loop_clock_ms(), 1);
 }
 
-bool rewind_make_standby(const struct rewind_job *j, struct err *err)
+/* The directory as a standby of ours: configuration, standby.signal, no promote file; all on disk. */
+static bool make_standby(const struct rewind_job *j, struct err *err)
 {
     const struct pg_instance *i = j->instance;
     struct conf_input in = {.instance = i,
@@ -198,7 +199,7 @@ static void run_finish(struct rewind_job *j)
     const struct pg_instance *i = j->instance;
     struct err err = {0};
 
-    if (rewind_make_standby(j, &err) && conffile_save(i, &err) && rewind_keep_drop(i, &err) &&
+    if (make_standby(j, &err) && conffile_save(i, &err) && rewind_keep_drop(i, &err) &&
         datadir_unmark(i->state_dir, &err))
         run_end(j, REWIND_DONE, NULL);
     else

@@ -71,8 +71,6 @@ struct rewind_job *rewind_job_new(struct loop *l, struct pg_instance *i, msec bu
 void rewind_job_free(struct rewind_job *j);
 msec rewind_job_left_ms(const struct rewind_job *j); /* at least 1 */
 
-/* The directory as a standby of ours: configuration, standby.signal, no promote file; all on disk. */
-MUST_USE bool rewind_make_standby(const struct rewind_job *j, struct err *err);
 /* Offer what waits for the archive to archive_command; `then` always gets no error. */
 void rewind_archive_ready(struct rewind_job *j, rewind_kept_fn *then);
 /* Our WAL copied aside, or back if an earlier attempt was cut off; see rewind_keep.c. */

@@ -46,7 +46,7 @@ struct snapshot *snapshot_new(void)
     return s;
 }
 
-struct snapshot *snapshot_ref(struct snapshot *s)
+static struct snapshot *snapshot_ref(struct snapshot *s)
 {
     unsigned int before = atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
 

@@ -120,7 +120,6 @@ struct snapshot {
 };
 
 struct snapshot *snapshot_new(void);
-struct snapshot *snapshot_ref(struct snapshot *s);
 void snapshot_unref(struct snapshot *s);
 AUTO_DEFINE(snapshot, struct snapshot, snapshot_unref)
 

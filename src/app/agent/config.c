@@ -293,7 +293,8 @@ struct conf_input config_input(struct agent *a, enum conf_role role, const char 
     return in;
 }
 
-bool config_signal_reload(struct agent *a, struct err *err)
+/* SIGHUP to the postmaster. */
+static bool signal_reload(struct agent *a, struct err *err)
 {
     pid_t postmaster = local_postmaster(a->local);
 
@@ -317,7 +318,7 @@ bool config_apply(struct agent *a, enum conf_role role, const char *upstream, st
     if (ok) {
         local_attached(a->local, upstream ? upstream : "", hold.conninfo ? hold.conninfo : "");
         if (result.config_changed || result.hba_changed || result.ident_changed)
-            ok = config_signal_reload(a, err);
+            ok = signal_reload(a, err);
     }
     config_hold_deinit(&hold);
     return ok;

@@ -39,5 +39,3 @@ struct conf_input config_input(struct agent *a, enum conf_role role, const char 
 
 /* Write the files for the role we are in and reload the server if they changed. */
 bool config_apply(struct agent *a, enum conf_role role, const char *upstream, struct err *err);
-/* SIGHUP to the postmaster. */
-bool config_signal_reload(struct agent *a, struct err *err);

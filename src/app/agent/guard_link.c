@@ -32,12 +32,10 @@ struct guard_link {
     uint64_t seq;
     msec due_ms; /* when the heartbeat was to come */
     unsigned int beats;
-    msec echo_ms;  /* when the guard was last heard */
     msec waits_ms; /* when the oldest request without an answer was sent; 0: none */
     bool silent;
     bool closed;
-    bool known; /* state is one */
-    struct guard_msg state;
+    struct guard_msg state; /* the last one, or what a refusal said of it; zero before */
     struct guard_msg in;
     struct guard_msg out;
 };
@@ -210,7 +208,6 @@ static void on_state(struct guard_link *g, int take_pidfd)
         close_postmaster(g); /* it was another one's */
     }
     g->state = g->in;
-    g->known = true;
 }
 
 /* False: the link is closed. */
@@ -218,7 +215,6 @@ static bool dispatch(struct guard_link *g, int take_fd)
 {
     g->in.text[sizeof(g->in.text) - 1] = '\0';
     g->in.data_dir[sizeof(g->in.data_dir) - 1] = '\0';
-    g->echo_ms = loop_clock_ms();
     g->waits_ms = 0;
     g->silent = false;
 
@@ -332,7 +328,6 @@ bool guard_link_open_fd(struct loop *l, int take_fd, pid_t guard, const char *da
     g->postmaster_pidfd = -1;
     g->events = *events;
     g->arg = arg;
-    g->echo_ms = loop_clock_ms();
     loop_timer_init(&g->heartbeat, l, on_heartbeat, g);
 
     if (guard) {
@@ -347,7 +342,7 @@ bool guard_link_open_fd(struct loop *l, int take_fd, pid_t guard, const char *da
     g->watch = loop_fd_add(l, g->fd, LOOP_READ, on_readable, g);
     if (g->guard_pidfd >= 0)
         g->guard_watch = loop_fd_add(l, g->guard_pidfd, LOOP_READ, on_guard_dead, g);
-    beat_at(g, g->echo_ms + GUARD_BEAT_MS);
+    beat_at(g, loop_clock_ms() + GUARD_BEAT_MS);
     *ret_link = TAKE(g);
     return true;
 }
@@ -392,30 +387,9 @@ uint64_t guard_link_seq(const struct guard_link *g)
     return g->seq;
 }
 
-const struct guard_msg *guard_link_state(const struct guard_link *g)
-{
-    return g->known ? &g->state : NULL;
-}
-
-bool guard_link_armed(const struct guard_link *g, term t, msec kill_at_ms)
-{
-    return g->known && !g->state.fence_spent && g->state.kill_at_ms != MSEC_NEVER && g->state.term == t &&
-           g->state.kill_at_ms <= kill_at_ms;
-}
-
-msec guard_link_echo_age_ms(const struct guard_link *g)
-{
-    return loop_clock_ms() - g->echo_ms;
-}
-
 int guard_link_guard_pidfd(const struct guard_link *g)
 {
     return g->guard_pidfd;
-}
-
-int guard_link_postmaster_pidfd(const struct guard_link *g)
-{
-    return g->postmaster_pidfd;
 }
 
 bool guard_link_signal_postmaster(const struct guard_link *g, int signo, struct err *err)

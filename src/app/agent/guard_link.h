@@ -71,14 +71,7 @@ MUST_USE bool guard_link_upgrade(struct guard_link *g, struct err *err);
 /* Of the last request that was sent; the link's own pings are requests too. */
 uint64_t guard_link_seq(const struct guard_link *g);
 
-/* The last STATE; NULL before the first. */
-const struct guard_msg *guard_link_state(const struct guard_link *g);
-/* True if the guard's last STATE has a fence of this term that kills at kill_at_ms or before and has not fired. */
-bool guard_link_armed(const struct guard_link *g, term t, msec kill_at_ms);
-/* For how long the guard has not answered. */
-msec guard_link_echo_age_ms(const struct guard_link *g);
-
-/* Ours to watch, the link's to close; -1: none. The postmaster's changes with a STATE of another pid. */
+/* Ours to watch, the link's to close; -1: none. */
 int guard_link_guard_pidfd(const struct guard_link *g);
-int guard_link_postmaster_pidfd(const struct guard_link *g);
+/* Signal 0 asks whether there is one. */
 MUST_USE bool guard_link_signal_postmaster(const struct guard_link *g, int signo, struct err *err);

@@ -100,7 +100,8 @@ static bool run(struct writer *w, const char *sql, PGresult **ret_result, struct
     return fail(w, "refused", err);
 }
 
-bool writer_run(struct writer *w, const char *sql, struct err *err)
+/* One statement without a result, within a few seconds. */
+static bool writer_run(struct writer *w, const char *sql, struct err *err)
 {
     PGresult *r = NULL;
 

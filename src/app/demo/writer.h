@@ -20,8 +20,6 @@ struct writer *writer_new(const char *conninfo, const char *passfile);
 void writer_free(struct writer *w);
 AUTO_DEFINE(writer, struct writer, writer_free)
 
-/* One statement without a result, within a few seconds. */
-MUST_USE bool writer_run(struct writer *w, const char *sql, struct err *err);
 /* Makes the table. */
 MUST_USE bool writer_prepare(struct writer *w, struct err *err);
 /* One row. True: acknowledged, and remembered. */

@@ -21,7 +21,8 @@ enum {
     PACKETS_PER_TURN = 32, /* then everything else has its turn */
 };
 
-bool guard_present(const struct guard *g)
+/* Something of the instance lives, or is about to. */
+static bool something_is_left(const struct guard *g)
 {
     return g->pg.state != GUARD_PG_NONE || g->pg.start == INSTANCE_STARTING;
 }
@@ -30,15 +31,15 @@ bool guard_present(const struct guard *g)
 
 bool guard_fence_begun(const struct guard *g)
 {
-    return g->fence.halt.set && g->fence.fired && !g->fence.spent && guard_present(g);
+    return g->fence.halt.set && g->fence.fired && !g->fence.spent && something_is_left(g);
 }
 
 static void fence_apply(struct guard *g, enum halt_level level, msec now_ms)
 {
-    bool something = guard_present(g);
+    bool something = something_is_left(g);
 
     instance_halt(&g->pg, level, now_ms);
-    something |= guard_present(g); /* the kill looks for itself */
+    something |= something_is_left(g); /* the kill looks for itself */
     if (something && !g->fence.fired) {
         g->fence.fired = true;
         g->fence_fired++;
@@ -47,7 +48,7 @@ static void fence_apply(struct guard *g, enum halt_level level, msec now_ms)
                     "the fence of term %llu was not renewed in time (%lld ms ago), stopping PostgreSQL: %s",
                     (unsigned long long)g->fence.term, (long long)(now_ms - g->fence.halt.at_ms), halt_name(level));
     }
-    if (!guard_present(g)) {
+    if (!something_is_left(g)) {
         g->fence.spent = true;
         g->fence.closed = level == HALT_KILL;
         g->channel.state_due = true;
@@ -93,7 +94,7 @@ static void fill_state(struct guard_msg *m, void *arg)
 /* What has reached its end with the last process; before the agent is told that there is none. */
 static void settle(struct guard *g)
 {
-    if (guard_present(g))
+    if (something_is_left(g))
         return;
     if (g->fence.fired && !g->fence.spent) {
         g->fence.spent = true;

@@ -80,8 +80,6 @@ struct guard {
 /* Until the guard's end; its exit code. */
 int guard_run(struct guard *g);
 
-/* Something of the instance lives, or is about to. */
-bool guard_present(const struct guard *g);
 /* The fence's last moment comes before everything else; true if it has passed and its work is not done. */
 bool guard_fence_first(struct guard *g, msec now_ms);
 /* The fence stops something, or has stopped it. */

@@ -25,7 +25,11 @@ static msec ttl_of(const struct ha_view *v)
     return v->lease.ttl_ms ? v->lease.ttl_ms : v->conf.ttl_ms;
 }
 
-msec fence_deadline(const struct ha_memory *m, const struct ha_view *v)
+/*
+ * Last moment for which this node holds a promise of the store, of all members (failsafe), or of an older
+ * agent's fence.
+ */
+static msec deadline(const struct ha_memory *m, const struct ha_view *v)
 {
     msec deadline_ms = 0;
 
@@ -45,7 +49,7 @@ msec fence_deadline(const struct ha_memory *m, const struct ha_view *v)
 
 static msec stop_at(const struct ha_memory *m, const struct ha_view *v)
 {
-    return fence_deadline(m, v) - (ttl_of(v) - share(ttl_of(v), STOP_AT));
+    return deadline(m, v) - (ttl_of(v) - share(ttl_of(v), STOP_AT));
 }
 
 bool fence_may_serve(const struct ha_memory *m, const struct ha_view *v)
@@ -58,7 +62,7 @@ bool fence_may_serve(const struct ha_memory *m, const struct ha_view *v)
 static void fence_set(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     msec ttl_ms = ttl_of(v);
-    msec deadline_ms = fence_deadline(m, v);
+    msec deadline_ms = deadline(m, v);
 
     p->fence = (struct ha_fence){v->lease.term, MSEC_NEVER, MSEC_NEVER, MSEC_NEVER};
     bool ours = v->lease.owner || (v->lease.was_owner && !leader_is_other(v));

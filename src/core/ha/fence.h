@@ -17,12 +17,6 @@
 
 #include "core/ha/decide.h"
 
-/*
- * Last moment for which this node holds a promise of the store, of all members (failsafe), or of an older
- * agent's fence.
- */
-msec fence_deadline(const struct ha_memory *m, const struct ha_view *v);
-
 /* True while clients may be served as primary: before the soft stop. */
 bool fence_may_serve(const struct ha_memory *m, const struct ha_view *v);
 

@@ -18,7 +18,8 @@ enum {
     STOP_MS = 60000,      /* a planned stop that takes longer is ended by force */
 };
 
-const char *rejoin_upstream(const struct ha_view *v)
+/* The member to replicate from: replicatefrom if that one can serve, else the leader; NULL: none. */
+static const char *upstream_for(const struct ha_view *v)
 {
     const struct cluster *c = v->store.cluster;
     const char *wanted = v->conf.tags.replicatefrom;
@@ -173,7 +174,7 @@ static void come_back(const struct ha_memory *m, const struct ha_view *v, struct
 
     /* Its first start failed (a port that was taken). It is a copy of the history, without an end of its own yet. */
     if (!judged && v->pg.backup_label) {
-        start_standby(m, v, p, rejoin_upstream(v));
+        start_standby(m, v, p, upstream_for(v));
         return;
     }
     if (!judged) {
@@ -182,7 +183,7 @@ static void come_back(const struct ha_memory *m, const struct ha_view *v, struct
          * should not.
          */
         if (!pg_was_primary(v) && m->rejoin_failures && v->now_ms < m->rejoin_not_before_ms) {
-            start_standby(m, v, p, rejoin_upstream(v));
+            start_standby(m, v, p, upstream_for(v));
             return;
         }
         if (v->now_ms < m->rejoin_not_before_ms) {
@@ -201,7 +202,7 @@ static void come_back(const struct ha_memory *m, const struct ha_view *v, struct
     case HA_REJOIN_UNKNOWN:
         UNREACHABLE();
     case HA_REJOIN_FOLLOW:
-        start_standby(m, v, p, rejoin_upstream(v));
+        start_standby(m, v, p, upstream_for(v));
         break;
     case HA_REJOIN_REWIND:
         rewind_decide(m, v, p);
@@ -260,7 +261,7 @@ static bool opens_soon(const struct ha_memory *m, const struct ha_view *v, const
 /* Running in recovery and answering: right upstream, really streaming? */
 static void stay_attached(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
-    const char *upstream = rejoin_upstream(v);
+    const char *upstream = upstream_for(v);
 
     (void)plan_why(p, "a standby, following %s", upstream ? upstream : "nobody");
     if (operator_asks(m, v, p))

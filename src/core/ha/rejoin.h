@@ -15,6 +15,3 @@ void rejoin_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan 
 
 /* Nobody owns it, or the store is away: keep a standby running so that it can be read and elected. */
 void rejoin_stay_up(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);
-
-/* The member to replicate from: replicatefrom if that one can serve, else the leader; NULL: none. */
-const char *rejoin_upstream(const struct ha_view *v);

@@ -29,7 +29,7 @@ const char *conf_file_new(const char *name)
     return file->name;
 }
 
-const char *conf_file_ref(const char *file)
+static const char *file_ref(const char *file)
 {
     file_of(file)->refs++;
     return file;
@@ -54,7 +54,7 @@ struct conf_node *conf_node_new(enum conf_type type, const char *file, unsigned 
     struct conf_node *n = mem_zero(1, sizeof(*n));
 
     n->type = type;
-    n->file = conf_file_ref(file);
+    n->file = file_ref(file);
     n->line = line;
     return n;
 }

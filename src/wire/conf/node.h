@@ -39,7 +39,6 @@ struct conf_node {
  * trees of several files can be merged and taken apart.
  */
 const char *conf_file_new(const char *name);
-const char *conf_file_ref(const char *file);
 void conf_file_unref(const char *file);
 
 /* The node takes a reference of its own on `file` (made by conf_file_new()). */

@@ -145,7 +145,6 @@ static void test_first_word_is_hello_with_the_data_directory(void **state)
     assert_int_equal(m.kind, GUARD_HELLO);
     assert_string_equal(m.data_dir, "/data");
     assert_int_equal(m.seq, 1);
-    assert_null(guard_link_state(at.link));
 }
 
 static void test_start_carries_arguments_environment_and_log(void **state)
@@ -211,28 +210,11 @@ static void test_requests_carry_what_they_are_given(void **state)
     assert_int_equal(heard().kind, GUARD_UPGRADE);
 }
 
-static void test_fence_counts_only_when_it_has_been_echoed(void **state)
-{
-    (void)heard();
-
-    assert_true(guard_link_arm(at.link, 7, 100, 200, 300, &at.err));
-    assert_false(guard_link_armed(at.link, 7, 300));
-    say((struct guard_msg){.kind = GUARD_STATE, .term = 7, .stop_at_ms = 100, .quit_at_ms = 200, .kill_at_ms = 300});
-    assert_true(guard_link_armed(at.link, 7, 300));
-    assert_true(guard_link_armed(at.link, 7, 400)); /* one that kills earlier is as safe */
-    assert_false(guard_link_armed(at.link, 7, 299));
-    assert_false(guard_link_armed(at.link, 8, 300));
-    say((struct guard_msg){.kind = GUARD_STATE, .term = 7, .kill_at_ms = 300, .fence_spent = 1});
-    assert_false(guard_link_armed(at.link, 7, 300));
-    say((struct guard_msg){.kind = GUARD_STATE, .term = 7, .kill_at_ms = MSEC_NEVER});
-    assert_false(guard_link_armed(at.link, 7, MSEC_NEVER));
-}
-
 static void test_each_kind_of_word_has_its_callback(void **state)
 {
     say((struct guard_msg){.kind = GUARD_STATE, .seq = 3, .pg_state = GUARD_PG_RUNNING});
     assert_int_equal(at.states, 1);
-    assert_int_equal(guard_link_state(at.link)->pg_state, GUARD_PG_RUNNING);
+    assert_int_equal(at.last.pg_state, GUARD_PG_RUNNING);
     say((struct guard_msg){.kind = GUARD_REFUSED, .seq = 4, .text = "no"});
     assert_int_equal(at.refusals, 1);
     assert_string_equal(at.last.text, "no");
@@ -257,14 +239,14 @@ static void test_pidfd_belongs_to_the_postmaster_it_came_with(void **state)
     assert_false(guard_link_signal_postmaster(at.link, SIGTERM, &at.err));
     say_with((struct guard_msg){.kind = GUARD_STATE, .postmaster_pid = child}, pidfd);
     (void)close(pidfd);
-    assert_true(guard_link_postmaster_pidfd(at.link) >= 0);
+    assert_true(guard_link_signal_postmaster(at.link, 0, &at.err));
     say((struct guard_msg){.kind = GUARD_STATE, .postmaster_pid = child});
-    assert_true(guard_link_postmaster_pidfd(at.link) >= 0); /* the same one: kept */
+    assert_true(guard_link_signal_postmaster(at.link, 0, &at.err)); /* the same one: kept */
     assert_true(guard_link_signal_postmaster(at.link, SIGKILL, &at.err));
     assert_int_equal(WTERMSIG(rig_wait(child, RIG_WAIT_MS)), SIGKILL);
 
     say((struct guard_msg){.kind = GUARD_STATE, .postmaster_pid = child + 1});
-    assert_int_equal(guard_link_postmaster_pidfd(at.link), -1); /* another one's would be wrong */
+    assert_false(guard_link_signal_postmaster(at.link, 0, &at.err)); /* another one's would be wrong */
 }
 
 static void test_link_shows_life_by_itself_and_asks_for_an_echo_now_and_then(void **state)
@@ -295,13 +277,11 @@ static void test_guard_that_does_not_echo_is_silent_once(void **state)
         (void)recv(at.guard, &m, sizeof(m), MSG_DONTWAIT);
     }
     assert_int_equal(at.silences, 1);
-    assert_true(guard_link_echo_age_ms(at.link) >= GUARD_ECHO_MS);
     for (int i = 0; i < 20; i++)
         loop_turn(at.loop, 20);
     assert_int_equal(at.silences, 1);
 
     say((struct guard_msg){.kind = GUARD_STATE});
-    assert_true(guard_link_echo_age_ms(at.link) < GUARD_ECHO_MS);
     assert_int_equal(at.closes, 0);
 }
 
@@ -376,7 +356,7 @@ static void agent_on_state(const struct guard_msg *m, void *arg)
 
     if (m->seq == 1)
         sent = guard_link_arm(at.link, 3, rig_now_ms() + 60000, rig_now_ms() + 60000, rig_now_ms() + 60000, &err);
-    else if (guard_link_armed(at.link, 3, rig_now_ms() + 60000) && !agent_armed)
+    else if (m->term == 3 && m->kill_at_ms != MSEC_NEVER && !agent_armed)
         sent = agent_armed = guard_link_disarm(at.link, &err);
     else if (agent_armed && !agent_left && m->kill_at_ms == MSEC_NEVER)
         sent = agent_left = guard_link_leave(at.link, &err);
@@ -435,7 +415,6 @@ int main(int argc, char **argv)
         LINKED(test_start_carries_arguments_environment_and_log),
         LINKED(test_command_line_that_does_not_fit_is_an_error_and_not_cut),
         LINKED(test_requests_carry_what_they_are_given),
-        LINKED(test_fence_counts_only_when_it_has_been_echoed),
         LINKED(test_each_kind_of_word_has_its_callback),
         LINKED(test_pidfd_belongs_to_the_postmaster_it_came_with),
         LINKED(test_link_shows_life_by_itself_and_asks_for_an_echo_now_and_then),
