@@ -12,8 +12,8 @@ char *config_default_path(void);
 
 /*
  * path NULL: the default file if it is there, else PATRONI_* alone. dcs_url ("etcd3://host:2379", NULL: none)
- * replaces the store of the file, and its namespace where it names one. Errors are one text with all findings; warnings are not shown: the
- * file is usually the node's, and `pgkeep check` says them.
+ * replaces the store of the file, and its namespace where it names one. Errors are one text with all findings;
+ * warnings are not shown: the file is usually the node's, and `pgkeep check` says them.
  */
 MUST_USE bool config_load(const char *path, const char *dcs_url, struct settings **ret_settings, struct err *err);
 
