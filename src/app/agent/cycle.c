@@ -186,9 +186,10 @@ static void cycle_run(void *arg)
     ha_decide(&a->memory, &view, &a->plan);
     member_tags_deinit(&view.conf.tags);
     bool armed = arm(a, &a->plan.fence);
-    if (!armed) /* nothing of the plan is done: it has not been decided */
+    if (armed)
+        say(a);
+    else /* nothing of the plan is done: it has not been decided */
         a->memory = before;
-    say(a);
     hurry(a, view.store.cluster);
     msec publish_ms = publish(a);
     msec wake_ms = msec_min(msec_min(a->plan.wake_ms, ops_wake_ms), msec_min(publish_ms, upkeep(a)));

@@ -1,0 +1,238 @@
+/*
+ * One turn of the cycle with everything around it replaced: what is decided is remembered only if it may be done.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "app/agent/act.h"
+#include "app/agent/config.h"
+#include "app/agent/cycle.h"
+#include "app/agent/guard_link.h"
+#include "app/agent/jobs.h"
+#include "app/agent/leadership.h"
+#include "app/agent/local.h"
+#include "app/agent/ops.h"
+#include "app/agent/publish.h"
+#include "app/agent/registry.h"
+#include "app/agent/rounds.h"
+#include "app/agent/twin.h"
+#include "app/agent/upkeep.h"
+#include "pg/clone.h"
+#include "wire/conf/dynamic.h"
+#include "wire/conf/settings.h"
+
+static char name[] = "n1", system_id[] = "700";
+static struct agent a;
+static struct settings settings;
+static struct dynamic dynamic;
+static struct jobs jobs;
+static struct cluster cluster;
+static struct ha_pg pg;
+static struct ha_lease lease;
+
+static struct {
+    bool guard_refuses;
+    int arms;
+    struct ha_action acts[HA_ACTIONS_MAX];
+    size_t act_count;
+} seen;
+
+/* ---- the parts ---- */
+
+bool registry_answers(const struct registry *r)
+{
+    return true;
+}
+
+msec registry_read_ms(const struct registry *r)
+{
+    return loop_clock_ms();
+}
+
+const struct cluster *registry_cluster(const struct registry *r)
+{
+    return &cluster;
+}
+
+void rounds_failsafe_view(const struct rounds *r, struct ha_lease *ret_lease)
+{
+}
+
+void rounds_view(const struct rounds *r, struct ha_peers *ret_peers)
+{
+}
+
+void leadership_view(const struct leadership *s, struct ha_lease *ret_lease)
+{
+    *ret_lease = lease;
+}
+
+void leadership_renew(struct leadership *s)
+{
+}
+
+void local_view(const struct local *p, struct ha_pg *ret_pg)
+{
+    *ret_pg = pg;
+}
+
+void local_watch(struct local *p, enum local_watch what)
+{
+}
+
+void jobs_view(const struct jobs *j, struct ha_job *ret_job)
+{
+}
+
+void jobs_notice(struct jobs *j)
+{
+}
+
+msec ops_before_cycle(struct agent *agent)
+{
+    return MSEC_NEVER;
+}
+
+void config_take_dynamic(struct agent *agent)
+{
+}
+
+bool twin_looked_for(struct agent *agent)
+{
+    return true;
+}
+
+bool clone_works_alone(const struct pg_instance *i)
+{
+    return false;
+}
+
+msec publish(struct agent *agent)
+{
+    return MSEC_NEVER;
+}
+
+void publish_ask_failsafe(struct agent *agent)
+{
+}
+
+msec upkeep(struct agent *agent)
+{
+    return MSEC_NEVER;
+}
+
+bool guard_link_arm(struct guard_link *g, term t, msec stop_at_ms, msec quit_at_ms, msec kill_at_ms, struct err *err)
+{
+    seen.arms++;
+    return seen.guard_refuses ? err_set(err, ERR_SYS, "the guard is gone") : true;
+}
+
+bool guard_link_disarm(struct guard_link *g, struct err *err)
+{
+    return true;
+}
+
+uint64_t guard_link_seq(const struct guard_link *g)
+{
+    return 1;
+}
+
+void act(struct agent *agent, const struct ha_action *action)
+{
+    seen.acts[seen.act_count++] = *action;
+    cycle_action_done(agent, true);
+}
+
+/* ---- helpers ---- */
+
+/* A leader that serves, and an operator who wants a restart. */
+static int setup(void **state)
+{
+    memset(&seen, 0, sizeof(seen));
+    settings = (struct settings){.name = name};
+    dynamic = (struct dynamic){.ttl_ms = 30000, .loop_wait_ms = 10000, .retry_timeout_ms = 10000};
+    jobs = (struct jobs){0};
+    cluster = (struct cluster){.initialize = system_id, .leader = name};
+    pg = (struct ha_pg){
+        .data = HA_DATA_VALID,
+        .process = HA_PROC_RUNNING,
+        .answered = true,
+        .accepting = true,
+        .timeline = 1,
+        .checkpointed = true,
+    };
+    msec now_ms = loop_clock_ms();
+    lease = (struct ha_lease){
+        .exists = true,
+        .owner = true,
+        .term = 4,
+        .ttl_ms = 30000,
+        .renewed_ms = now_ms,
+        .tried_ms = now_ms,
+        .deadline_ms = now_ms + 30000,
+    };
+    a = (struct agent){
+        .loop = loop_new(), .settings = &settings, .dynamic = &dynamic, .jobs = &jobs, .guard_ready = true};
+    a.request.restart = true;
+    cycle_init(&a);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    loop_timer_clear(&a.wake);
+    loop_free(a.loop);
+    return 0;
+}
+
+static void cycle(void)
+{
+    agent_wake(&a);
+    loop_turn(a.loop, 0);
+}
+
+/* ---- tests ---- */
+
+static void test_what_no_fence_covers_is_neither_done_nor_remembered(void **state)
+{
+    seen.guard_refuses = true;
+    cycle();
+    assert_int_equal(seen.arms, 1);
+    assert_int_equal(seen.act_count, 0);
+    assert_false(a.memory.restarting);
+
+    /* The guard hears us again: the same is decided anew, once. */
+    seen.guard_refuses = false;
+    a.arm_not_before_ms = 0;
+    cycle();
+    assert_int_equal(seen.arms, 2);
+    assert_true(a.memory.restarting);
+    assert_int_equal(seen.act_count, 1);
+    assert_int_equal(seen.acts[0].job, HA_JOB_STOP);
+}
+
+static void test_a_guard_that_refused_is_not_asked_again_at_once(void **state)
+{
+    seen.guard_refuses = true;
+    cycle();
+    assert_true(a.arm_not_before_ms > 0);
+    a.arm_not_before_ms += 60000; /* however busy the machine is */
+    cycle();
+    assert_int_equal(seen.arms, 1);
+    assert_int_equal(seen.act_count, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_what_no_fence_covers_is_neither_done_nor_remembered, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_guard_that_refused_is_not_asked_again_at_once, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
