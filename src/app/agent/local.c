@@ -1,14 +1,13 @@
 #include "app/agent/local.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/str.h"
 #include "io/log.h"
 #include "io/loop.h"
+#include "io/process.h"
 #include "pg/history.h"
 #include "pg/instance.h"
 #include "wire/guard.h"
@@ -82,18 +81,12 @@ static void tell_trouble(struct local *p, const char *text)
     log_warning("postgres.trouble", "%s", text);
 }
 
-/* State letter of /proc/PID/stat: T is stopped by a signal, which neither pidfd nor open connections show. */
+/* Stopped by a signal or a debugger: neither its pidfd nor open connections show that. */
 static void look_at_process(struct local *p)
 {
-    char path[64];
-    char stat[256] = "";
+    struct process_stat stat;
+    bool stopped = process_stat_read(p->postmaster, &stat) && (stat.state == 'T' || stat.state == 't');
 
-    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)p->postmaster);
-    AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0)
-        (void)!read(fd, stat, sizeof(stat) - 1); /* unreadable: "" has no state */
-    const char *paren = strrchr(stat, ')');
-    bool stopped = paren && paren[1] == ' ' && (paren[2] == 'T' || paren[2] == 't');
     if (!stopped) {
         p->stopped_ms = 0;
     } else if (!p->stopped_ms) {

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "io/process.h"
 
 /* Between fork and exec. */
 _Noreturn static void become_server(const char *const *argv, int log_fd, pid_t parent)
@@ -63,19 +64,6 @@ void proc_signal(const struct proc *p, int signo)
         (void)kill(p->pid, signo); /* it may just have ended */
 }
 
-/* The parent of a process; 0 if it is gone. */
-static pid_t parent_of(pid_t pid)
-{
-    AUTO(cstr) char *path = str_fmt("/proc/%d/stat", (int)pid);
-    char line[512] = "";
-    AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-    if (fd < 0 || read(fd, line, sizeof(line) - 1) <= 0)
-        return 0;
-    const char *after_name = strrchr(line, ')'); /* names may hold anything; ") S 1234 …" follows */
-    return after_name && strlen(after_name) > 4 ? (pid_t)strtol(after_name + 4, NULL, 10) : 0;
-}
-
 static bool is_postgres(pid_t pid)
 {
     AUTO(cstr) char *path = str_fmt("/proc/%d/comm", (int)pid);
@@ -100,10 +88,12 @@ static bool works_in(pid_t pid, const char *dir)
 
 static bool is_below(pid_t pid, pid_t ancestor)
 {
+    struct process_stat stat;
+
     for (int depth = 0; pid > 1 && depth < 32; depth++) {
         if (pid == ancestor)
             return true;
-        pid = parent_of(pid);
+        pid = process_stat_read(pid, &stat) ? stat.parent : 0;
     }
     return false;
 }
