@@ -18,7 +18,6 @@
 #include "pg/passfile.h"
 #include "pg/promote.h"
 #include "pg/slots.h"
-#include "wire/conninfo.h"
 
 static struct loop *l;
 static struct live n1, n2;
