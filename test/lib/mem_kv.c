@@ -217,6 +217,26 @@ msec mem_kv_next_expiry(const struct mem_kv *kv)
     return next_ms;
 }
 
+/* ---- all of it ---- */
+
+struct mem_kv *mem_kv_copy(const struct mem_kv *kv)
+{
+    struct mem_kv *copy = mem_zero(1, sizeof(*copy));
+
+    *copy = (struct mem_kv){.revision = kv->revision,
+                            .compact_revision = kv->revision,
+                            .last_lease = kv->last_lease,
+                            .key_count = kv->key_count,
+                            .lease_count = kv->lease_count};
+    copy->keys = mem_zero(kv->key_count, sizeof(*copy->keys));
+    for (size_t i = 0; i < kv->key_count; i++)
+        copy->keys[i] = copy_of(&kv->keys[i]);
+    copy->leases = mem_zero(kv->lease_count, sizeof(*copy->leases));
+    for (size_t i = 0; i < kv->lease_count; i++)
+        copy->leases[i] = kv->leases[i];
+    return copy;
+}
+
 /* ---- transactions ---- */
 
 static bool holds(const struct mem_kv *kv, const struct store_compare *c)

@@ -31,6 +31,8 @@ struct mem_kv_answer {
 
 struct mem_kv *mem_kv_new(void);
 void mem_kv_free(struct mem_kv *kv);
+/* Keys and leases as they are; the events that led there are forgotten. */
+struct mem_kv *mem_kv_copy(const struct mem_kv *kv);
 AUTO_DEFINE(mem_kv, struct mem_kv, mem_kv_free)
 
 int64_t mem_kv_revision(const struct mem_kv *kv);

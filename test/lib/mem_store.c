@@ -12,6 +12,7 @@
 struct mem_server {
     struct loop *loop;
     struct mem_kv *kv;
+    struct mem_kv *backup; /* NULL: none */
     uint64_t cluster_id;
     msec ahead_ms; /* of the loop's clock */
     msec latency_ms;
@@ -514,6 +515,7 @@ void mem_server_free(struct mem_server *m)
         request_free(LIST_ENTRY(it, struct request, link));
     loop_timer_clear(&m->expiry);
     mem_kv_free(m->kv);
+    mem_kv_free(m->backup);
     free(m);
 }
 
@@ -564,10 +566,27 @@ void mem_server_compact(struct mem_server *m)
     mem_kv_compact(m->kv, mem_kv_revision(m->kv));
 }
 
-void mem_server_replace(struct mem_server *m)
+static void replace_with(struct mem_server *m, struct mem_kv *take_kv)
 {
     mem_kv_free(m->kv);
-    m->kv = mem_kv_new();
+    m->kv = take_kv;
     m->cluster_id++;
     server_changed(m);
+}
+
+void mem_server_replace(struct mem_server *m)
+{
+    replace_with(m, mem_kv_new());
+}
+
+void mem_server_backup(struct mem_server *m)
+{
+    mem_kv_free(m->backup);
+    m->backup = mem_kv_copy(m->kv);
+}
+
+void mem_server_restore(struct mem_server *m)
+{
+    CHECK(m->backup);
+    replace_with(m, mem_kv_copy(m->backup));
 }

@@ -38,6 +38,8 @@ struct leadership {
     bool release_doubt;      /* a release whose answer never came may still arrive: the key is put anew first */
     msec owner_deadline_ms;
     term term;
+    term newest_term; /* that any record had; a key under an earlier one is of the past */
+    unsigned int setbacks;
     uint64_t beat;
     bool unfenced;      /* what we write into the record */
     bool unfenced_sent; /* by the transaction under way */
@@ -246,6 +248,11 @@ static void reattach_done(const struct store_result *r, void *arg)
     changed(s);
 }
 
+static bool is_of_the_past(const struct leadership *s, const struct cluster *c)
+{
+    return c->record.term < s->newest_term;
+}
+
 /*
  * The leader key carries our name but hangs on a lease of an earlier life of this agent (or of another
  * ttl). Nobody else can have taken it, so it is put on this one. Also after a release in doubt: once put anew, the
@@ -256,7 +263,7 @@ static bool reattach(struct leadership *s)
     const struct cluster *c = registry_cluster(s->registry);
 
     bool as_it_should = c && c->leader_lease == s->lease && !s->release_doubt;
-    if (!c || !str_eq(c->leader, s->name) || as_it_should || s->owner)
+    if (!c || !str_eq(c->leader, s->name) || as_it_should || s->owner || is_of_the_past(s, c))
         return false;
 
     bool continued = c->record.present && str_eq(c->record.leader, s->name);
@@ -367,6 +374,7 @@ void leadership_acquire(struct leadership *s, leadership_done_fn *done, void *ar
 
     begin(s, done, arg);
     CHECK(s->lease && c);
+    s->newest_term = c->record.term; /* also in a store that went back: an election there is about what there is now */
     s->done_term = c->record.term + 1;
     s->unfenced = false;
     char *record = record_key_text(s->done_term, s->name, false, s->unfenced, ++s->beat);
@@ -442,13 +450,28 @@ void leadership_resign(struct leadership *s, leadership_done_fn *done, void *arg
 
 /* ---- observing ---- */
 
+static void note_setbacks(struct leadership *s)
+{
+    if (s->setbacks != registry_setbacks(s->registry))
+        s->owner_revision = 0;
+    s->setbacks = registry_setbacks(s->registry);
+}
+
 void leadership_observe(struct leadership *s)
 {
     const struct cluster *c = registry_cluster(s->registry);
 
+    note_setbacks(s);
     if (!c || c->revision < s->owner_revision)
         return;
+    if (c->record.term > s->newest_term)
+        s->newest_term = c->record.term;
+
     bool ours = s->lease && str_eq(c->leader, s->name) && c->leader_lease == s->lease;
+    if (ours && !s->owner && !s->release_doubt && is_of_the_past(s, c)) {
+        lost_lease(s); /* kept alive it would keep the key: another one is granted, and this one ends */
+        return;
+    }
     if (ours && !s->owner && !s->release_doubt) { /* a txn whose answer never came */
         s->unfenced = c->record.present && str_eq(c->record.leader, s->name) && c->record.unfenced;
         gained_ownership(s, c->record.present ? c->record.term : 0, c->revision, c->leader_revision,

@@ -7,6 +7,9 @@
  *
  * Ownership is believed only on the word of a transaction or of a reading: an answer that never came
  * leaves it as it was and asks the registry to look.
+ *
+ * A store may be put back to an earlier state. Whose the key was then says nothing about who should lead now: a key
+ * under an earlier term than one that was read is left to end, also where it carries our name.
  */
 #pragma once
 

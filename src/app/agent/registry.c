@@ -36,6 +36,7 @@ struct registry {
 
     struct loop_timer timer;
     msec period_ms, budget_ms;
+    unsigned int setbacks;
     bool reading, again, answers;
     bool distrust;              /* the store may have gone back in time: the next reading replaces whatever we have */
     char trouble[ERR_TEXT_MAX]; /* as logged; "": none */
@@ -144,9 +145,17 @@ static void watch_event(const struct store_event *event, void *arg)
 /* A picture that is older than what the watch has shown already changes nothing. */
 static bool take_reading(struct registry *r, const struct store_result *result)
 {
-    if (r->cluster && result->revision < r->cluster->revision && !r->distrust)
+    bool earlier = r->cluster && result->revision < r->cluster->revision;
+    if (earlier && !r->distrust)
         return false;
 
+    if (earlier) {
+        log_warning(
+            "store.went_back",
+            "the store went back from revision %lld to %lld; a leader key of an earlier term is left to its end",
+            (long long)r->cluster->revision, (long long)result->revision);
+        r->setbacks++;
+    }
     r->distrust = false;
     entries_clear(r);
     for (size_t i = 0; i < result->kv_count; i++)
@@ -238,6 +247,11 @@ void registry_timing(struct registry *r, msec period_ms, msec budget_ms)
 const struct cluster *registry_cluster(const struct registry *r)
 {
     return r->cluster;
+}
+
+unsigned int registry_setbacks(const struct registry *r)
+{
+    return r->setbacks;
 }
 
 msec registry_read_ms(const struct registry *r)

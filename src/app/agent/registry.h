@@ -33,6 +33,8 @@ void registry_refresh(struct registry *r);
 
 /* Newest picture; NULL before the first reading. Valid until the next change. */
 const struct cluster *registry_cluster(const struct registry *r);
+/* How often the store was found put back to an earlier state: no revision of before means anything then. */
+unsigned int registry_setbacks(const struct registry *r);
 /* When the newest fact arrived; 0: never. */
 msec registry_read_ms(const struct registry *r);
 /* The store answered last time we asked. */

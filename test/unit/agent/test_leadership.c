@@ -290,6 +290,110 @@ static void test_a_key_that_somebody_removed_ends_ownership_with_the_next_renewa
     until(owns_not, "the loss");
 }
 
+/* ---- a store that is put back to an earlier state ---- */
+
+static bool is_stranger(void)
+{
+    const struct cluster *c = registry_cluster(registry);
+
+    return lease().exists && !lease().renewing && (!c->leader || c->leader_lease != lease().id);
+}
+
+static bool reads_leader(const char *name)
+{
+    const struct cluster *c = registry_cluster(registry);
+
+    return c && str_eq(c->leader, name);
+}
+
+static bool reads_n1(void)
+{
+    return reads_leader("n1");
+}
+
+static bool reads_n2(void)
+{
+    return reads_leader("n2");
+}
+
+static bool reads_nobody(void)
+{
+    return reads_leader(NULL);
+}
+
+static bool reads_no_record(void)
+{
+    return !registry_cluster(registry)->record.present;
+}
+
+static void n2_leads(int of_term)
+{
+    AUTO(cstr) char *record = record_key_text((term)of_term, "n2", false, false, 1);
+
+    (void)ask_put(loop, other, PREFIX "pgkeep", record, 0);
+    (void)ask_put(loop, other, PREFIX "leader", "n2", 0);
+    until(reads_n2, "the reign of n2");
+}
+
+/* n2 has written since what n1 may not have: who is to lead is for positions to decide. */
+static void test_a_leader_of_the_past_lets_its_key_end(void **state)
+{
+    lead();
+    mem_server_backup(server);
+    assert_int_equal(release(), LEADERSHIP_OK);
+    n2_leads(2);
+
+    mem_server_restore(server); /* with the very lease that is ours still */
+    until(reads_n1, "the earlier state");
+    leadership_renew(leadership);
+    until(is_stranger, "another lease");
+    assert_false(lease().owner);
+    mem_server_advance(server, TTL_MS);
+    until(reads_nobody, "the end of the key");
+}
+
+static void test_a_leader_of_the_past_does_not_take_a_key_of_another_lease(void **state)
+{
+    AUTO(answer) struct answer then = ask_grant(loop, other, TTL_MS, BUDGET_MS);
+    AUTO(cstr) char *record = record_key_text(5, "n1", false, false, 1);
+    (void)ask_put(loop, other, PREFIX "pgkeep", record, 0);
+    (void)ask_put(loop, other, PREFIX "leader", "n1", then.lease);
+    mem_server_backup(server);
+    n2_leads(6);
+
+    mem_server_restore(server);
+    until(reads_n1, "the earlier state");
+    leadership_renew(leadership);
+    until(is_stranger, "a lease");
+    refresh();
+    assert_false(lease().owner);
+    assert_int_equal(registry_cluster(registry)->leader_lease, then.lease);
+}
+
+/* What it wins there it wins, however far the count had gone before. */
+static void test_an_election_in_a_store_that_went_back_counts(void **state)
+{
+    leadership_renew(leadership);
+    until(has_lease, "a lease");
+    mem_server_backup(server);
+    for (int i = 0; i < 10; i++)
+        n2_leads(i);
+    (void)ask_delete(loop, other, PREFIX "leader");
+    until(reads_nobody, "the key's end");
+    assert_int_equal(acquire(), LEADERSHIP_OK);
+    assert_int_equal(lease().term, 10);
+    assert_int_equal(release(), LEADERSHIP_OK);
+
+    mem_server_restore(server);
+    until(reads_no_record, "the earlier state");
+    mem_server_set_fault(server, MEM_LOSE_ANSWERS);
+    assert_int_equal(acquire(), LEADERSHIP_UNSURE);
+    mem_server_set_fault(server, MEM_HEALTHY);
+    refresh();
+    until(owns, "ownership");
+    assert_int_equal(lease().term, 1);
+}
+
 int main(void)
 {
 #define LEADERSHIP_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -301,6 +405,9 @@ int main(void)
         LEADERSHIP_TEST(test_what_the_record_says_of_the_fence_is_known_or_not_believed),
         LEADERSHIP_TEST(test_ownership_whose_answer_was_lost_is_learnt_by_reading),
         LEADERSHIP_TEST(test_a_key_that_somebody_removed_ends_ownership_with_the_next_renewal),
+        LEADERSHIP_TEST(test_a_leader_of_the_past_lets_its_key_end),
+        LEADERSHIP_TEST(test_a_leader_of_the_past_does_not_take_a_key_of_another_lease),
+        LEADERSHIP_TEST(test_an_election_in_a_store_that_went_back_counts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
