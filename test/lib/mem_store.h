@@ -39,6 +39,6 @@ void mem_server_advance(struct mem_server *m, msec ms);
 void mem_server_compact(struct mem_server *m);
 /* Another, empty store answers from now on. */
 void mem_server_replace(struct mem_server *m);
-/* Remember what is in the store; later put exactly that back: to its clients it is another store then, at an earlier revision. */
+/* Remember what is in the store, and put exactly that back: clients then meet another store, at an earlier revision. */
 void mem_server_backup(struct mem_server *m);
 void mem_server_restore(struct mem_server *m);

@@ -49,6 +49,7 @@ struct leadership {
     char *wrote_member, *wrote_status, *wrote_failsafe;
     int64_t wrote_lease;
     char *pending_member, *pending_status, *pending_failsafe; /* under way */
+    json_t *sent_failsafe; /* all that was sent since what is known to be there, and that */
 
     /* The acquire, release or resign under way. */
     leadership_done_fn *done;
@@ -121,6 +122,32 @@ static struct store_compare record_as_known(const struct leadership *s)
     return (struct store_compare){.kind = STORE_IF_MOD_REVISION, .key = s->key_record, .revision = s->record_revision};
 }
 
+/* ---- failsafe ---- */
+
+static void sent_failsafe(struct leadership *s, const char *text)
+{
+    json_t *list = str_empty(text) ? NULL : json_loads(text, 0, NULL);
+
+    if (list)
+        (void)json_object_update(s->sent_failsafe, list);
+    json_decref(list);
+}
+
+json_t *leadership_failsafe(const struct leadership *s)
+{
+    const struct cluster *c = registry_cluster(s->registry);
+
+    if (!c || !c->failsafe)
+        return NULL;
+    json_t *all = json_object();
+    for (size_t i = 0; i < c->member_count; i++)
+        if (c->members[i].api_url)
+            (void)json_object_set_new(all, c->members[i].name, json_string(c->members[i].api_url));
+    (void)json_object_update(all, s->sent_failsafe);
+    (void)json_object_update(all, c->failsafe);
+    return all;
+}
+
 /* ---- publishing ---- */
 
 static void publish(struct leadership *s, bool beat);
@@ -144,8 +171,11 @@ static void publish_done(const struct store_result *r, void *arg)
         s->wrote_lease = s->lease;
         if (s->pending_status)
             str_set(&s->wrote_status, s->pending_status);
-        if (s->pending_failsafe)
+        if (s->pending_failsafe) {
             str_set(&s->wrote_failsafe, s->pending_failsafe);
+            (void)json_object_clear(s->sent_failsafe);
+            sent_failsafe(s, s->pending_failsafe);
+        }
     } else {
         /* Refused compare: the key is not ours any more; anything else: unknown. The registry looks. */
         if (r->status == STORE_DONE && as_owner) {
@@ -198,7 +228,8 @@ static void publish(struct leadership *s, bool beat)
     const char *before = s->wrote_lease == s->lease ? s->wrote_member : NULL;
     (void)add_if_changed(ops, &count, s->key_member, s->pending_member, before, s->lease);
     (void)add_if_changed(ops, &count, s->key_status, s->pending_status, s->wrote_status, 0);
-    (void)add_if_changed(ops, &count, s->key_failsafe, s->pending_failsafe, s->wrote_failsafe, 0);
+    if (add_if_changed(ops, &count, s->key_failsafe, s->pending_failsafe, s->wrote_failsafe, 0))
+        sent_failsafe(s, s->pending_failsafe);
     if (s->owner && beat) {
         s->beat_renewed_ms = s->renewed_ms;
         record = record_key_text(s->term, s->name, false, s->unfenced, ++s->beat);
@@ -532,6 +563,7 @@ struct leadership *leadership_new(struct loop *l, struct store *store, struct re
     s->fn = fn;
     s->arg = arg;
     s->name = str_dup(name);
+    s->sent_failsafe = json_object();
     s->key_leader = str_fmt("%sleader", prefix);
     s->key_record = str_fmt("%spgkeep", prefix);
     s->key_member = str_fmt("%smembers/%s", prefix, name);
@@ -555,5 +587,6 @@ void leadership_free(struct leadership *s)
                        s->wrote_failsafe, s->pending_member, s->pending_status, s->pending_failsafe};
     for (size_t i = 0; i < ARRAY_LEN(strings); i++)
         free(strings[i]);
+    json_decref(s->sent_failsafe);
     free(s);
 }

@@ -13,6 +13,7 @@
  */
 #pragma once
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -62,6 +63,12 @@ void leadership_resign(struct leadership *s, leadership_done_fn *done, void *arg
 
 /* The registry has a new picture: who owns the leader key by it? */
 void leadership_observe(struct leadership *s);
+
+/*
+ * {name: api_url} of everybody who may believe that we ask it before we stay without the store: the failsafe key as it
+ * was read, as it may have become by what we sent since, and the members. NULL: there is no such key. json_decref() it.
+ */
+json_t *leadership_failsafe(const struct leadership *s);
 
 void leadership_view(const struct leadership *s, struct ha_lease *ret_lease);
 int64_t leadership_lease(const struct leadership *s); /* 0: none */

@@ -250,6 +250,14 @@ static void config_change(struct agent *a, struct op *op, bool patch)
 
 /* ---- failsafe ---- */
 
+/* Who asks is cut off from a store that we hear: it was replaced, or is about to be. */
+static bool knows_another_leader(const struct agent *a, const char *name)
+{
+    const struct cluster *c = registry_cluster(a->registry);
+
+    return registry_answers(a->registry) && c && c->leader && !str_eq(c->leader, name);
+}
+
 static void failsafe(struct agent *a, struct op *op)
 {
     const char *name = field(op, "name");
@@ -268,6 +276,10 @@ static void failsafe(struct agent *a, struct op *op)
     }
     if (str_empty(name)) {
         op_reply(op, 400, NULL, "name is missing");
+        return;
+    }
+    if (knows_another_leader(a, name)) {
+        op_reply(op, 500, NULL, "Another node owns the leader key");
         return;
     }
     a->failsafe_heard_ms = loop_clock_ms();

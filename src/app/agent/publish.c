@@ -259,10 +259,10 @@ void publish_texts(struct leadership_texts *ret_texts, void *arg)
 
 void publish_ask_failsafe(struct agent *a)
 {
-    const struct cluster *c = registry_cluster(a->registry);
+    json_t *whom = leadership_failsafe(a->leadership);
     struct ha_pg pg;
 
-    if (!c || !c->failsafe)
+    if (!whom)
         return;
     local_view(a->local, &pg);
     json_t *member = member_json(a, &pg);
@@ -277,7 +277,8 @@ void publish_ask_failsafe(struct agent *a)
     AUTO(cstr) char *text = json_dumps(body, JSON_COMPACT);
     json_decref(member);
     json_decref(body);
-    rounds_ask_failsafe(a->rounds, c->failsafe, text);
+    rounds_ask_failsafe(a->rounds, whom, text);
+    json_decref(whom);
 }
 
 /* ---- snapshot ---- */

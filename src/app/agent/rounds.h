@@ -2,7 +2,7 @@
  * Rounds of questions to the other members, by REST: how far are you, and may I stay?
  *
  * GET /patroni?fresh=1 of every member at once (Patroni members ignore the query and answer from
- * memory), POST /failsafe to every member of the failsafe key. Each round has one deadline; whoever
+ * memory), POST /failsafe to everybody who may count on being asked. Each round has one deadline; whoever
  * has not answered by then is unreachable for this round.
  */
 #pragma once

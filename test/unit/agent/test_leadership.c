@@ -26,9 +26,11 @@ static struct store *store, *other;
 static struct registry *registry;
 static struct leadership *leadership;
 
+static const char *failsafe_list; /* what n1 writes into /failsafe; NULL: nothing */
+
 static void texts(struct leadership_texts *ret_texts, void *arg)
 {
-    *ret_texts = (struct leadership_texts){.member = "{}", .status = "{\"optime\":1}"};
+    *ret_texts = (struct leadership_texts){.member = "{}", .status = "{\"optime\":1}", .failsafe = failsafe_list};
 }
 
 static void changed(void *arg)
@@ -64,6 +66,7 @@ static int teardown(void **state)
     registry_free(registry);
     leadership_free(leadership);
     leadership = NULL;
+    failsafe_list = NULL;
     mem_server_free(server);
     loop_free(loop);
     return 0;
@@ -290,6 +293,61 @@ static void test_a_key_that_somebody_removed_ends_ownership_with_the_next_renewa
     until(owns_not, "the loss");
 }
 
+/* ---- failsafe_mode ---- */
+
+static bool asks(const char *name)
+{
+    json_t *whom = leadership_failsafe(leadership);
+    bool is_asked = json_object_get(whom, name);
+
+    json_decref(whom);
+    return is_asked;
+}
+
+static bool asks_n2(void)
+{
+    return asks("n2");
+}
+
+static bool asks_n2_no_more(void)
+{
+    return !asks("n2");
+}
+
+/* It reads itself in /failsafe, perhaps, and may become primary without having granted anything. */
+static void test_who_is_in_a_list_that_may_have_arrived_is_asked(void **state)
+{
+    lead();
+    failsafe_list = "{\"n2\":\"http://n2/patroni\"}";
+    leadership_publish(leadership);
+    until(asks_n2, "the first list");
+
+    mem_server_set_fault(server, MEM_LOSE_ANSWERS);
+    failsafe_list = "{\"n2\":\"http://n2/patroni\",\"n3\":\"http://n3/patroni\"}";
+    leadership_publish(leadership);
+    run_for(loop, 50);
+    failsafe_list = "{}";
+    leadership_publish(leadership);
+    run_for(loop, 50);
+    assert_true(asks("n3"));
+
+    mem_server_set_fault(server, MEM_HEALTHY);
+    leadership_publish(leadership);
+    until(asks_n2_no_more, "the list without anybody");
+    assert_false(asks("n3"));
+}
+
+static void test_a_member_that_is_not_in_the_list_yet_is_asked(void **state)
+{
+    lead();
+    failsafe_list = "{\"n2\":\"http://n2/patroni\"}";
+    leadership_publish(leadership);
+    until(asks_n2, "the list");
+    (void)ask_put(loop, other, PREFIX "members/n3", "{\"api_url\": \"http://n3/patroni\"}", 0);
+    refresh();
+    assert_true(asks("n3"));
+}
+
 /* ---- a store that is put back to an earlier state ---- */
 
 static bool is_stranger(void)
@@ -405,6 +463,8 @@ int main(void)
         LEADERSHIP_TEST(test_what_the_record_says_of_the_fence_is_known_or_not_believed),
         LEADERSHIP_TEST(test_ownership_whose_answer_was_lost_is_learnt_by_reading),
         LEADERSHIP_TEST(test_a_key_that_somebody_removed_ends_ownership_with_the_next_renewal),
+        LEADERSHIP_TEST(test_who_is_in_a_list_that_may_have_arrived_is_asked),
+        LEADERSHIP_TEST(test_a_member_that_is_not_in_the_list_yet_is_asked),
         LEADERSHIP_TEST(test_a_leader_of_the_past_lets_its_key_end),
         LEADERSHIP_TEST(test_a_leader_of_the_past_does_not_take_a_key_of_another_lease),
         LEADERSHIP_TEST(test_an_election_in_a_store_that_went_back_counts),
