@@ -307,6 +307,7 @@ struct start {
     const char *const *argv;
     char **env;
     const char *cwd;
+    bool own_session;
     int in_fd, out_fd, err_fd;
     pid_t parent;
 };
@@ -420,7 +421,10 @@ static _Noreturn void run_in_child(const struct start *s)
 {
     sigset_t none;
 
-    (void)setpgid(0, 0); /* cannot fail: we are new and no session leader */
+    if (s->own_session)
+        (void)setsid(); /* cannot fail: we are new and lead no group */
+    else
+        (void)setpgid(0, 0); /* nor can this: we lead no session */
     for (int signo = 1; signo < NSIG; signo++)
         (void)signal(signo, SIG_DFL); /* refused for KILL, STOP and libc's own: fine */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != s->parent)
@@ -538,7 +542,8 @@ static bool launch(struct child *c, struct start *s, struct err *err)
     if (c->pid < 0)
         return err_sys(err, errno, "starting a process for %s", s->path);
 
-    (void)setpgid(c->pid, c->pid); /* the child does it too; whoever is first */
+    if (!s->own_session)
+        (void)setpgid(c->pid, c->pid); /* the child does it too; whoever is first */
     c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
     if (c->pidfd < 0) {
         int pidfd_errno = errno;
@@ -561,7 +566,12 @@ static void start_deinit(struct start *s)
 bool child_start(struct loop *l, const struct child_spec *spec, child_done_fn *done, void *arg,
                  struct child **ret_child, struct err *err)
 {
-    struct start s = {.argv = spec->argv, .cwd = spec->cwd, .in_fd = -1, .out_fd = -1, .err_fd = -1};
+    struct start s = {.argv = spec->argv,
+                      .cwd = spec->cwd,
+                      .own_session = spec->own_session,
+                      .in_fd = -1,
+                      .out_fd = -1,
+                      .err_fd = -1};
 
     CHECK(spec->argv && spec->argv[0]);
     CHECK(done);

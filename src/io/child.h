@@ -2,7 +2,8 @@
  * Programs we run: with a deadline, output bounded and handed back, no shell unless asked for.
  *
  * The child gets its own process group and PR_SET_PDEATHSIG = SIGKILL, so that a successor of this
- * agent never meets a half-done clone that still runs. The kernel sends that signal when the *thread*
+ * agent never meets a half-done clone that still runs; what it has started itself the guard ends (leftovers.h), unless
+ * it has a session of its own. The kernel sends that signal when the *thread*
  * that started the child ends: start children from a thread that lives as long as the program.
  * Signals are reset, descriptors above 2 closed. The end is the end of the child itself: who inherited
  * its output and lives on is not waited for. A program that exists but cannot be executed, or whose
@@ -27,6 +28,7 @@ struct child_spec {
     const char *const *argv; /* NULL-terminated; argv[0] is looked up in PATH */
     const char *const *env;  /* KEY=VALUE added to ours, NULL-terminated; may be NULL */
     const char *cwd;         /* NULL: ours */
+    bool own_session;        /* what it starts may outlive us: it writes nothing of ours */
     const char *input;       /* written to stdin, then closed; NULL: /dev/null */
     msec budget_ms;          /* after it SIGTERM, 2 s later SIGKILL, to the group; 0: none, the owner must bound it */
     msec silence_ms;         /* the same, once it has said nothing for so long; 0: it may be silent */

@@ -102,7 +102,7 @@ void callbacks_run(struct callbacks *c, const struct pg_instance *i, enum callba
 
     child_abandon(TAKE(lane->child)); /* the news it was told is old */
     lane->action = action;
-    struct child_spec spec = {.argv = (const char *const *)argv};
+    struct child_spec spec = {.argv = (const char *const *)argv, .own_session = true};
     if (!child_start(c->loop, &spec, lane_done, lane, &lane->child, &err))
         tell(c, action, &err);
 }
@@ -148,7 +148,7 @@ bool script_start(struct loop *l, const char *name, const char *command, msec bu
 
     struct script_job *j = mem_zero(1, sizeof(*j));
     *j = (struct script_job){.name = str_dup(name), .done = done, .arg = arg};
-    struct child_spec spec = {.argv = (const char *const *)argv, .budget_ms = budget_ms};
+    struct child_spec spec = {.argv = (const char *const *)argv, .own_session = true, .budget_ms = budget_ms};
     if (!child_start(l, &spec, script_done, j, &j->child, err)) {
         script_free(j);
         return err_wrap(err, "%s", name);

@@ -128,7 +128,7 @@ static void archive_next(struct rewind_job *j)
     }
     AUTO(cstr) char *command = filled(command_of(j->instance), name);
     const char *argv[] = {"/bin/sh", "-c", command, NULL};
-    struct child_spec spec = {.argv = argv, .cwd = j->instance->data_dir, .budget_ms = COMMAND_MS};
+    struct child_spec spec = {.argv = argv, .cwd = j->instance->data_dir, .own_session = true, .budget_ms = COMMAND_MS};
     if (child_start(j->loop, &spec, archived, j, &j->child, &err))
         return;
     log_warning("archive.failed", "archiving %s: %s", name, err.text);

@@ -128,6 +128,7 @@ void agent_ended(struct agent *a, int status, msec now_ms)
     a->state = AGENT_NONE;
     a->pid = 0;
     a->greeted = false;
+    a->ended_ms = now_ms;
     a->start_at_ms = now_ms + backoff_ms(a->quick_deaths);
 }
 

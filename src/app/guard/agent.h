@@ -29,6 +29,7 @@ struct agent {
     bool greeted;    /* HELLO was accepted */
     msec started_ms; /* 0: there was none yet */
     msec heard_ms;
+    msec ended_ms;    /* of the last that ended */
     msec excused_ms;  /* silence is not judged before this */
     uint64_t run_ns;  /* its processor time when silence was last excused; 0: not yet */
     msec start_at_ms; /* AGENT_NONE: when the successor is due */

@@ -11,6 +11,7 @@
 
 #include "app/guard/clock.h"
 #include "app/guard/ending.h"
+#include "app/guard/leftovers.h"
 #include "app/guard/notify.h"
 #include "app/guard/say.h"
 #include "base/check.h"
@@ -19,6 +20,8 @@ enum {
     WAKE_MS = 1000,        /* we look around at least this often */
     SUSPENDED_MS = 250,    /* woken this much late we were suspended, and so perhaps was the agent */
     PACKETS_PER_TURN = 32, /* then everything else has its turn */
+    LEFTOVERS_MS = 500,    /* what takes longer to die waits for a disk, and has no code of its own left to run */
+    LEFTOVERS_STEP_MS = 10,
 };
 
 /* Something of the instance lives, or is about to. */
@@ -134,6 +137,13 @@ static void read_packets(struct guard *g)
     }
 }
 
+static bool kill_leftovers(const struct guard *g)
+{
+    const pid_t ours[] = {g->agent.pid, g->upgrade.probe, g->pg.anchor_pid, g->pg.pid};
+
+    return leftovers_kill(ours, ARRAY_LEN(ours));
+}
+
 static void on_agent_end(struct guard *g, int status, msec now_ms)
 {
     read_packets(g); /* its last words count: LEAVE, then exit */
@@ -141,6 +151,7 @@ static void on_agent_end(struct guard *g, int status, msec now_ms)
     g->start_seq = 0;
     g->upgrade.seq = 0;
     agent_ended(&g->agent, status, now_ms);
+    (void)kill_leftovers(g); /* the rest is done before its successor starts */
     ending_agent_gone(g, status);
 }
 
@@ -227,6 +238,10 @@ static void agent_duty(struct guard *g, msec began_ms, msec now_ms)
         agent_kill(&g->agent, g->agent.greeted ? "is silent" : "did not say hello in time");
     if (g->agent.state != AGENT_NONE || g->ending.agent_done || g->exit_code >= 0 || now_ms < g->agent.start_at_ms)
         return;
+    if (kill_leftovers(g) && now_ms < g->agent.ended_ms + LEFTOVERS_MS) {
+        g->agent.start_at_ms = now_ms + LEFTOVERS_STEP_MS;
+        return;
+    }
     channel_close(&g->channel);
     if (agent_start(&g->agent, now_ms, &fd))
         channel_open(&g->channel, fd);

@@ -75,6 +75,10 @@ bool proc_stat_read(pid_t pid, struct proc_stat *ret_stat)
             return false;
         if (field == 4)
             stat.ppid = (pid_t)value;
+        if (field == 5)
+            stat.group = (pid_t)value;
+        if (field == 6)
+            stat.session = (pid_t)value;
         if (field == 22)
             stat.start_ticks = (uint64_t)value;
         at = end;
@@ -137,33 +141,51 @@ static pid_t pid_of_name(const char *name)
     return *name ? 0 : (pid_t)pid;
 }
 
-int procs_scan(const struct procs_match *m, procs_fn *each, void *arg)
+bool procs_each(procs_fn *each, void *arg)
 {
     /* Not readdir: opendir() allocates. One thread only, so the buffer may be static. */
     static _Alignas(struct dirent64) char entries[32 * 1024];
-    int count = 0;
 
     AUTO(fd) int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (proc < 0)
-        return -1;
+        return false;
 
     for (;;) {
         long len = syscall(SYS_getdents64, proc, entries, sizeof(entries));
-        if (len < 0)
-            return -1;
-        if (len == 0)
-            break;
+        if (len <= 0)
+            return len == 0;
 
         for (long at = 0; at < len;) {
             const struct dirent64 *entry = (const void *)(entries + at);
             at += entry->d_reclen;
             pid_t pid = pid_of_name(entry->d_name);
-            if (pid <= 0 || !procs_matches(m, pid))
-                continue;
-            count++;
-            if (each)
+            if (pid > 0)
                 each(pid, arg);
         }
     }
-    return count;
+}
+
+struct scan {
+    const struct procs_match *match;
+    procs_fn *each;
+    void *arg;
+    int count;
+};
+
+static void scan_one(pid_t pid, void *arg)
+{
+    struct scan *s = arg;
+
+    if (!procs_matches(s->match, pid))
+        return;
+    s->count++;
+    if (s->each)
+        s->each(pid, s->arg);
+}
+
+int procs_scan(const struct procs_match *m, procs_fn *each, void *arg)
+{
+    struct scan s = {.match = m, .each = each, .arg = arg};
+
+    return procs_each(scan_one, &s) ? s.count : -1;
 }

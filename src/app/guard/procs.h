@@ -24,7 +24,7 @@ struct procs_match {
 
 struct proc_stat {
     char state; /* as in ps: R, S, D, T, Z, … */
-    pid_t ppid;
+    pid_t ppid, group, session;
     uint64_t start_ticks; /* with the pid it names a process once and for all */
 };
 
@@ -45,6 +45,8 @@ bool procs_matches(const struct procs_match *m, pid_t pid);
 /* Works in the data directory, whatever its executable is. */
 bool procs_cwd_matches(const struct procs_match *m, pid_t pid);
 
+/* Calls each() for every process there is. False if /proc cannot be read. */
+bool procs_each(procs_fn *each, void *arg);
 /*
  * Calls each() (may be NULL) for every process of the instance and returns their number; -1 if /proc
  * cannot be read, which is never to be taken for "none". One pass can miss a process that is forked

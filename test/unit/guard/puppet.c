@@ -5,15 +5,19 @@
  *   puppet CONTROL N      exits with N at once
  *
  * Packets of two bytes are orders: "xN" exit with N, "q" ping no more, "l" loop for ever, "d" read nothing more from
- * the guard.
+ * the guard, "s1" run a program that starts another one, which writes its pid to CONTROL.left; "s2" the same in a
+ * session of its own.
  */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -88,6 +92,23 @@ static bool carry(int from, int to, bool from_guard)
     return true;
 }
 
+/* As io/child.h starts it. */
+static void run_program(const char *control, bool own_session)
+{
+    static char script[512];
+
+    (void)snprintf(script, sizeof(script), "echo $$ >%s.tmp; mv %s.tmp %s.left; exec sleep 600", control, control,
+                   control);
+    if (fork() != 0)
+        return;
+    (void)(own_session ? setsid() : setpgid(0, 0));
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (fork() == 0)
+        (void)execl("/bin/sh", "sh", "-c", script, NULL);
+    for (;;)
+        (void)pause();
+}
+
 int main(int argc, char **argv)
 {
     static struct guard_msg ping = {.version = GUARD_PROTOCOL, .kind = GUARD_PING};
@@ -133,6 +154,8 @@ int main(int argc, char **argv)
             ;
         if (order[0] == 'q')
             pinging = false;
+        if (order[0] == 's')
+            run_program(argv[1], order[1] == 2);
         if (order[0] == 'd')
             fds[0].fd = -1;
     }

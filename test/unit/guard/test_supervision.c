@@ -101,6 +101,45 @@ static void test_agent_that_does_not_read_its_answers_is_replaced(void **state)
     assert_false(rig_alive(old));
 }
 
+/* The pid of what a program of the agent has started, which knows nothing of the agent. */
+static pid_t start_program(bool own_session)
+{
+    char path[128];
+    int pid = 0;
+
+    (void)snprintf(path, sizeof(path), "%s.left", rig.control_path);
+    rig_order(&rig, 's', own_session ? 2 : 1);
+    assert_true(rig_file_says(path, "\n", RIG_WAIT_MS));
+    FILE *f = fopen(path, "re");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%d", &pid), 1);
+    assert_int_equal(fclose(f), 0);
+    return pid;
+}
+
+/* It would write on into what the successor makes. */
+static void test_what_a_program_of_a_dead_agent_has_started_ends_before_the_successor_begins(void **state)
+{
+    rig_begin(&rig);
+    pid_t left = start_program(false);
+
+    assert_int_equal(kill(rig.agent, SIGKILL), 0);
+    rig_accept(&rig, RIG_WAIT_MS);
+    assert_false(rig_alive(left));
+}
+
+/* A callback may start what stays. */
+static void test_what_has_a_session_of_its_own_outlives_the_agent(void **state)
+{
+    rig_begin(&rig);
+    pid_t left = start_program(true);
+
+    assert_int_equal(kill(rig.agent, SIGKILL), 0);
+    rig_accept(&rig, RIG_WAIT_MS);
+    assert_true(rig_alive(left));
+    assert_int_equal(kill(left, SIGKILL), 0);
+}
+
 static void test_agent_that_never_says_hello_is_replaced(void **state)
 {
     (void)snprintf(rig.guard_options, sizeof(rig.guard_options), "--agent-hello-ms 300");
@@ -564,6 +603,8 @@ int main(void)
         RIGGED(test_agent_that_runs_but_does_not_ping_is_replaced),
         RIGGED(test_looping_agent_is_replaced_although_it_is_running),
         RIGGED(test_agent_that_does_not_read_its_answers_is_replaced),
+        RIGGED(test_what_a_program_of_a_dead_agent_has_started_ends_before_the_successor_begins),
+        RIGGED(test_what_has_a_session_of_its_own_outlives_the_agent),
         RIGGED(test_agent_that_never_says_hello_is_replaced),
         RIGGED(test_agent_that_keeps_dying_is_restarted_at_growing_intervals),
         RIGGED(test_whole_node_suspended_is_no_reason_to_replace_the_agent),

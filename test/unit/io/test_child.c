@@ -406,6 +406,16 @@ static void test_the_program_sees_no_descriptor_of_ours_and_no_blocked_or_ignore
     assert_string_equal(buf_cstr(&run.out), "0 1 2 3 Blk 0 Ign 0 ");
 }
 
+static void test_a_program_of_its_own_session_leads_it(void **state)
+{
+    static const char script[] = "read -r pid name state ppid group session rest </proc/self/stat; "
+                                 "[ $group = $$ ] && [ $session = $$ ] && echo leads || echo $group $session";
+
+    start((struct child_spec){.argv = (const char *[]){"sh", "-c", script, NULL}, .own_session = true});
+    wait_done();
+    assert_string_equal(buf_cstr(&run.out), "leads\n");
+}
+
 static void test_the_program_is_leader_of_its_group_and_dies_with_us(void **state)
 {
     int ends[2];
@@ -462,6 +472,7 @@ int main(void)
         CHILD_TEST(test_abandoning_from_inside_the_callbacks_is_safe),
         CHILD_TEST(test_an_abandoned_program_does_not_outlive_the_loop),
         CHILD_TEST(test_the_program_sees_no_descriptor_of_ours_and_no_blocked_or_ignored_signal),
+        CHILD_TEST(test_a_program_of_its_own_session_leads_it),
         CHILD_TEST(test_the_program_is_leader_of_its_group_and_dies_with_us),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
