@@ -41,6 +41,7 @@ struct clone_job {
     int attempt; /* of the current method */
     bool use_slot;
     bool old_data; /* the directory still holds what was there before us */
+    bool *leftovers_ours;
     char *fill_path;
     struct clone_progress told;
 
@@ -319,6 +320,10 @@ static bool prepare_directory(struct clone_job *j, bool keep_data, struct err *e
         return false;
     if (state.kind != DATADIR_EMPTY && !keep_data && !empty_directory(j, err))
         return false;
+    if (state.kind == DATADIR_EMPTY)
+        j->old_data = false;
+    if (j->leftovers_ours)
+        *j->leftovers_ours = !j->old_data;
 
     free(j->fill_path);
     j->fill_path = is_builtin(method_name(j)) ? datadir_fill_path(i->data_dir) : str_dup(i->data_dir);
@@ -408,12 +413,23 @@ static bool wants_old_data(const struct pg_instance *i)
     return false;
 }
 
-static bool check_directory(const struct pg_instance *i, bool *ret_old_data, struct err *err)
+/*
+ * The mark of a clone tells that one was begun, not that it is still its half that is here: what is not certainly
+ * that is kept. pg_basebackup writes pg_control last.
+ */
+static bool is_half_copy(const struct pg_instance *i, const struct datadir_state *state, bool ours)
+{
+    AUTO(cstr) char *control = str_fmt("%s/global/pg_control", i->data_dir);
+
+    return state->kind == DATADIR_HALF && state->marker == DATADIR_MARK_CLONE && (ours || !file_exists(control));
+}
+
+static bool check_directory(const struct pg_instance *i, bool ours, bool *ret_old_data, struct err *err)
 {
     struct datadir_state state;
 
     datadir_look(i->data_dir, i->state_dir, &state, err);
-    *ret_old_data = state.kind == DATADIR_VALID || (state.kind == DATADIR_HALF && state.marker != DATADIR_MARK_CLONE);
+    *ret_old_data = state.kind == DATADIR_VALID || (state.kind == DATADIR_HALF && !is_half_copy(i, &state, ours));
     switch (state.kind) {
     case DATADIR_ABSENT:
     case DATADIR_EMPTY:
@@ -438,7 +454,7 @@ bool clone_start(struct loop *l, const struct clone_spec *spec, clone_fn *done, 
     struct pg_instance *i = spec->instance;
     bool old_data;
 
-    if (!check_directory(i, &old_data, err))
+    if (!check_directory(i, spec->leftovers_ours && *spec->leftovers_ours, &old_data, err))
         return err_wrap(err, "cloning");
 
     struct clone_job *j = mem_zero(1, sizeof(*j));
@@ -450,6 +466,7 @@ bool clone_start(struct loop *l, const struct clone_spec *spec, clone_fn *done, 
     j->slot = str_dup(spec->source.slot);
     j->use_slot = true;
     j->old_data = old_data;
+    j->leftovers_ours = spec->leftovers_ours;
     j->system_identifier = str_empty(spec->source.system_identifier) ? NULL : str_dup(spec->source.system_identifier);
     j->primary_conninfo = str_dup(spec->primary_conninfo);
     j->primary_slot_name = str_dup(spec->primary_slot_name);

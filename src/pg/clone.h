@@ -39,6 +39,7 @@ struct clone_spec {
     struct pg_instance *instance;                     /* a reference is taken */
     struct clone_source source;                       /* copied */
     const char *primary_conninfo, *primary_slot_name; /* written into the copy's configuration; copied; may be NULL */
+    bool *leftovers_ours; /* what lies under the mark of a half clone is just that; kept up to date; may be NULL */
     void (*progress)(const struct clone_progress *p, void *arg); /* at most once a second; may be NULL */
 };
 

@@ -73,15 +73,19 @@ def test_restart_of_the_pending_only(cluster_of):
     assert leader.value('show max_connections') == '120'
 
 
+def start_by_hand(cluster, node):
+    started = cluster.bench.run([postgres_bin() / 'pg_ctl', '-D', node.data, '-w', '-l', node.folder / 'by-hand.log', 'start'],
+                                node.folder)
+    assert started.returncode == 0, started
+
+
 def test_postgres_that_already_runs_is_adopted(cluster_of):
     """The agent was ended by force, PostgreSQL was started by hand meanwhile."""
     cluster = cluster_of(2)
     leader = cluster.up()
     replica = cluster.others(leader)[0]
     assert replica.stop() == 0
-    started = cluster.bench.run([postgres_bin() / 'pg_ctl', '-D', replica.data, '-w', '-l', replica.folder / 'by-hand.log', 'start'],
-                                replica.folder)
-    assert started.returncode == 0, started
+    start_by_hand(cluster, replica)
     postmaster = replica.postmaster_pid()
     replica.start()
     assert cluster.wait_healthy() is leader
@@ -89,6 +93,20 @@ def test_postgres_that_already_runs_is_adopted(cluster_of):
     # An adopted postmaster is no child of the guard: the agent sees to it when the guard dies.
     proc.send([replica.guard_pid()], signal.SIGKILL)
     replica.wait_postgres_gone(15)
+
+
+def test_a_server_that_answers_disproves_the_mark_of_a_broken_off_clone(cluster_of):
+    """An operator cloned by hand what pgkeep did not finish: the next clone would take it for a half."""
+    cluster = cluster_of(2)
+    leader = cluster.up()
+    replica = cluster.others(leader)[0]
+    assert replica.stop() == 0
+    mark = replica.data.with_suffix('.pgkeep') / 'clone.in-progress'
+    mark.touch()
+    start_by_hand(cluster, replica)
+    replica.start()
+    wait_for('the end of the mark', lambda: not mark.exists(), 30)
+    assert cluster.wait_healthy() is leader
 
 
 def test_upgrade_in_place_keeps_postgres_running(cluster_of):

@@ -282,6 +282,8 @@ static void set_pg(struct scenario *s, char *rest)
             pg->upstream_conninfo_state = str_eq(v, "-") ? NULL : keep(s, v);
         else if (str_eq(k, "halted"))
             pg->halted_ms = seconds(s, v);
+        else if (str_eq(k, "adopted"))
+            pg->adopted = flag(s, v);
         else if (str_eq(k, "signal"))
             pg->standby_signal = flag(s, v);
         else if (str_eq(k, "backup_label"))

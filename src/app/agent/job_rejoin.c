@@ -199,6 +199,7 @@ void job_clone_begin(struct jobs *j)
         .source = {.name = source, .system_identifier = c ? c->initialize : NULL},
         .primary_conninfo = in.primary_conninfo,
         .primary_slot_name = in.primary_slot_name,
+        .leftovers_ours = &j->clone_ours,
         .progress = clone_progressed,
     };
 

@@ -40,6 +40,7 @@ struct jobs {
     bool signalled;                  /* PROMOTE: the trigger is out; STOP: the guard was told */
     bool refused;                    /* the guard said no */
     int64_t done_bytes, total_bytes; /* CLONE, REWIND: progress; total 0: unknown */
+    bool clone_ours;                 /* half a clone that lies in the data directory is this agent's */
 };
 
 struct jobs *jobs_new(struct agent *a);

@@ -34,6 +34,7 @@ struct local {
     bool guard_known;
     enum guard_pg_state pg_state;
     pid_t postmaster;
+    bool adopted;
     unsigned int deaths;
 
     /* probe */
@@ -140,6 +141,24 @@ static bool take_positions(struct pg_facts *f, const struct probe_answer *answer
     return moved;
 }
 
+/* Half a copy does not come up: somebody completed it, or put something better in its place. */
+static void disprove_clone(struct local *p)
+{
+    struct err err = {0};
+
+    if (!p->adopted || p->datadir.kind != DATADIR_HALF || p->datadir.marker != DATADIR_MARK_CLONE)
+        return;
+    if (!datadir_unmark(p->instance->state_dir, &err)) {
+        tell_trouble(p, err.text);
+        return;
+    }
+    log_warning("datadir.proved",
+                "a clone into %s was broken off, but the server that was started there answers: "
+                "its data is taken for good",
+                p->instance->data_dir);
+    local_look(p);
+}
+
 static void probed(const struct probe_answer *answer, void *arg)
 {
     struct local *p = arg;
@@ -158,6 +177,7 @@ static void probed(const struct probe_answer *answer, void *arg)
         p->answered_ms = answer->asked_ms;
     } else if (answer->status == SQL_DONE) {
         remember(p, answer->take_facts);
+        disprove_clone(p);
         p->whole_ms = loop_clock_ms();
         p->answered_ms = p->facts->asked_ms;
     } else {
@@ -272,6 +292,8 @@ static void look_again_later(struct local *p)
 static void look_at_running(struct local *p)
 {
     look_at_process(p);
+    if (p->datadir.kind == DATADIR_HALF) /* an operator may take the mark away */
+        local_look_briefly(p);
     switch (p->watch) {
     case LOCAL_CALM:
     case LOCAL_ANSWER:
@@ -373,6 +395,7 @@ void local_guard_state(struct local *p, const struct guard_msg *state)
     p->guard_known = true;
     p->pg_state = (enum guard_pg_state)state->pg_state;
     p->postmaster = state->postmaster_pid;
+    p->adopted = state->adopted || p->pg_state == GUARD_PG_FOREIGN;
     p->deaths = state->exited;
     if (runs(p) && (!was_running || was != p->postmaster)) {
         forget_answers(p);
@@ -461,6 +484,7 @@ void local_view(const struct local *p, struct ha_pg *ret_pg)
     *ret_pg = (struct ha_pg){
         .data = data_of(p),
         .process = process_of(p),
+        .adopted = p->adopted,
         .deaths = p->deaths,
         .system_id = local_system_id(p),
         .version = p->datadir.major,

@@ -11,6 +11,18 @@ static bool claim_is_ours(const struct ha_view *v)
     return c->initialize && c->initialize_lease && c->initialize_lease == v->lease.id;
 }
 
+void bootstrap_discard(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    if (v->now_ms < m->discard_not_before_ms) {
+        plan_wake(p, m->discard_not_before_ms);
+        (void)plan_why(p, "an earlier bootstrap did not finish; the next step follows a back-off");
+        return;
+    }
+    plan_job(p, HA_JOB_DISCARD, NULL)->remove = m->bootstrap_ours;
+    (void)plan_why(p, "an earlier bootstrap did not finish: %s",
+                   m->bootstrap_ours ? "removing what it left" : "moving what is there out of the way");
+}
+
 /* The half that an earlier attempt left, ours or an earlier agent's. */
 static bool clean_up(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
@@ -24,14 +36,10 @@ static bool clean_up(const struct ha_memory *m, const struct ha_view *v, struct 
         (void)plan_add(p, HA_DO_KILL_ORPHANS);
         return plan_why(p, "an earlier bootstrap did not finish: ending its processes");
     }
-    if (v->now_ms < m->discard_not_before_ms) {
-        plan_wake(p, m->discard_not_before_ms);
-        return plan_why(p, "an earlier bootstrap did not finish; the next step follows a back-off");
-    }
-    plan_job(p, HA_JOB_DISCARD, NULL)->remove = true;
-    if (claim_is_ours(v))
+    bootstrap_discard(m, v, p);
+    if (claim_is_ours(v) && p->count)
         (void)plan_add(p, HA_DO_DROP_INITIALIZE);
-    return plan_why(p, "an earlier bootstrap did not finish: removing what it left");
+    return true;
 }
 
 /* initdb (or the custom method) is done and our marker still stands. */
@@ -60,7 +68,12 @@ bool bootstrap_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pl
     const struct cluster *c = v->store.cluster;
     bool initialized = !str_empty(c->initialize);
 
-    if (initialized || c->leader)
+    if (c->leader)
+        return false;
+    if (v->pg.data == HA_DATA_BOOTSTRAPPING && v->pg.process == HA_PROC_RUNNING && v->pg.adopted)
+        return plan_why(p, "somebody runs a database where a bootstrap did not finish: left alone for an operator, who "
+                           "removes bootstrap.in-progress if that is the one to keep");
+    if (initialized)
         return false;
     if (v->pg.data == HA_DATA_BOOTSTRAPPING)
         return bootstrap_continue(m, v, p);

@@ -4,11 +4,14 @@
  * Whoever creates the `initialize` key first bootstraps; the others wait for a leader and clone. The
  * claim hangs on the claimant's lease, so a claimant that dies frees it. The steps are told apart by
  * what is on disk (a marker beside the data directory lasts until users and scripts are done), so an
- * agent that restarts in the middle removes the half and starts over.
+ * agent that restarts in the middle starts over. What it finds then is moved out of the way, not removed: it may have
+ * been replaced by something better.
  */
 #pragma once
 
 #include "core/ha/decide.h"
 
+/* Nothing runs: give up what an unfinished bootstrap left. */
+void bootstrap_discard(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);
 /* True if the plan is made: there is no cluster yet, or we are in the middle of making one. */
 bool bootstrap_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);

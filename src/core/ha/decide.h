@@ -57,9 +57,10 @@ struct ha_memory {
     msec restart_timeout_ms;     /* stands for primary_start_timeout until the leader runs again; 0: none given */
     bool reinitializing;
     bool reinit_from_leader;
-    msec silent_ms;     /* a standby that should stream does not since; 0: it does */
-    bool bootstrapping; /* this agent began a bootstrap and it has not failed */
-    msec started_ms;    /* first decision of this agent */
+    msec silent_ms;      /* a standby that should stream does not since; 0: it does */
+    bool bootstrapping;  /* this agent began a bootstrap and it has not failed */
+    bool bootstrap_ours; /* what a bootstrap left in the data directory is of this agent's own, and nothing else */
+    msec started_ms;     /* first decision of this agent */
 };
 
 void ha_memory_init(struct ha_memory *m);

@@ -168,6 +168,7 @@ static void clone_ended(struct ha_memory *m, const struct ha_view *v)
 
 static void bootstrap_ended(struct ha_memory *m, const struct ha_view *v)
 {
+    m->bootstrap_ours = true;
     if (v->job.state == HA_JOB_OK) {
         m->bootstrapping = true;
         return;
@@ -212,6 +213,7 @@ static void job_ended(struct ha_memory *m, const struct ha_view *v)
             m->discard_not_before_ms = v->now_ms + backoff_ms(m->discard_failures);
         } else {
             m->discard_failures = 0;
+            m->bootstrap_ours = false;
         }
         break;
     case HA_JOB_PROMOTE:

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "core/ha/bootstrap.h"
 #include "core/ha/facts.h"
 #include "core/ha/restart.h"
 
@@ -353,11 +354,7 @@ static void rejoin_stopped(struct ha_memory *m, const struct ha_view *v, struct 
         (void)plan_why(p, "the data directory holds files that are no database: left alone");
         break;
     case HA_DATA_BOOTSTRAPPING:
-        if (v->now_ms < m->discard_not_before_ms)
-            plan_wake(p, m->discard_not_before_ms);
-        else
-            plan_job(p, HA_JOB_DISCARD, NULL)->remove = true;
-        (void)plan_why(p, "removing what an unfinished bootstrap left");
+        bootstrap_discard(m, v, p);
         break;
     case HA_DATA_EMPTY:
     case HA_DATA_CLONING:

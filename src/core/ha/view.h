@@ -97,6 +97,7 @@ enum ha_control_state {
 struct ha_pg {
     enum ha_data data;
     enum ha_process process;
+    bool adopted;          /* somebody else started the postmaster */
     unsigned int deaths;   /* postmasters that died under this guard; a new one is an event */
     const char *system_id; /* NULL: unknown */
     int version;           /* major; 0: unknown */

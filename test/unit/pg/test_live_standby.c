@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <glob.h>
 
 #include "base/str.h"
 #include "live.h"
@@ -387,6 +388,54 @@ static void test_a_cancelled_clone_leaves_its_mark_and_the_next_one_starts_afres
     live_free(&n3);
 }
 
+static size_t moved_aside(const struct live *n)
+{
+    AUTO(cstr) char *pattern = str_fmt("%s.replaced.*/by-hand", n->config.instance->data_dir);
+    glob_t found;
+
+    assert_true(glob(pattern, 0, NULL, &found) != GLOB_NOSPACE);
+    size_t count = found.gl_pathc;
+    globfree(&found);
+    return count;
+}
+
+static void fail_to_clone(struct live *n, bool *leftovers_ours)
+{
+    struct clone_spec spec = {.instance = n->config.instance,
+                              .source = {.name = "n1", .host = "127.0.0.1", .port = n1.port},
+                              .leftovers_ours = leftovers_ours};
+    struct cloned c = {0};
+    struct clone_job *job;
+
+    assert_true(clone_start(l, &spec, clone_ended, &c, &job, NULL));
+    live_wait(l, &c.done, "the clone");
+    assert_false(c.good);
+}
+
+/* The mark is of a clone that was broken off; what is here may have been put here by hand since. */
+static void test_what_may_be_more_than_half_a_clone_is_kept(void **state)
+{
+    struct live n3;
+    bool ours = false;
+
+    live_new(&n3, l, "n3", "  create_replica_methods: [half]\n  half: {command: sh /tmp/pgkeep-test-half}\n", NULL);
+    AUTO(cstr) char *global = str_fmt("%s/global", n3.config.instance->data_dir);
+    AUTO(cstr) char *text = str_fmt("mkdir %s && touch %s/pg_control %s/../by-hand; exit 1\n", global, global, global);
+    AUTO(cstr) char *path = script(&n3, text);
+    assert_int_equal(rename(path, "/tmp/pgkeep-test-half"), 0);
+    assert_true(dir_make(n3.config.instance->data_dir, 0700, NULL));
+    assert_int_equal(system("sh /tmp/pgkeep-test-half"), 256); // NOLINT(cert-env33-c): as an operator would
+    assert_true(datadir_mark(n3.config.instance->state_dir, DATADIR_MARK_CLONE, NULL));
+
+    fail_to_clone(&n3, &ours);
+    assert_true(ours);
+    assert_int_equal(moved_aside(&n3), 1);
+    fail_to_clone(&n3, &ours); /* over what the last one left */
+    assert_int_equal(moved_aside(&n3), 1);
+    (void)unlink("/tmp/pgkeep-test-half");
+    live_free(&n3);
+}
+
 static void test_a_directory_with_lost_and_found_can_be_cloned_into(void **state)
 {
     struct live n3;
@@ -448,6 +497,7 @@ int main(void)
         cmocka_unit_test(test_methods_are_tried_in_order_and_get_patronis_arguments),
         cmocka_unit_test(test_without_a_source_only_methods_that_need_none_run),
         cmocka_unit_test(test_a_cancelled_clone_leaves_its_mark_and_the_next_one_starts_afresh),
+        cmocka_unit_test(test_what_may_be_more_than_half_a_clone_is_kept),
         cmocka_unit_test(test_a_directory_with_lost_and_found_can_be_cloned_into),
         cmocka_unit_test(test_a_missing_slot_does_not_stop_a_clone),
         cmocka_unit_test(test_a_source_that_cannot_be_reached_says_why),
