@@ -13,12 +13,17 @@ import pytest
 from lab import proc
 from lab.bench import Bench
 from lab.cluster import Cluster
-from lab.rest import Rest
+from lab.rest import Answer, Rest
 from lab.wait import wait_for
 
 HEALTH = ('/', '/primary', '/master', '/leader', '/read-write', '/replica', '/replica?lag=1MB', '/replica?lag=64kB',
           '/replica?lag=nonsense', '/replica?tag_none=1', '/read-only', '/standby-leader', '/standby_leader', '/sync',
-          '/synchronous', '/async', '/asynchronous', '/async?lag=100MB', '/read-only-sync', '/health', '/nonsense')
+          '/synchronous', '/async', '/asynchronous', '/async?lag=100MB', '/async?lag=0', '/read-only-sync',
+          '/read-only-synchronous', '/quorum', '/read-only-quorum', '/health', '/nonsense', '/nonsense/deeper',
+          '/replica?lag=', '/replica?lag=0', '/replica?lag=-1', '/replica?lag=1', '/replica?lag=1.5GB',
+          '/replica?lag=16%20kB', '/replica?lag=1TB', '/replica?lag=1XB', '/replica?lag=1MB&lag=0',
+          '/replica?tag_none=', '/primary?tag_none=1', '/read-only?lag=1MB', '/read-only?tag_none=1',
+          '/health?tag_none=1', '/primary/', '/a-replica-of-mine')
 READS = HEALTH + ('/liveness', '/readiness', '/patroni', '/cluster', '/history', '/config', '/failsafe', '/metrics')
 PAST, FAR = '2001-01-01T00:00:00+00:00', '2099-01-01T00:00:00+00:00'
 # (method, path, body): none of them changes anything that lasts.
@@ -40,11 +45,20 @@ WRITES = (
     ('POST', '/switchover', {'leader': 'db-01', 'scheduled_at': FAR}), ('DELETE', '/switchover', None),
     ('POST', '/failover', {}), ('POST', '/failover', {'candidate': 'nobody'}),
     ('POST', '/reinitialize', '{'), ('POST', '/reinitialize', []),
-    ('POST', '/failsafe', {'name': 'db-09', 'conn_url': 'x', 'api_url': 'x'}),
+    ('POST', '/failsafe', {'name': 'db-09', 'conn_url': 'x', 'api_url': 'x'}), ('POST', '/failsafe', '{'),
+    ('PATCH', '/config', ''), ('PATCH', '/config', 'null'), ('PATCH', '/config', '"text"'), ('PATCH', '/config', b'\xff'),
+    ('PUT', '/config', ''), ('PUT', '/config', []), ('POST', '/restart', 'null'), ('POST', '/failover', '{'),
+    ('POST', '/failover', []), ('POST', '/switchover', []), ('POST', '/switchover', ''),
+    ('POST', '/restart/deeper', {'nonsense': 1}), ('POST', '/', {}), ('GET', '/restart', None), ('PUT', '/restart', {}),
+    ('DELETE', '/config', None), ('PUT', '/switchover', {}), ('DELETE', '/failover', None),
 )
+# Sent without a Content-Length.
+ENDLESS = (('PATCH', '/config'), ('PUT', '/config'), ('POST', '/switchover'), ('POST', '/failover'),
+           ('POST', '/failsafe'), ('POST', '/reload'), ('DELETE', '/restart'), ('DELETE', '/switchover'))
 # Where pgkeep follows Patroni 4 and not 3.0.2: (method, path, body) or path alone, and why.
 NEWER = {
     '/readiness': 'Patroni 4 looks at the lag of a replica',
+    '/read-only-quorum': 'not known to 3.0.2, which takes it for /read-only',
 }
 
 
@@ -69,6 +83,13 @@ def lacks(ours, theirs, where=''):
     return []
 
 
+def without_length(node, method, path):
+    with socket.create_connection((node.address, node.rest_port), timeout=30) as connection:
+        connection.sendall(f'{method} {path} HTTP/1.0\r\n\r\n'.encode())
+        line = connection.makefile('rb').readline()
+    return Answer(int(line.split()[1]), {}, b'')
+
+
 def answers(cluster):
     """{(role, method, path, body): Answer} of every request, on a leader named db-01 and its replica."""
     got = {}
@@ -81,6 +102,8 @@ def answers(cluster):
                 got[role, method, path, None] = node.rest.call(method, path)
         for number, (method, path, body) in enumerate(WRITES):
             got[role, method, path, f'{number}: {body}'] = node.rest.call(method, path, body, deadline_s=30)
+        for method, path in ENDLESS:
+            got[role, method, path, 'no length'] = without_length(node, method, path)
     return got
 
 
