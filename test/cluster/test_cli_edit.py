@@ -4,6 +4,7 @@ import yaml
 
 from lab.bench import ok, refused
 from lab.stub import PREFIX
+from lab.wait import wait_for
 
 TO_31 = "sed -i 's/^ttl: 30$/ttl: 31/'"
 
@@ -140,3 +141,22 @@ def test_cluster_without_a_configuration(stubs):
 def test_stored_text_is_compact_json(stubs):
     ok(stubs.ctl('edit-config', '-s', 'ttl=31', '--force'))
     assert stubs.store.get(PREFIX + 'config') == '{"ttl":31,"loop_wait":1,"retry_timeout":10}'
+
+
+def test_edit_config_shows_the_difference_and_applies_it(two_nodes):
+    cluster, leader = two_nodes
+    out = ok(leader.ctl('edit-config', '-s', 'postgresql.parameters.work_mem=6MB', '--force'))
+    assert '+' in out and 'work_mem: 6MB' in out
+    for node in cluster.nodes:
+        wait_for('work_mem', lambda n=node: n.value('show work_mem') == '6MB', 15)
+    ok(leader.ctl('edit-config', '-p', 'work_mem=null', '--force'))
+    wait_for('the default', lambda: leader.value('show work_mem') == '4MB', 15)
+
+
+@pytest.mark.parametrize('pair, named', [('synchronous_mode=on', 'synchronous_mode'), ('ttl=soon', 'ttl')])
+def test_edit_config_refuses_what_no_node_could_keep(two_nodes, pair, named):
+    _, leader = two_nodes
+    before = leader.rest.get('/config').json
+    done = leader.ctl('edit-config', '-s', pair, '--force')
+    assert done.returncode != 0 and named in done.stderr, done
+    assert leader.rest.get('/config').json == before

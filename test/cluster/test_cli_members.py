@@ -207,6 +207,15 @@ def test_change_of_leader_that_is_not_wanted_after_all(pair, verb, answers, said
     assert cluster.leader() is leader
 
 
+def test_switchover_asks_and_names_what_it_is_about_to_touch(two_nodes):
+    cluster, leader = two_nodes
+    candidate = cluster.others(leader)[0]
+    done = leader.ctl('switchover', stdin=f'{leader.name}\n{candidate.name}\nnow\nn\n')
+    assert done.returncode != 0
+    assert CLUSTER in done.stdout and leader.name in done.stdout and candidate.name in done.stdout
+    assert cluster.leader() is leader
+
+
 def test_failover_names_who_is_demoted(pair):
     cluster, leader, replica = pair
     done = leader.ctl('failover', '--candidate', replica.name, stdin='n\n')
@@ -299,6 +308,15 @@ def test_reinit_that_runs_already_is_cancelled_after_a_yes(stubs):
     done = stubs.ctl('reinit', 'stub', 's2', stdin='y\ny\n')
     assert done.returncode == 1, done
     assert [body['force'] for _, body in replica.asked] == [False, False, True]
+
+
+def test_reinit_of_the_leader_is_refused(two_nodes):
+    cluster, leader = two_nodes
+    before = (leader.data / 'PG_VERSION').stat().st_ino
+    done = leader.ctl('reinit', CLUSTER, leader.name, '--force')
+    assert done.returncode != 0 and done.stderr
+    assert (leader.data / 'PG_VERSION').stat().st_ino == before
+    assert cluster.leader() is leader
 
 
 # --- pause

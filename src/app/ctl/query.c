@@ -99,6 +99,19 @@ static struct listing *listing_of(const PGresult *r, enum listing_format format)
     return l;
 }
 
+/* A message of libpq without its line ends; free() it. */
+static char *one_line(const char *message)
+{
+    char *line = str_dup(message);
+
+    for (size_t i = strlen(line); i > 0 && line[i - 1] == '\n'; i--)
+        line[i - 1] = '\0';
+    for (char *at = line; *at; at++)
+        if (*at == '\n')
+            *at = ' ';
+    return line;
+}
+
 /*
  * What went wrong stands where the rows would be, as in patronictl; who takes those for rows finds it on stderr too,
  * in full where there is a detail.
@@ -171,11 +184,11 @@ static bool connect_member(struct ctl *ctl, struct query *q)
 
     connect_to(q, host, port);
     if (PQstatus(q->conn) != CONNECTION_OK) {
-        AUTO(cstr) char *detail = str_dup(PQerrorMessage(q->conn));
-        AUTO(cstr) char *message = str_fmt("ERROR, SQLSTATE: %.*s", (int)strcspn(detail, "\n"), detail);
+        AUTO(cstr) char *detail = one_line(PQerrorMessage(q->conn));
+        AUTO(cstr) char *message = str_fmt("ERROR, SQLSTATE: %s", detail);
         PQfinish(q->conn);
         q->conn = NULL;
-        return show_failure(ctl, q, message, NULL);
+        return show_failure(ctl, q, message, detail);
     }
     (void)PQsetClientEncoding(q->conn, "UTF8"); /* refused only by a server that is about to go */
     return connection_fits(q) || show_failure(ctl, q, missing, NULL);
@@ -208,8 +221,10 @@ static bool run_once(struct ctl *ctl, struct query *q)
     case PGRES_PIPELINE_SYNC:
     case PGRES_PIPELINE_ABORTED: {
         const char *sqlstate = PQresultErrorField(r, PG_DIAG_SQLSTATE);
-        AUTO(cstr) char *message = str_fmt("ERROR, SQLSTATE: %s", sqlstate ? sqlstate : "none");
-        ok = show_failure(ctl, q, message, PQerrorMessage(q->conn));
+        const char *said = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
+        AUTO(cstr) char *lost = one_line(PQerrorMessage(q->conn));
+        AUTO(cstr) char *message = str_fmt("ERROR, SQLSTATE: %s", sqlstate ? sqlstate : lost);
+        ok = show_failure(ctl, q, message, said ? said : lost);
         PQfinish(q->conn);
         q->conn = NULL;
         break;

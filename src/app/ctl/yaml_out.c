@@ -31,7 +31,7 @@ static bool plain_is_text(const char *text)
         return false;
 
     bool date = strspn(text, "0123456789") == 4 && text[4] == '-' && strspn(text + 5, "0123456789") >= 1;
-    return !date;
+    return !date || text[strspn(text, "0123456789-+:.TtZ \t")];
 }
 
 static void emit_scalar(yaml_emitter_t *emitter, const char *text, bool plain)
