@@ -34,6 +34,19 @@ static bool exists_in(const char *dir, const char *name)
     return file_exists(path);
 }
 
+/* The same for what decides: whether it is there could not be told only if *err is set. */
+static bool certainly_in(const char *dir, const char *name, struct err *err)
+{
+    AUTO(cstr) char *path = str_fmt("%s/%s", dir, name);
+    struct stat st;
+
+    if (stat(path, &st) == 0)
+        return true;
+    if (errno != ENOENT && errno != ENOTDIR)
+        (void)err_sys(err, errno, "looking for %s", path);
+    return false;
+}
+
 /* Entries that a data directory may have beside PostgreSQL's own files. */
 static bool is_aside(const char *name)
 {
@@ -66,13 +79,17 @@ static bool count_entries(const char *dir, struct contents *ret_contents, int *r
     return true;
 }
 
-static int read_major(const char *data_dir)
+static int read_major(const char *data_dir, struct err *err)
 {
     AUTO(cstr) char *path = str_fmt("%s/PG_VERSION", data_dir);
     AUTO(cstr) char *text = NULL;
+    struct err failed = {0};
 
-    if (!file_read(path, PG_VERSION_FILE_MAX, &text, NULL, NULL))
+    if (!file_read(path, PG_VERSION_FILE_MAX, &text, NULL, &failed)) {
+        if (failed.code == ERR_SYS)
+            *err = failed;
         return 0;
+    }
     return pg_version_parse(text) / 10000;
 }
 
@@ -91,27 +108,32 @@ static pid_t read_postmaster_pid(const char *data_dir)
     return (pid_t)(pid < 0 ? -pid : pid);
 }
 
-static enum datadir_marker read_marker(const char *state_dir)
+static enum datadir_marker read_marker(const char *state_dir, struct err *err)
 {
     for (size_t i = DATADIR_MARK_BOOTSTRAP; i < ARRAY_LEN(marker_files); i++) {
-        if (exists_in(state_dir, marker_files[i]))
+        if (certainly_in(state_dir, marker_files[i], err))
             return (enum datadir_marker)i;
     }
     return DATADIR_MARK_NONE;
 }
 
-static enum datadir_kind kind_of(const char *data_dir, const struct contents *c, const struct datadir_state *s)
+static enum datadir_kind kind_of(const char *data_dir, const struct contents *c, const struct datadir_state *s,
+                                 struct err *err)
 {
     if (!c->other)
         return DATADIR_EMPTY;
     if (s->marker != DATADIR_MARK_NONE)
         return DATADIR_HALF;
-    return s->major && exists_in(data_dir, "global/pg_control") ? DATADIR_VALID : DATADIR_FOREIGN;
+    bool whole = s->major && certainly_in(data_dir, "global/pg_control", err);
+    if (err->code != ERR_NONE)
+        return DATADIR_UNREADABLE;
+    return whole ? DATADIR_VALID : DATADIR_FOREIGN;
 }
 
 void datadir_look(const char *data_dir, const char *state_dir, struct datadir_state *ret_state, struct err *err)
 {
-    struct datadir_state s = {.marker = read_marker(state_dir)};
+    struct err unclear = {0};
+    struct datadir_state s = {.marker = read_marker(state_dir, &unclear)};
     struct contents contents = {0};
     int failed_errno = 0;
 
@@ -125,13 +147,15 @@ void datadir_look(const char *data_dir, const char *state_dir, struct datadir_st
         return;
     }
     s.shared = contents.aside > 0;
-    s.major = read_major(data_dir);
+    s.major = read_major(data_dir, &unclear);
     s.standby_signal = exists_in(data_dir, "standby.signal");
     s.recovery_signal = exists_in(data_dir, "recovery.signal");
     s.backup_label = exists_in(data_dir, "backup_label");
     s.promote_file = exists_in(data_dir, "promote");
     s.postmaster_pid = read_postmaster_pid(data_dir);
-    s.kind = kind_of(data_dir, &contents, &s);
+    s.kind = kind_of(data_dir, &contents, &s, &unclear);
+    if (s.kind == DATADIR_UNREADABLE && err)
+        *err = unclear;
     *ret_state = s;
 }
 

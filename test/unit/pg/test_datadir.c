@@ -127,6 +127,29 @@ static void test_an_unreadable_directory_is_not_taken_for_empty(void **state)
     assert_int_equal(err.code, ERR_SYS);
 }
 
+/* Neither half a clone for a whole one, nor a database for files of somebody else's. */
+static void test_what_decides_and_cannot_be_looked_at_makes_it_unreadable(void **state)
+{
+    struct place *p = *state;
+    AUTO(cstr) char *global = str_fmt("%s/global", p->data);
+    AUTO(cstr) char *version = str_fmt("%s/PG_VERSION", p->data);
+
+    make_cluster(p);
+    assert_true(datadir_mark(p->state, DATADIR_MARK_CLONE, NULL));
+    assert_int_equal(chmod(p->state, 0), 0);
+    assert_int_equal(kind_of(p), DATADIR_UNREADABLE);
+    assert_int_equal(chmod(p->state, 0700), 0);
+    assert_true(datadir_unmark(p->state, NULL));
+
+    assert_int_equal(chmod(global, 0), 0);
+    assert_int_equal(kind_of(p), DATADIR_UNREADABLE);
+    assert_int_equal(chmod(global, 0700), 0);
+    assert_int_equal(chmod(version, 0), 0);
+    assert_int_equal(kind_of(p), DATADIR_UNREADABLE);
+    assert_int_equal(chmod(version, 0600), 0);
+    assert_int_equal(kind_of(p), DATADIR_VALID);
+}
+
 static void test_small_files_are_seen(void **state)
 {
     struct place *p = *state;
@@ -398,6 +421,7 @@ int main(void)
         TEST(test_a_directory_is_what_is_in_it),
         TEST(test_a_file_in_its_place_is_foreign),
         TEST(test_an_unreadable_directory_is_not_taken_for_empty),
+        TEST(test_what_decides_and_cannot_be_looked_at_makes_it_unreadable),
         TEST(test_small_files_are_seen),
         TEST(test_a_new_marker_replaces_the_old),
         TEST(test_preparing_makes_or_checks),
