@@ -143,11 +143,13 @@ static pid_t pid_of_name(const char *name)
 
 bool procs_each(procs_fn *each, void *arg)
 {
-    /* Not readdir: opendir() allocates. One thread only, so the buffer may be static. */
+    /* Not readdir: opendir() allocates. One thread only, so these may be static. */
     static _Alignas(struct dirent64) char entries[32 * 1024];
+    static int proc = -1; /* kept: when it is needed most there may be no descriptor left in the system */
 
-    AUTO(fd) int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (proc < 0)
+        proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (proc < 0 || lseek(proc, 0, SEEK_SET) < 0)
         return false;
 
     for (;;) {
