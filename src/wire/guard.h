@@ -50,6 +50,9 @@ enum { GUARD_PROTOCOL = 1, GUARD_ARGS_MAX = 6144, GUARD_PATH_MAX = 1024, GUARD_T
  */
 enum { GUARD_BEAT_MS = 400, GUARD_SILENCE_MS = 900, GUARD_BEATS_PER_PING = 5, GUARD_ECHO_MS = 2000 };
 
+/* From TERM to the agent's exit, or to the STOP that it asks for: that then has its own time. */
+enum { GUARD_END_MS = 60000 };
+
 /* What kill_at_ms is to lie before the moment at which nothing may run: 250 backends on two busy processors took 0.35 s
  * to the last SIGKILL and 0.85 s until none was left. */
 enum { GUARD_KILL_ROOM_MS = 1000 };

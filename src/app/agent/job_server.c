@@ -25,7 +25,8 @@
 
 enum {
     START_SEEN_MS = 5000,  /* a start that recovers longer is "starting": decisions go on meanwhile */
-    CHECKPOINT_MS = 30000, /* before a planned stop, while clients still work; longer and the stop does the rest */
+    CHECKPOINT_MS = 25000, /* before a planned stop, while clients still work; longer and the stop does the rest */
+    BEFORE_STOP_MS = 30000,
     STOP_DEFAULT_MS = 60000,
     NUDGE_MS = 20,
     LOG_TAIL_MAX = 64 * 1024,
@@ -160,6 +161,8 @@ void job_start_notice(struct jobs *j)
 
 /* ---- stop ---- */
 
+_Static_assert(CHECKPOINT_MS + BEFORE_STOP_MS < GUARD_END_MS, "the guard hears of the stop before its patience ends");
+
 static void tell_guard(struct jobs *j)
 {
     static const enum guard_stop_mode modes[] = {
@@ -205,7 +208,7 @@ static void run_before_stop(struct jobs *j)
         tell_guard(j);
         return;
     }
-    if (!script_start(j->agent->loop, "before_stop", command, CHECKPOINT_MS, before_stop_done, j, &j->script, &err)) {
+    if (!script_start(j->agent->loop, "before_stop", command, BEFORE_STOP_MS, before_stop_done, j, &j->script, &err)) {
         log_warning("before_stop.failed", "%s, stopping all the same", err.text);
         tell_guard(j);
     }

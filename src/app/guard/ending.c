@@ -10,10 +10,10 @@
 #include "app/guard/lock.h"
 #include "app/guard/notify.h"
 #include "app/guard/say.h"
+#include "wire/guard.h"
 
 enum {
-    AGENT_END_MS = 60000, /* from TERM to the agent's exit: a stop with its checkpoint, the lease handed over */
-    OWN_QUIT_MS = 60000,  /* our own fast stop, which may write a checkpoint; doubled, systemd's patience ends first */
+    OWN_QUIT_MS = 60000, /* our own fast stop, which may write a checkpoint; doubled, systemd's patience ends first */
     KILL_AFTER_QUIT_MS = 6000, /* PostgreSQL gives its children 5 s after SIGQUIT */
     HURRY_QUIT_MS = 10000,     /* after a second signal */
 };
@@ -83,7 +83,7 @@ void ending_probe_gone(struct guard *g, int status)
 /* As long as the agent may take: GUARD_TERM's time, or the end of the stop that it asked for. */
 static msec agent_bound_ms(const struct guard *g)
 {
-    msec bound_ms = g->ending.begun_ms + AGENT_END_MS;
+    msec bound_ms = g->ending.begun_ms + GUARD_END_MS;
 
     if (g->ending.hurried_ms)
         return g->ending.hurried_ms + HURRY_QUIT_MS;
