@@ -5,6 +5,7 @@
 #include "core/ha/facts.h"
 #include "core/ha/fence.h"
 #include "core/ha/handover.h"
+#include "core/ha/observe.h"
 #include "core/ha/restart.h"
 
 enum {
@@ -130,6 +131,13 @@ static void promote_decide(struct ha_memory *m, const struct ha_view *v, struct 
         stop->stop = HA_STOP_IMMEDIATE;
         stop->budget_ms = ASK_AGAIN_MS;
         (void)plan_why(p, "the promotion did not end well: stopping PostgreSQL before anything else");
+        return;
+    }
+    msec until_ms;
+    if (observe_promised(v, &until_ms)) { /* granted while our taking of the key was under way */
+        plan_wake(p, until_ms);
+        (void)plan_why(p, "%s may stay on our word for another %lld ms: the promotion waits",
+                       v->store.failsafe_heard_from, (long long)(until_ms - v->now_ms));
         return;
     }
     if (v->conf.pre_promote && m->pre_promote_term != v->lease.term) {

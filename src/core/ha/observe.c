@@ -65,6 +65,14 @@ static msec promise_ms(const struct ha_view *v)
     return msec_max(v->conf.ttl_ms, v->store.failsafe_heard_ttl_ms);
 }
 
+bool observe_promised(const struct ha_view *v, msec *ret_until_ms)
+{
+    if (!v->store.failsafe_heard_ms || str_eq(v->store.failsafe_heard_from, v->conf.name))
+        return false;
+    *ret_until_ms = v->store.failsafe_heard_ms + promise_ms(v);
+    return v->now_ms < *ret_until_ms;
+}
+
 static void leader_absent(struct ha_memory *m, const struct ha_view *v)
 {
     const struct cluster *c = v->store.cluster;
@@ -97,9 +105,8 @@ static void leader_absent(struct ha_memory *m, const struct ha_view *v)
     const struct member *last = m->leader[0] ? cluster_member(c, m->leader) : NULL;
     bool kept_lease = last && last->lease && !last->pgkeep;
     bool recorded = c->record.present && c->record.released && str_eq(c->record.leader, m->leader);
-    bool promised = v->store.failsafe_heard_ms && v->now_ms < v->store.failsafe_heard_ms + promise_ms(v) &&
-                    !str_eq(v->store.failsafe_heard_from, v->conf.name);
-    if (promised) {
+    msec until_ms;
+    if (observe_promised(v, &until_ms)) {
         m->leader_released = false;
         return;
     }

@@ -13,3 +13,6 @@ void observe(struct ha_memory *m, const struct ha_view *v);
  * (ttl since the last sign of life; a store can drop a lease early). *ret_when_ms: when, if not now.
  */
 bool observe_key_is_free(const struct ha_memory *m, const struct ha_view *v, msec *ret_when_ms);
+
+/* A leader in failsafe mode counts on what we granted it: nobody is promoted here before that has ended. */
+bool observe_promised(const struct ha_view *v, msec *ret_until_ms);
