@@ -127,7 +127,8 @@ static void discard_decide(const struct ha_memory *m, const struct ha_view *v, s
         (void)plan_why(p, "%s; the next attempt follows a back-off", why);
         return;
     }
-    if (!have_proof(v, p) || holds_more(v, leader, p))
+    /* Who asks for a new copy has judged that, and this one is kept. */
+    if (!have_proof(v, p) || (!m->reinitializing && holds_more(v, leader, p)))
         return;
     plan_job(p, HA_JOB_DISCARD, leader_name(v))->remove = remove;
     (void)plan_why(p, "%s: giving this data directory up", why);
