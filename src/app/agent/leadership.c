@@ -35,6 +35,7 @@ struct leadership {
     int64_t owner_revision;  /* readings older than this say nothing about ownership */
     int64_t key_revision;    /* the leader key as we put it: what we write holds only for this ownership */
     int64_t record_revision; /* of the record as we know it; a beat that arrives out of its turn does not count */
+    bool reattached;         /* the key was put by an earlier life of this node, which may serve under it elsewhere */
     bool release_doubt;      /* a release whose answer never came may still arrive: the key is put anew first */
     msec owner_deadline_ms;
     term term;
@@ -97,6 +98,7 @@ static void gained_ownership(struct leadership *s, term under, int64_t revision,
                              int64_t record_revision)
 {
     s->owner = s->was_owner = true;
+    s->reattached = false;
     s->release_doubt = false;
     s->owner_revision = revision;
     s->key_revision = key_revision;
@@ -275,6 +277,7 @@ static void reattach_done(const struct store_result *r, void *arg)
         gained_ownership(s, s->done_term, r->revision, r->revision, r->revision);
     else
         registry_refresh(s->registry);
+    s->reattached = s->owner;
     publish(s, true);
     changed(s);
 }
@@ -446,9 +449,11 @@ static void released(const struct store_result *r, void *arg)
 void leadership_release(struct leadership *s, leadership_done_fn *done, void *arg)
 {
     begin(s, done, arg);
-    char *record = record_key_text(s->term, s->name, true, false, ++s->beat);
     struct leadership_texts texts = {0};
     s->texts(&texts, s->arg);
+    /* Only who has a word of its own to say as a primary can say that nobody serves under the key any more. */
+    bool certain = texts.status || !s->reattached;
+    char *record = record_key_text(s->term, s->name, certain, false, ++s->beat);
 
     struct store_compare ours = still_ours(s);
     struct store_op ops[] = {

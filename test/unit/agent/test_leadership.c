@@ -17,6 +17,7 @@
 #include "test/unit/store/ask.h"
 
 #define PREFIX "/service/demo/"
+#define STATUS "{\"optime\":1}"
 
 enum { TTL_MS = 30000, BUDGET_MS = 300, PATIENCE_MS = 10000 };
 
@@ -26,11 +27,12 @@ static struct store *store, *other;
 static struct registry *registry;
 static struct leadership *leadership;
 
-static const char *failsafe_list; /* what n1 writes into /failsafe; NULL: nothing */
+static const char *status = STATUS; /* of n1 as a primary; NULL: it has not been one */
+static const char *failsafe_list;   /* what n1 writes into /failsafe; NULL: nothing */
 
 static void texts(struct leadership_texts *ret_texts, void *arg)
 {
-    *ret_texts = (struct leadership_texts){.member = "{}", .status = "{\"optime\":1}", .failsafe = failsafe_list};
+    *ret_texts = (struct leadership_texts){.member = "{}", .status = status, .failsafe = failsafe_list};
 }
 
 static void changed(void *arg)
@@ -66,6 +68,7 @@ static int teardown(void **state)
     registry_free(registry);
     leadership_free(leadership);
     leadership = NULL;
+    status = STATUS;
     failsafe_list = NULL;
     mem_server_free(server);
     loop_free(loop);
@@ -293,6 +296,38 @@ static void test_a_key_that_somebody_removed_ends_ownership_with_the_next_renewa
     until(owns_not, "the loss");
 }
 
+/* ---- a key of an earlier life ---- */
+
+static void find_a_key_of_ours(void)
+{
+    AUTO(answer) struct answer then = ask_grant(loop, other, TTL_MS, BUDGET_MS);
+    AUTO(cstr) char *record = record_key_text(5, "n1", false, false, 1);
+
+    (void)ask_put(loop, other, PREFIX "pgkeep", record, 0);
+    (void)ask_put(loop, other, PREFIX "leader", "n1", then.lease);
+    leadership_renew(leadership);
+    until(owns, "ownership");
+}
+
+/* The host was made anew under its old name; the old one may be cut off and serve until its lease ends. */
+static void test_a_key_that_we_never_served_under_is_not_said_to_be_free(void **state)
+{
+    status = NULL;
+    find_a_key_of_ours();
+    assert_int_equal(release(), LEADERSHIP_OK);
+    AUTO(cluster) struct cluster *c = read_cluster();
+    assert_null(c->leader);
+    assert_false(c->record.released);
+}
+
+static void test_a_key_of_an_earlier_life_is_free_when_its_primary_says_so(void **state)
+{
+    find_a_key_of_ours();
+    assert_int_equal(release(), LEADERSHIP_OK);
+    AUTO(cluster) struct cluster *c = read_cluster();
+    assert_true(c->record.released);
+}
+
 /* ---- failsafe_mode ---- */
 
 static bool asks(const char *name)
@@ -463,6 +498,8 @@ int main(void)
         LEADERSHIP_TEST(test_what_the_record_says_of_the_fence_is_known_or_not_believed),
         LEADERSHIP_TEST(test_ownership_whose_answer_was_lost_is_learnt_by_reading),
         LEADERSHIP_TEST(test_a_key_that_somebody_removed_ends_ownership_with_the_next_renewal),
+        LEADERSHIP_TEST(test_a_key_that_we_never_served_under_is_not_said_to_be_free),
+        LEADERSHIP_TEST(test_a_key_of_an_earlier_life_is_free_when_its_primary_says_so),
         LEADERSHIP_TEST(test_who_is_in_a_list_that_may_have_arrived_is_asked),
         LEADERSHIP_TEST(test_a_member_that_is_not_in_the_list_yet_is_asked),
         LEADERSHIP_TEST(test_a_leader_of_the_past_lets_its_key_end),
