@@ -165,6 +165,67 @@ def test_head_and_options_answer_with_a_bare_status(both):
             assert answer.body == b'' and not answer.headers, request
 
 
+def make_certificate(bench):
+    """A key and the certificate of 127.0.0.1 that goes with it."""
+    folder = bench.make_folder('tls')
+    key, cert = folder / 'rest.key', folder / 'rest.crt'
+    done = bench.run(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost',
+                      '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', cert], folder)
+    assert done.returncode == 0, done
+    return key, cert
+
+
+def refusals(place, flavour, restapi, callers):
+    """{(caller, method, path): status or "refused"} of a node with this restapi section, that a caller asks."""
+    cluster = Cluster(place, 1, flavours=flavour, more={'restapi': restapi})
+    node = cluster.nodes[0]
+    cluster.store.start()
+    node.start()
+    got = {}
+    for caller, how in callers.items():
+        rest = Rest(node.address, node.rest_port, **how)
+        for method, path, body in (('GET', '/patroni', None), ('GET', '/config', None), ('POST', '/reload', {}),
+                                   ('PATCH', '/config', {}), ('PATCH', '/config', '{'), ('DELETE', '/restart', None),
+                                   ('POST', '/failsafe', {}), ('POST', '/nonsense', {})):
+            def ask():
+                return rest.call(method, path, body).status
+            if caller == next(iter(callers)) and path == '/patroni':
+                wait_for('an interface that answers', ask, 60)
+            try:
+                got[caller, method, path, str(body)] = ask()
+            except OSError:
+                got[caller, method, path, str(body)] = 'refused'
+    return got
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize('kind', ['password', 'allowlist', 'optional', 'required'])
+def test_who_may_do_what_is_as_with_patroni(bench, kind):
+    key, cert = make_certificate(bench)
+    unknown, known = (ssl.create_default_context(cafile=cert) for _ in range(2))
+    known.load_cert_chain(cert, key)
+    password = {'authentication': {'username': 'admin', 'password': 'secret'}}
+    right, wrong = {'user': ('admin', 'secret')}, {'user': ('admin', 'wrong')}
+    tls = {'certfile': str(cert), 'keyfile': str(key), 'cafile': str(cert), **password}
+    over_tls = {'known': {'tls': known, **right}, 'known without password': {'tls': known},
+                'unknown': {'tls': unknown, **right}}
+    restapi, callers = {
+        'password': (password, {'right': right, 'wrong': wrong, 'none': {}, 'empty': {'user': ('', '')}}),
+        'allowlist': ({'allowlist': ['192.0.2.0/24'], **password}, {'right': right, 'none': {}}),
+        'optional': ({'verify_client': 'optional', **tls}, over_tls),
+        'required': ({'verify_client': 'required', **tls}, over_tls),
+    }[kind]
+    got = {}
+    for flavour in ('patroni', 'pgkeep'):
+        place = Bench(f'access-{kind}-{flavour}')
+        try:
+            got[flavour] = refusals(place, flavour, restapi, callers)
+        finally:
+            place.close()
+    assert got['pgkeep'] == got['patroni']
+    assert set(got['pgkeep'].values()) & {401, 403, 'refused'}
+
+
 def test_primary_says_yes_only_when_postgres_is_open_for_writes(cluster_of):
     """Sampled fast over a switchover: 200 on /primary, then a write that works."""
     cluster = cluster_of(2)
@@ -221,16 +282,6 @@ def test_a_hundred_silent_connections_do_not_slow_an_answer(two_nodes):
     finally:
         for connection in silent:
             connection.close()
-
-
-def make_certificate(bench):
-    """A key and the certificate of 127.0.0.1 that goes with it."""
-    folder = bench.make_folder('tls')
-    key, cert = folder / 'rest.key', folder / 'rest.crt'
-    done = bench.run(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost',
-                      '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', cert], folder)
-    assert done.returncode == 0, done
-    return key, cert
 
 
 def test_a_hundred_silent_tls_connections_do_not_slow_an_answer(cluster_of, bench):
