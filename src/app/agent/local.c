@@ -501,6 +501,8 @@ void local_view(const struct local *p, struct ha_pg *ret_pg)
     if (!f)
         return;
     ret_pg->in_recovery = f->in_recovery;
+    if (!f->in_recovery) /* seen at its start, or put there since: it is about the next start only */
+        ret_pg->standby_signal = false;
     ret_pg->timeline = local_timeline(p);
     ret_pg->position = f->position;
     ret_pg->replayed = f->in_recovery ? f->replay : f->current;

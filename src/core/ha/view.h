@@ -124,7 +124,7 @@ struct ha_pg {
 
     const char *upstream;                /* member that primary_conninfo names; "" none; NULL unknown */
     const char *upstream_conninfo_state; /* NULL: as it should be; else why it must be rewritten */
-    bool standby_signal;                 /* standby.signal is in the data directory */
+    bool standby_signal;                 /* it is in the data directory; of no server that left recovery */
     bool backup_label;                   /* a clone or a rewound directory that has never been started */
     /*
      * It is being stopped and its shutdown checkpoint is written here: no session is left, nothing can be committed any
