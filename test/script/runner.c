@@ -151,6 +151,8 @@ static void set_conf(struct scenario *s, char *rest)
             c->primary_start_timeout_ms = seconds(s, v);
         else if (str_eq(k, "primary_race_backoff"))
             c->primary_race_backoff_ms = seconds(s, v);
+        else if (str_eq(k, "pg_ctl_timeout"))
+            c->pg_ctl_timeout_ms = seconds(s, v);
         else if (str_eq(k, "primary_stop_timeout"))
             c->primary_stop_timeout_ms = seconds(s, v);
         else if (str_eq(k, "refused"))
@@ -237,6 +239,8 @@ static bool set_pg_position(struct scenario *s, struct ha_pg *pg, const char *k,
         pg->timeline = (uint32_t)integer(s, v);
     else if (str_eq(k, "at"))
         pg->position = pg->replayed = (lsn)integer(s, v);
+    else if (str_eq(k, "replayed"))
+        pg->replayed = (lsn)integer(s, v);
     else if (str_eq(k, "control"))
         pg->control = (enum ha_control_state)CHOICE(s, v, "unknown", "shut_down", "shut_down_standby",
                                                     "unclean_primary", "unclean_standby");
@@ -640,6 +644,7 @@ static void scenario_init(struct scenario *s, const char *path)
         .loop_wait_ms = 10000,
         .retry_timeout_ms = 10000,
         .primary_start_timeout_ms = 300000,
+        .pg_ctl_timeout_ms = 60000,
         .maximum_lag_on_failover = 1048576,
         .tags = {.failover_priority = 1, .sync_priority = 1},
     };

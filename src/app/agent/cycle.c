@@ -35,6 +35,7 @@ static void conf_view(struct agent *a, struct ha_conf *conf)
         .retry_timeout_ms = d->retry_timeout_ms,
         .primary_start_timeout_ms = d->primary_start_timeout_ms,
         .primary_race_backoff_ms = d->primary_race_backoff_ms,
+        .pg_ctl_timeout_ms = d->pg_ctl_timeout_s * 1000LL,
         .primary_stop_timeout_ms = d->primary_stop_timeout_ms,
         .maximum_lag_on_failover = d->maximum_lag_on_failover,
         .pause = d->pause,

@@ -286,8 +286,7 @@ static void trigger(struct jobs *j)
     j->signalled = true;
     j->nudge_ms = loop_clock_ms() + NUDGE_MS;
     local_watch(a->local, LOCAL_OPENING);
-    j->deadline_ms = loop_clock_ms() + a->dynamic->pg_ctl_timeout_s * 1000LL;
-    loop_timer_set(&j->timer, msec_min(j->nudge_ms, j->deadline_ms));
+    loop_timer_set(&j->timer, j->nudge_ms);
 }
 
 static void resumed(const struct sql_result *result, void *arg)
@@ -324,7 +323,7 @@ static void nudge(struct jobs *j)
     if (loop_clock_ms() < j->nudge_ms)
         return;
     j->nudge_ms = loop_clock_ms() + NUDGE_MS;
-    loop_timer_set(&j->timer, msec_min(j->nudge_ms, j->deadline_ms));
+    loop_timer_set(&j->timer, j->nudge_ms);
     if (!promote_trigger(j->agent->instance->data_dir, local_postmaster(j->agent->local), &err))
         log_warning("promote.nudge", "%s", err.text);
 }
@@ -345,10 +344,6 @@ void job_promote_notice(struct jobs *j)
     } else if (pg.process != HA_PROC_RUNNING || pg.deaths != j->deaths) {
         (void)err_set(&err, ERR_PG, "the postmaster ended during the promotion");
         add_last_words(j, &err);
-        job_end(j, &err);
-    } else if (loop_clock_ms() >= j->deadline_ms) {
-        if (promote_withdraw(j->agent->instance->data_dir, &err)) /* it must not fire later */
-            (void)err_set(&err, ERR_TIMEOUT, "still in recovery after pg_ctl_timeout");
         job_end(j, &err);
     } else {
         nudge(j);

@@ -83,6 +83,20 @@ static void ending_decide(const struct ha_view *v, struct ha_plan *p)
     (void)plan_why(p, "ending");
 }
 
+/* The winner has received the most; it may have much of that to replay yet. Only one that stands still has failed. */
+static void promotion_decide(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    msec failed_ms = m->promote_moved_ms + v->conf.pg_ctl_timeout_ms;
+
+    if (v->now_ms < failed_ms) {
+        plan_wake(p, failed_ms);
+        return;
+    }
+    (void)plan_add(p, HA_DO_CANCEL_JOB);
+    (void)plan_why(p, "the promotion makes no progress since %lld ms (pg_ctl_timeout): it is cancelled",
+                   (long long)(v->now_ms - m->promote_moved_ms));
+}
+
 /* Long work is under way: is it still wanted? */
 static void job_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
@@ -101,6 +115,8 @@ static void job_decide(struct ha_memory *m, const struct ha_view *v, struct ha_p
     if (for_leader && !v->lease.owner) {
         (void)plan_add(p, HA_DO_CANCEL_JOB);
         (void)plan_why(p, "the leader key is no longer ours: %s is cancelled", ha_job_text(kind));
+    } else if (kind == HA_JOB_PROMOTE) {
+        promotion_decide(m, v, p);
     }
     if (against_leader && v->lease.owner)
         (void)plan_add(p, HA_DO_CANCEL_JOB);

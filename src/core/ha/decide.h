@@ -45,7 +45,11 @@ struct ha_memory {
     msec stand_back_until_ms; /* pre_promote failed, or we gave the key up: let others */
     msec opened_ms; /* PostgreSQL here was first seen to serve without a checkpoint of its timeline; 0: not so */
     bool checkpoint_asked;
-    bool promote_doubt;        /* a promotion was begun and did not end well: it may still happen */
+    bool promote_doubt;    /* a promotion was begun and did not end well: it may still happen */
+    lsn promote_replayed;  /* how far the promotion under way is … */
+    msec promote_moved_ms; /* … since */
+    int promote_failures;  /* in a row, under the term below */
+    term promote_term;
     bool died_soon;            /* the last postmaster fell soon after it was up */
     msec leader_new_ms;        /* first seen under this name */
     int64_t handover_revision; /* of the failover key that we stopped for last */

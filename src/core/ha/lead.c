@@ -14,6 +14,7 @@ enum {
     /* Reading pg_control takes milliseconds; a disk that needs longer is no place for a leader. */
     UNREADABLE_MS = 10000,
     CHECKPOINT_AGAIN_MS = 10000, /* after one that failed: a full disk stays full for a while */
+    PROMOTIONS_MAX = 2,          /* that fail in a row; then another may try */
 };
 
 /*
@@ -82,7 +83,9 @@ static void lead_stopped(struct ha_memory *m, const struct ha_view *v, struct ha
     }
     if (handover_finish(v, p))
         return;
-    if (v->now_ms - m->crashed_ms >= start_timeout_ms(m, v) && give_up_for_another(m, v, p))
+    bool in_vain = m->promote_term == v->lease.term && m->promote_failures >= PROMOTIONS_MAX;
+    bool had_its_time = in_vain || v->now_ms - m->crashed_ms >= start_timeout_ms(m, v);
+    if (had_its_time && give_up_for_another(m, v, p))
         return;
     if (v->now_ms < m->start_not_before_ms) {
         plan_wake(p, m->start_not_before_ms);

@@ -185,6 +185,29 @@ static void bootstrap_ended(struct ha_memory *m, const struct ha_view *v)
     m->clone_not_before_ms = v->now_ms + backoff_ms(m->clone_failures + 3);
 }
 
+static void promotion_ended(struct ha_memory *m, const struct ha_view *v)
+{
+    if (m->promote_term != v->lease.term)
+        m->promote_failures = 0;
+    m->promote_term = v->lease.term;
+    m->promote_doubt = v->job.state != HA_JOB_OK;
+    m->promote_failures = m->promote_doubt ? m->promote_failures + 1 : 0;
+}
+
+/* What was received and not replayed yet comes before it opens. */
+static void promotion_seen(struct ha_memory *m, const struct ha_view *v)
+{
+    if (!job_runs(v, HA_JOB_PROMOTE))
+        return;
+    if (m->promote_moved_ms < v->job.since_ms) {
+        m->promote_moved_ms = v->job.since_ms;
+        m->promote_replayed = v->pg.replayed;
+    } else if (v->pg.replayed > m->promote_replayed) {
+        m->promote_moved_ms = v->now_ms;
+        m->promote_replayed = v->pg.replayed;
+    }
+}
+
 /* Take in the result of a job once. */
 static void job_ended(struct ha_memory *m, const struct ha_view *v)
 {
@@ -224,7 +247,7 @@ static void job_ended(struct ha_memory *m, const struct ha_view *v)
         }
         break;
     case HA_JOB_PROMOTE:
-        m->promote_doubt = v->job.state != HA_JOB_OK;
+        promotion_ended(m, v);
         break;
     case HA_JOB_NONE:
     case HA_JOB_STOP:
@@ -284,5 +307,6 @@ void observe(struct ha_memory *m, const struct ha_view *v)
     postgres_seen(m, v);
     if (job_runs(v, HA_JOB_BOOTSTRAP))
         m->bootstrapping = true;
+    promotion_seen(m, v);
     job_ended(m, v);
 }

@@ -24,6 +24,7 @@ struct ha_conf {
     msec ttl_ms, loop_wait_ms, retry_timeout_ms;
     msec primary_start_timeout_ms;
     msec primary_race_backoff_ms;
+    msec pg_ctl_timeout_ms;          /* a promotion that makes no progress for so long has failed */
     msec primary_stop_timeout_ms;    /* 0: a stop may take as long as the lease allows */
     int64_t maximum_lag_on_failover; /* bytes */
     bool pause;

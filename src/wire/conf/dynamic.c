@@ -54,6 +54,9 @@ static msec seconds_of(const struct typed *t, const char *path)
     return typed_int(t, path) * 1000;
 }
 
+/* For 0, which would fail every promotion: pg_ctl just does not wait then. */
+enum { PG_CTL_TIMEOUT_S = 60 };
+
 /* Patroni's floors: a shorter lease or budget does more harm than good. */
 enum { TTL_MIN_S = 20, LOOP_WAIT_MIN_S = 1, RETRY_TIMEOUT_MIN_S = 3 };
 
@@ -259,6 +262,8 @@ static void read_postgresql(const struct typed *t, const struct settings *local,
     d->bin_name = json_filled(&merged, "postgresql.bin_name");
     d->custom_conf = typed_text(&merged, "postgresql.custom_conf");
     d->pg_ctl_timeout_s = (int)typed_int(&merged, "postgresql.pg_ctl_timeout");
+    if (!d->pg_ctl_timeout_s)
+        d->pg_ctl_timeout_s = PG_CTL_TIMEOUT_S;
     d->use_unix_socket = typed_bool(&merged, "postgresql.use_unix_socket");
     d->use_unix_socket_repl = typed_bool(&merged, "postgresql.use_unix_socket_repl");
     check_methods(d, tree, findings);

@@ -251,6 +251,16 @@ static void test_a_slot_name_that_postgresql_refuses_is_an_error(void **state)
     assert_json(d->slots, "{\"ok\":{\"type\":\"physical\"}}");
 }
 
+/* pg_ctl would not wait at all; a promotion that may take no time always fails. */
+static void test_no_time_for_a_promotion_is_the_default(void **state)
+{
+    AUTO(findings) struct findings f = {0};
+    AUTO(dynamic) struct dynamic *d = dynamic_of("{\"postgresql\":{\"pg_ctl_timeout\":0}}", NULL, &f);
+
+    assert_no_finding(&f);
+    assert_int_equal(d->pg_ctl_timeout_s, 60);
+}
+
 static void test_local_and_dynamic_sections_merge(void **state)
 {
     AUTO(findings) struct findings f = {0};
@@ -485,6 +495,7 @@ int main(void)
         cmocka_unit_test(test_logical_slots_are_kept_in_sight_with_a_warning),
         cmocka_unit_test(test_slots_of_standby_clusters_are_left_out),
         cmocka_unit_test(test_a_slot_name_that_postgresql_refuses_is_an_error),
+        cmocka_unit_test(test_no_time_for_a_promotion_is_the_default),
         cmocka_unit_test(test_local_and_dynamic_sections_merge),
         cmocka_unit_test(test_a_list_without_a_line_counts_as_not_given),
         cmocka_unit_test(test_a_method_without_a_section_is_passed_over_with_a_warning),
