@@ -16,6 +16,7 @@ enum { HA_OPENED_MS = 1000 };
 struct ha_memory {
     /* the leader of others */
     char leader[HA_NAME_MAX]; /* last owner of the leader key that we saw; "" none */
+    int64_t leader_key;       /* store revision of its key; 0: we never saw one */
     int64_t leader_sign;      /* store revision of its last sign of life */
     msec leader_alive_ms;     /* when that sign reached us, or our start: its lease may last until +ttl */
     msec leader_gone_ms;      /* key first seen absent; 0: it is there */

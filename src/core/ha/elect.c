@@ -60,11 +60,11 @@ static bool handed_over(const struct ha_memory *m, const struct ha_view *v)
 {
     const struct cluster *c = v->store.cluster;
     const struct failover_key *key = &c->failover;
-    bool in_good_order = c->record.present && c->record.released && c->status.mod_revision == c->record.mod_revision;
+    bool in_good_order = c->record.released && c->status.mod_revision == c->record.mod_revision;
     bool asked = key->present && key->scheduled_epoch_ms <= v->wall_ms && key->mod_revision < c->record.mod_revision &&
                  (str_empty(key->leader) || str_eq(key->leader, c->record.leader));
 
-    return in_good_order && asked && str_eq(c->record.leader, m->leader);
+    return in_good_order && asked && observe_record_stands(m, v);
 }
 
 /* What it published with the release is where its last record begins. */
@@ -233,8 +233,8 @@ static bool may_run_on(const struct ha_memory *m, const struct ha_view *v, struc
     const struct cluster *c = v->store.cluster;
     const struct record_key *record = &c->record;
 
-    if (named_us(m, v) || !record->present || !record->unfenced || record->released ||
-        !str_eq(record->leader, m->leader) || str_eq(record->leader, v->conf.name))
+    if (named_us(m, v) || !observe_record_stands(m, v) || !record->unfenced || record->released ||
+        str_eq(record->leader, v->conf.name))
         return false;
     const struct ha_peer *peer = peer_answer(v, record->leader);
     if (peer && peer->answer == HA_ANSWER_YES) /* whether it is primary, another_is_better() looks */

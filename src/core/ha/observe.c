@@ -55,8 +55,16 @@ static void leader_present(struct ha_memory *m, const struct ha_view *v)
         m->leader_sign = sign;
         m->leader_alive_ms = msec_max(v->store.read_ms, m->started_ms);
     }
+    m->leader_key = c->leader_revision;
     m->leader_gone_ms = 0;
     m->leader_released = false;
+}
+
+bool observe_record_stands(const struct ha_memory *m, const struct ha_view *v)
+{
+    const struct record_key *record = &v->store.cluster->record;
+
+    return record->present && str_eq(record->leader, m->leader) && record->mod_revision >= m->leader_key;
 }
 
 /* How long a leader in failsafe mode may count on what we granted. Its ttl may be an older one than ours. */
@@ -104,7 +112,7 @@ static void leader_absent(struct ha_memory *m, const struct ha_view *v)
      */
     const struct member *last = m->leader[0] ? cluster_member(c, m->leader) : NULL;
     bool kept_lease = last && last->lease && !last->pgkeep;
-    bool recorded = c->record.present && c->record.released && str_eq(c->record.leader, m->leader);
+    bool recorded = c->record.released && observe_record_stands(m, v);
     msec until_ms;
     if (observe_promised(v, &until_ms)) {
         m->leader_released = false;

@@ -9,6 +9,12 @@
 void observe(struct ha_memory *m, const struct ha_view *v);
 
 /*
+ * The record is about the last holder of the key. Patroni puts the key and leaves the record alone; ours write both in
+ * one transaction.
+ */
+bool observe_record_stands(const struct ha_memory *m, const struct ha_view *v);
+
+/*
  * The absent leader key may be taken: its last holder let go of it, or its lease has certainly ended
  * (ttl since the last sign of life; a store can drop a lease early). *ret_when_ms: when, if not now.
  */
