@@ -118,9 +118,6 @@ static bool we_may_lead(const struct ha_memory *m, const struct ha_view *v, stru
     }
     if (v->conf.pause && !pause_allows(m, v))
         return !plan_why(p, "no leader; paused, nothing is done automatically");
-    /* The leader counts on those members only whom it asks. */
-    if (v->conf.failsafe_mode && c->failsafe && !json_object_get(c->failsafe, v->conf.name))
-        return !plan_why(p, "no leader; this node is not in /failsafe yet");
 
     int64_t lag = c->status.optime > v->pg.position ? (int64_t)(c->status.optime - v->pg.position) : 0;
     if (lacks_last_record(m, v) && v->now_ms < m->leader_gone_ms + CATCH_UP_MS) {
@@ -129,6 +126,9 @@ static bool we_may_lead(const struct ha_memory *m, const struct ha_view *v, stru
     }
     if (named)
         return true;
+    /* The leader counts on those members only whom it asks. */
+    if (v->conf.failsafe_mode && c->failsafe && !json_object_get(c->failsafe, v->conf.name))
+        return !plan_why(p, "no leader; this node is not in /failsafe yet");
     if (lag > v->conf.maximum_lag_on_failover)
         return !plan_why(p, "no leader; this node is %lld bytes behind, more than maximum_lag_on_failover",
                          (long long)lag);
