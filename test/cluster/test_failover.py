@@ -95,6 +95,21 @@ def test_killed_agent_is_replaced_without_a_failover(cluster_of):
     assert cluster.wait_healthy() is leader
 
 
+def test_trigger_file_of_a_killed_agent_does_not_wait_for_a_signal(cluster_of):
+    """The agent died between the file and its SIGUSR1, and lost the store: the next signal of any kind would promote."""
+    cluster = cluster_of(2)
+    leader = cluster.up()
+    replica = cluster.others(leader)[0]
+    postmaster, agent, trigger = replica.postmaster_pid(), replica.agent_pid(), replica.data / 'promote'
+    cluster.store.freeze()
+    trigger.touch()
+    proc.send([agent], signal.SIGKILL)
+    wait_for('the file to go', lambda: not trigger.exists(), 10)
+    cluster.store.thaw()
+    assert cluster.wait_healthy() is leader
+    assert replica.postmaster_pid() == postmaster
+
+
 def test_stopped_agent_is_replaced_without_a_failover(cluster_of):
     cluster = cluster_of(3)
     leader = cluster.up()

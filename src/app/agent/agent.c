@@ -33,6 +33,7 @@
 #include "io/log.h"
 #include "pg/callbacks.h"
 #include "pg/instance.h"
+#include "pg/promote.h"
 #include "store/store.h"
 #include "web/server.h"
 #include "wire/conf/dynamic.h"
@@ -98,6 +99,18 @@ static void adopt(struct agent *a, const struct guard_msg *m)
         log_error("postmaster.adopt_failed", "%s", err.text);
 }
 
+/*
+ * The agent before us may have been killed between the trigger file and its signal; any other signal of that kind
+ * would fire it.
+ */
+static void withdraw_promotion(const struct agent *a)
+{
+    struct err err = {0};
+
+    if (!promote_withdraw(a->settings->postgresql.data_dir, &err))
+        log_warning("promote.not_withdrawn", "%s", err.text);
+}
+
 static void guard_state(const struct guard_msg *m, void *arg)
 {
     struct agent *a = arg;
@@ -106,6 +119,8 @@ static void guard_state(const struct guard_msg *m, void *arg)
         return;
     if (!a->guard_ready && m->pg_state == GUARD_PG_RUNNING)
         a->twin = TWIN_NONE;
+    if (!a->guard_ready && m->postmaster_pid)
+        withdraw_promotion(a);
     if (!a->guard_ready && m->kill_at_ms != MSEC_NEVER && m->kill_at_ms)
         a->inherited_kill_ms = m->kill_at_ms;
     log_fence(a, m);

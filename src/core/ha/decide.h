@@ -47,6 +47,7 @@ struct ha_memory {
     msec opened_ms; /* PostgreSQL here was first seen to serve without a checkpoint of its timeline; 0: not so */
     bool checkpoint_asked;
     bool promote_doubt;    /* a promotion was begun and did not end well: it may still happen */
+    bool found_fenced;     /* PostgreSQL ran, under a fence, when this agent came; what it is was not seen yet */
     lsn promote_replayed;  /* how far the promotion under way is … */
     msec promote_moved_ms; /* … since */
     int promote_failures;  /* in a row, under the term below */

@@ -129,7 +129,8 @@ static void promote_decide(struct ha_memory *m, const struct ha_view *v, struct 
                        v->conf.refused);
         return;
     }
-    if (m->promote_doubt) { /* It may still open: it is stopped first, and comes up as a standby. */
+    /* It may still open: it is stopped first, and comes up as a standby. One that an agent before us began goes on. */
+    if (m->promote_doubt && m->promote_failures) {
         struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
         stop->stop = HA_STOP_IMMEDIATE;
         stop->budget_ms = ASK_AGAIN_MS;

@@ -269,7 +269,7 @@ static void postgres_seen(struct ha_memory *m, const struct ha_view *v)
         m->deaths = v->pg.deaths;
         m->checkpoint_asked = false;
         m->opened_ms = 0;
-        m->promote_doubt = false;
+        m->promote_doubt = m->found_fenced = false;
         m->rejoin = HA_REJOIN_UNKNOWN;
         /* A server that dies soon after each start is not started in a hot loop. */
         bool soon = v->job.kind != HA_JOB_STOP && m->up_since_ms && v->now_ms - m->up_since_ms < UP_MS;
@@ -289,6 +289,11 @@ static void postgres_seen(struct ha_memory *m, const struct ha_view *v)
     }
     if (!m->restarting && v->pg.process == HA_PROC_RUNNING && v->pg.accepting)
         m->restart_timeout_ms = 0;
+    /* A fence is never in force over a mere standby: the agent before us was promoting it, or about to. */
+    if (m->found_fenced && (v->pg.standby_signal || pg_is_standby(v)))
+        m->promote_doubt = true;
+    if (m->promote_doubt || pg_is_primary(v))
+        m->found_fenced = false;
     if (pg_is_primary(v))
         m->promote_doubt = false;
     bool may_open = pg_may_be_primary(v) || m->promote_doubt || job_runs(v, HA_JOB_PROMOTE) || v->lease.owner;
@@ -302,8 +307,11 @@ static void postgres_seen(struct ha_memory *m, const struct ha_view *v)
 
 void observe(struct ha_memory *m, const struct ha_view *v)
 {
-    if (!m->started_ms)
+    if (!m->started_ms) {
         m->started_ms = v->now_ms;
+        m->deaths = v->pg.deaths;
+        m->found_fenced = v->lease.inherited_kill_ms && v->pg.process == HA_PROC_RUNNING;
+    }
     CHECK(v->now_ms >= m->started_ms);
 
     if (v->store.cluster) {
