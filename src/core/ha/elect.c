@@ -110,6 +110,9 @@ static bool we_may_lead(const struct ha_memory *m, const struct ha_view *v, stru
     if (v->conf.refused)
         return !plan_why(p, "no leader; %s promises what this program cannot keep yet, so it does not lead",
                          v->conf.refused);
+    if (v->pg.data == HA_DATA_REWINDING) /* and started by hand: its files may be of two histories */
+        return !plan_why(p, "no leader; pg_rewind did not finish here, so this node does not lead before an operator "
+                            "removes rewind.in-progress");
     if (v->conf.tags.nofailover || v->conf.tags.failover_priority <= 0)
         return !plan_why(p, "no leader; this node is tagged nofailover");
     if (v->now_ms < m->stand_back_until_ms) {
