@@ -292,8 +292,8 @@ static void look_again_later(struct local *p)
 static void look_at_running(struct local *p)
 {
     look_at_process(p);
-    if (p->datadir.kind == DATADIR_HALF) /* an operator may take the mark away */
-        local_look_briefly(p);
+    if (p->datadir.kind == DATADIR_HALF || p->datadir.kind == DATADIR_UNREADABLE)
+        local_look_briefly(p); /* an operator may take the mark away */
     switch (p->watch) {
     case LOCAL_CALM:
     case LOCAL_ANSWER:
