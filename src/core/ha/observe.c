@@ -19,18 +19,26 @@ static msec backoff_ms(int failures)
     return msec_min(wait_ms, BACKOFF_MS_MAX);
 }
 
+/* The newest store revision that only the owner of the key can have caused. */
+static int64_t newest_beat(const struct cluster *c, const char *leader)
+{
+    int64_t beat = c->status.mod_revision;
+
+    if (c->record.present && str_eq(c->record.leader, leader) && c->record.mod_revision > beat)
+        beat = c->record.mod_revision;
+    return beat;
+}
+
 /* The newest store revision that the leader itself must have caused. */
 static int64_t newest_sign(const struct cluster *c)
 {
-    int64_t sign = c->leader_revision;
+    int64_t sign = newest_beat(c, c->leader);
     const struct member *member = cluster_leader_member(c);
 
+    if (c->leader_revision > sign)
+        sign = c->leader_revision;
     if (member && member->mod_revision > sign)
         sign = member->mod_revision;
-    if (c->status.mod_revision > sign)
-        sign = c->status.mod_revision;
-    if (c->record.present && str_eq(c->record.leader, c->leader) && c->record.mod_revision > sign)
-        sign = c->record.mod_revision;
     return sign;
 }
 
@@ -87,17 +95,19 @@ static void leader_absent(struct ha_memory *m, const struct ha_view *v)
 
     if (!m->leader_gone_ms)
         m->leader_gone_ms = v->now_ms;
-    if (!m->leader[0] && c->record.present) {
+    if (!m->leader[0] && c->record.present)
         str_copy(m->leader, sizeof(m->leader), c->record.leader);
-        m->leader_alive_ms = m->started_ms; /* it may have renewed until the moment we came */
-    }
 
-    /* A whole reign that we did not see: its lease may hold just as long. */
+    /* A whole reign that we did not see. */
     bool missed = m->leader[0] && c->record.present && !str_eq(c->record.leader, m->leader) &&
                   c->record.mod_revision > m->leader_sign;
-    if (missed) {
+    if (missed)
         leader_changes(m, v, c->record.leader);
-        m->leader_sign = c->record.mod_revision;
+
+    /* Beats that we see only now, when the key is gone again: from the last one on the lease may hold for a ttl. */
+    int64_t beat = m->leader[0] ? newest_beat(c, m->leader) : 0;
+    if (beat > m->leader_sign) {
+        m->leader_sign = beat;
         m->leader_alive_ms = msec_max(v->store.read_ms, m->started_ms);
     }
 
