@@ -59,6 +59,20 @@ bool fence_may_serve(const struct ha_memory *m, const struct ha_view *v)
     return v->now_ms < stop_at(m, v);
 }
 
+/*
+ * No cluster yet, and nobody could become primary beside us. One that we have led is remembered by others, however
+ * empty the store is; but not for the sake of a database that is being made.
+ */
+static bool nobody_beside_us(const struct ha_view *v)
+{
+    const struct cluster *c = v->store.cluster;
+    bool led = v->lease.was_owner || v->lease.inherited_kill_ms;
+
+    if (!c || v->lease.owner || (led && v->pg.data != HA_DATA_BOOTSTRAPPING))
+        return false;
+    return str_empty(c->initialize) && !c->leader;
+}
+
 static void fence_set(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     msec ttl_ms = ttl_of(v);
@@ -71,8 +85,7 @@ static void fence_set(const struct ha_memory *m, const struct ha_view *v, struct
     /* A standby needs no fence, unless it may be about to stop being one. */
     if (!pg_may_be_primary(v) && !fence_may_serve(m, v) && !job_runs(v, HA_JOB_PROMOTE) && !m->promote_doubt)
         return;
-    /* No cluster yet: there is nobody who could become primary beside us. */
-    if (!v->lease.owner && v->store.cluster && str_empty(v->store.cluster->initialize) && !v->store.cluster->leader)
+    if (nobody_beside_us(v))
         return;
 
     if (leader_is_other(v)) {
