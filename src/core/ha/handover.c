@@ -13,6 +13,8 @@ enum {
 bool handover_has_successor(const struct ha_view *v, const char *candidate, const char **ret_why_not)
 {
     const struct cluster *c = v->store.cluster;
+    /* A server that is down tells no position; successors go by the one that was published. */
+    lsn position = v->pg.position > c->status.optime ? v->pg.position : c->status.optime;
 
     *ret_why_not = "there is no other member";
     for (size_t i = 0; i < c->member_count; i++) {
@@ -27,8 +29,7 @@ bool handover_has_successor(const struct ha_view *v, const char *candidate, cons
             *ret_why_not = "is on another timeline";
             continue;
         }
-        if (v->pg.position > peer->position &&
-            (int64_t)(v->pg.position - peer->position) > v->conf.maximum_lag_on_failover) {
+        if (position > peer->position && (int64_t)(position - peer->position) > v->conf.maximum_lag_on_failover) {
             *ret_why_not = "is too far behind";
             continue;
         }
