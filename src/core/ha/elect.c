@@ -265,9 +265,13 @@ void elect_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *
     if (!v->lease.exists || !we_may_lead(m, v, p))
         return;
     if (!observe_key_is_free(m, v, &free_ms)) {
+        bool waits_for_lease = m->leader[0] && !m->leader_released;
+        long long left_ms = free_ms - v->now_ms;
         plan_wake(p, free_ms);
-        (void)plan_why(p, "no leader; the lease of %s may still hold for %lld ms", m->leader,
-                       (long long)(free_ms - v->now_ms));
+        if (waits_for_lease)
+            (void)plan_why(p, "no leader; the lease of %s may still hold for %lld ms", m->leader, left_ms);
+        else
+            (void)plan_why(p, "no leader; a stay that an earlier agent granted may still hold for %lld ms", left_ms);
         return;
     }
     bool ours = handed_over(m, v) && named_us(m, v); /* there is nobody to be asked */

@@ -131,14 +131,27 @@ static void leader_absent(struct ha_memory *m, const struct ha_view *v)
     m->leader_released = recorded || kept_lease || str_eq(m->leader, v->conf.name);
 }
 
+/*
+ * An agent before us may have granted a stay that we know nothing of. A leader of Patroni's leaves no record, and one that
+ * has lost the store no key; only a key that we have seen is about the last leader.
+ */
+static bool stay_may_be_forgotten(const struct ha_memory *m, const struct ha_view *v)
+{
+    const json_t *asked = v->store.cluster->failsafe;
+    size_t others = json_object_size(asked) - (json_object_get(asked, v->conf.name) != NULL);
+
+    return v->conf.failsafe_mode && others > 0 && !m->leader_key;
+}
+
 bool observe_key_is_free(const struct ha_memory *m, const struct ha_view *v, msec *ret_when_ms)
 {
-    *ret_when_ms = v->now_ms;
+    *ret_when_ms = stay_may_be_forgotten(m, v) ? m->started_ms + v->conf.ttl_ms : v->now_ms;
     if (!m->leader[0] || m->leader_released)
-        return true;
+        return v->now_ms >= *ret_when_ms;
 
     bool by_promise = v->store.failsafe_heard_ms && m->leader_alive_ms == v->store.failsafe_heard_ms;
-    *ret_when_ms = m->leader_alive_ms + (by_promise ? promise_ms(v) : v->conf.ttl_ms);
+    msec ended_ms = m->leader_alive_ms + (by_promise ? promise_ms(v) : v->conf.ttl_ms);
+    *ret_when_ms = msec_max(*ret_when_ms, ended_ms);
     return v->now_ms >= *ret_when_ms;
 }
 
