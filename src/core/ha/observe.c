@@ -132,8 +132,8 @@ static void leader_absent(struct ha_memory *m, const struct ha_view *v)
 }
 
 /*
- * An agent before us may have granted a stay that we know nothing of. A leader of Patroni's leaves no record, and one that
- * has lost the store no key; only a key that we have seen is about the last leader.
+ * An agent before us may have granted a stay that we know nothing of. A leader of Patroni's leaves no record, and one
+ * that has lost the store no key; only a key that we have seen is about the last leader.
  */
 static bool stay_may_be_forgotten(const struct ha_memory *m, const struct ha_view *v)
 {
