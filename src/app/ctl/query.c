@@ -201,25 +201,13 @@ static bool run_once(struct ctl *ctl, struct query *q)
     if (!q->conn && !connect_member(ctl, q))
         return false;
     PGresult *r = PQexec(q->conn, q->sql);
-    switch (PQresultStatus(r)) {
-    case PGRES_TUPLES_OK: {
+    ExecStatusType status = PQresultStatus(r); /* no switch: each libpq knows more of them than the one before */
+    if (status == PGRES_TUPLES_OK) {
         AUTO(listing) struct listing *l = listing_of(r, q->format);
         show_listing(ctl, l, q->format, q->delimiter);
-        break;
-    }
-    case PGRES_COMMAND_OK:
-    case PGRES_EMPTY_QUERY:
+    } else if (status == PGRES_COMMAND_OK || status == PGRES_EMPTY_QUERY) {
         ctl_note("%s", PQcmdStatus(r));
-        break;
-    case PGRES_COPY_IN:
-    case PGRES_COPY_OUT:
-    case PGRES_COPY_BOTH:
-    case PGRES_BAD_RESPONSE:
-    case PGRES_NONFATAL_ERROR:
-    case PGRES_FATAL_ERROR:
-    case PGRES_SINGLE_TUPLE:
-    case PGRES_PIPELINE_SYNC:
-    case PGRES_PIPELINE_ABORTED: {
+    } else {
         const char *sqlstate = PQresultErrorField(r, PG_DIAG_SQLSTATE);
         const char *said = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
         AUTO(cstr) char *lost = one_line(PQerrorMessage(q->conn));
@@ -227,8 +215,6 @@ static bool run_once(struct ctl *ctl, struct query *q)
         ok = show_failure(ctl, q, message, said ? said : lost);
         PQfinish(q->conn);
         q->conn = NULL;
-        break;
-    }
     }
     PQclear(r);
     return ok;
