@@ -414,7 +414,7 @@ static void test_a_signal_callback_may_remove_itself(void **state)
     assert_string_equal(buf_cstr(&seen), "s");
 }
 
-static void stop(void *arg)
+static void stop_from_within(void *arg)
 {
     note("stop");
     loop_stop(arg);
@@ -424,9 +424,9 @@ static void test_run_ends_with_stop_and_can_be_run_again(void **state)
 {
     struct fixture *f = *state;
 
-    loop_defer(f->loop, stop, f->loop);
+    loop_defer(f->loop, stop_from_within, f->loop);
     loop_run(f->loop);
-    loop_defer(f->loop, stop, f->loop);
+    loop_defer(f->loop, stop_from_within, f->loop);
     loop_run(f->loop);
     loop_stop(f->loop);
     loop_run(f->loop); /* stopped before it began */
