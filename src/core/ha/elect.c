@@ -196,6 +196,16 @@ static bool handover_names_another(const struct ha_memory *m, const struct ha_vi
     return false;
 }
 
+/*
+ * This agent saw us lead last, and PostgreSQL still runs as primary: the store lost our key while the members let us
+ * stay. What a standby on our timeline has, it has from us; one that seems to be ahead answered after our own position
+ * was read.
+ */
+static bool is_last_primary(const struct ha_memory *m, const struct ha_view *v)
+{
+    return m->leader_key && str_eq(m->leader, v->conf.name) && pg_is_primary(v);
+}
+
 /* Is anybody a better choice, or already primary? */
 static bool another_is_better(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
@@ -222,6 +232,8 @@ static bool another_is_better(const struct ha_memory *m, const struct ha_view *v
                                 v->pg.timeline);
             continue;
         }
+        if (is_last_primary(m, v))
+            continue;
         if (peer->position > v->pg.position)
             return plan_why(p, "no leader; %s is ahead at %s", peer->name, lsn_text(peer->position, text));
         if (peer->position == v->pg.position && peer->failover_priority > v->conf.tags.failover_priority)
