@@ -116,12 +116,11 @@ class Cluster:
 
         def check():
             last[0] = self.unhealthy(nodes)
-            return not last[0]
+            return None if last[0] else self.leader()
         try:
-            wait_for('healthy cluster', check, deadline_s)
+            return wait_for('healthy cluster', check, deadline_s)
         except AssertionError as late:
             raise AssertionError(f'{late} ({last[0]})') from None
-        return self.leader()
 
     def wait_replayed(self, nodes=None, deadline_s=30):
         """Every node has replayed what the leader has written by now."""
