@@ -71,7 +71,7 @@ static bool check_schedule(const json_t *value, const char *action, int64_t wall
 static bool check_version(const json_t *value, struct refusal *r)
 {
     const char *text = json_string_value(value);
-    AUTO(cstr) char *shown = text ? str_dup(text) : json_dumps(value, JSON_ENCODE_ANY);
+    AUTO(cstr) char *shown = text ? str_dup(text) : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
     int count = 0;
     int64_t first = 0;
 
