@@ -1,16 +1,11 @@
 #include "pg/history.h"
 
 #include <ctype.h>
-#include <dirent.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/str.h"
-#include "pg/file.h"
-
-enum { HISTORY_FILE_MAX = 4 * 1024 * 1024 }; /* PostgreSQL writes some 60 bytes a line */
 
 /* "tli<blank>X/X<blank>reason" of one line, without its end. */
 static bool entry_parse(const char *line, size_t len, struct history_entry *ret_entry)
@@ -76,40 +71,6 @@ void history_free(struct history *h)
         free(h->at[i].reason);
     free(h->at);
     free(h);
-}
-
-bool history_load(const char *data_dir, uint32_t tli, struct history **ret_history, struct err *err)
-{
-    AUTO(cstr) char *path = str_fmt("%s/pg_wal/%08X.history", data_dir, tli);
-    AUTO(cstr) char *text = NULL;
-    size_t len;
-
-    if (tli == 1)
-        return history_parse(1, "", ret_history, err);
-    if (!file_read(path, HISTORY_FILE_MAX, &text, &len, err))
-        return false;
-    return history_parse(tli, text, ret_history, err);
-}
-
-bool history_newest(const char *data_dir, uint32_t *ret_tli, struct err *err)
-{
-    AUTO(cstr) char *path = str_fmt("%s/pg_wal", data_dir);
-    uint32_t newest = 1;
-
-    DIR *dir = opendir(path);
-    if (!dir)
-        return err_sys(err, errno, "opening folder %s", path);
-
-    for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
-        if (strspn(e->d_name, "0123456789ABCDEF") != 8 || !str_eq(e->d_name + 8, ".history"))
-            continue;
-        unsigned long tli = strtoul(e->d_name, NULL, 16); /* eight digits: it fits */
-        if (tli > newest)
-            newest = (uint32_t)tli;
-    }
-    (void)closedir(dir); /* it was only read */
-    *ret_tli = newest;
-    return true;
 }
 
 bool history_switch_point(const struct history *h, uint32_t tli, lsn *ret_switch_at)
