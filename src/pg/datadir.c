@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "pg/bin.h"
 #include "pg/file.h"
+#include "pg/history.h"
 
 enum { PG_VERSION_FILE_MAX = 64, PID_FILE_MAX = 4096, MARKER_MAX = 4096, BOOT_ID_MAX = 64, PERMISSION_BITS = 07777 };
 
@@ -324,7 +325,7 @@ bool datadir_clear_promote(const char *data_dir, struct err *err)
 {
     AUTO(cstr) char *trigger = str_fmt("%s/promote", data_dir);
 
-    return file_remove(trigger, err);
+    return file_remove(trigger, err) && history_remove_empty(data_dir, err);
 }
 
 bool datadir_postmaster_starts(const char *data_dir, pid_t postmaster)

@@ -40,6 +40,9 @@ MUST_USE bool history_load(const char *data_dir, uint32_t tli, struct history **
 /* The highest timeline with a history file in pg_wal; 1 when there is none. */
 MUST_USE bool history_newest(const char *data_dir, uint32_t *ret_tli, struct err *err);
 
+/* Empty ones: no server leaves such files, promote_skip_to() does. No folder is fine. */
+MUST_USE bool history_remove_empty(const char *data_dir, struct err *err);
+
 /* Where h left tli; false if tli is no ancestor (the own timeline is not an ancestor). */
 bool history_switch_point(const struct history *h, uint32_t tli, lsn *ret_switch_at);
 /*

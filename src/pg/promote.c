@@ -6,7 +6,18 @@
 
 #include "base/check.h"
 #include "base/str.h"
-#include "pg/datadir.h"
+#include "pg/file.h"
+
+bool promote_skip_to(const char *data_dir, uint32_t newest, uint32_t tli, struct err *err)
+{
+    for (uint32_t skipped = newest + 1; skipped < tli; skipped++) {
+        AUTO(cstr) char *path = str_fmt("%s/pg_wal/%08X.history", data_dir, skipped);
+        AUTO(fd) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd < 0 && errno != EEXIST) /* that number is taken for real */
+            return err_sys(err, errno, "promotion: making %s", path);
+    }
+    return true;
+}
 
 bool promote_trigger(const char *data_dir, pid_t postmaster, struct err *err)
 {
@@ -18,8 +29,7 @@ bool promote_trigger(const char *data_dir, pid_t postmaster, struct err *err)
         return err_sys(err, errno, "promotion: making %s", path);
     if (kill(postmaster, SIGUSR1) != 0) {
         int kill_errno = errno;
-        (void)datadir_clear_promote(data_dir,
-                                    NULL); /* the error below is the one to tell; start and follow clear again */
+        (void)promote_withdraw(data_dir, NULL); /* the error below is the one to tell; start and follow clear again */
         return err_sys(err, kill_errno, "promotion: signalling postmaster %d", (int)postmaster);
     }
     return true;
@@ -27,5 +37,7 @@ bool promote_trigger(const char *data_dir, pid_t postmaster, struct err *err)
 
 bool promote_withdraw(const char *data_dir, struct err *err)
 {
-    return datadir_clear_promote(data_dir, err) || err_wrap(err, "withdrawing a promotion");
+    AUTO(cstr) char *path = str_fmt("%s/promote", data_dir);
+
+    return file_remove(path, err) || err_wrap(err, "withdrawing a promotion");
 }

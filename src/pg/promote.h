@@ -3,16 +3,24 @@
  * postmaster.c, CheckPromoteSignal). pg_promote(wait) would poll at 100 ms.
  *
  * A promotion cannot be taken back once the signal is out, and a file left behind fires at the next unrelated
- * SIGUSR1: promote_withdraw() before every freeze, follow and start.
+ * SIGUSR1: datadir_clear_promote() before every follow and start.
  */
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/auto.h"
 #include "base/err.h"
 
+/*
+ * The next promotion takes timeline tli, not an earlier number: each from after `newest` on that has no history file
+ * gets an empty one, which a running server takes for one of a stranger (xlogrecovery.c, rescanLatestTimeLine;
+ * timeline.c, findNewestTimeLine). They must be gone before a start, which would wait for that timeline for ever:
+ * datadir_clear_promote() removes them, not while the promotion may still happen.
+ */
+MUST_USE bool promote_skip_to(const char *data_dir, uint32_t newest, uint32_t tli, struct err *err);
 /*
  * postmaster: the pid the guard knows. Fails without effect if the file cannot be made; removes it if the
  * signal fails.

@@ -176,6 +176,7 @@ static void read_record(struct cluster *c, const struct cluster_key *k)
     if (json_is_integer(number) && json_integer_value(number) >= 0) {
         c->record.present = true;
         c->record.term = (term)json_integer_value(number);
+        c->record.timeline = (uint32_t)json_integer_value(json_object_get(json, "timeline"));
         c->record.leader = member_string(json, "leader");
         c->record.released = json_is_true(json_object_get(json, "released"));
         c->record.unfenced = json_is_true(json_object_get(json, "unfenced"));

@@ -102,6 +102,7 @@ struct status_key {
 struct record_key {
     bool present;
     term term;
+    uint32_t timeline; /* the newest that a leader took for itself, used or not: no other may; 0: not told */
     char *leader;
     bool released; /* the holder let go of the leader key itself: nobody has to wait for its ttl */
     bool unfenced; /* paused: nothing stops the holder's PostgreSQL when its lease ends */
@@ -153,7 +154,7 @@ void member_tags_deinit(struct member_tags *tags);
 /* Values to write; free() them. NULL arguments leave their field out, as Patroni does. */
 char *failover_key_text(const char *leader, const char *candidate, const char *scheduled_at);
 char *status_key_text(lsn optime, const json_t *slots, const json_t *retain_slots);
-char *record_key_text(term at_term, const char *leader, bool released, bool unfenced, uint64_t beat);
+char *record_key_text(const struct record_key *record);
 char *sync_key_text(const char *leader, int quorum, const char *sync_standby);
 
 /* Patroni's slot name for a member: lower case, other characters mangled, 63 bytes. free() it. */

@@ -54,17 +54,19 @@ char *status_key_text(lsn optime, const json_t *slots, const json_t *retain_slot
     return text_of(o);
 }
 
-char *record_key_text(term at_term, const char *leader, bool released, bool unfenced, uint64_t beat)
+char *record_key_text(const struct record_key *record)
 {
     json_t *o = json_object();
 
     put(o, "v", json_integer(1));
-    put(o, "term", json_integer((json_int_t)at_term));
-    put(o, "leader", string_or_null(leader));
-    put(o, "released", json_boolean(released));
-    if (unfenced)
+    put(o, "term", json_integer((json_int_t)record->term));
+    put(o, "leader", string_or_null(record->leader));
+    if (record->timeline)
+        put(o, "timeline", json_integer(record->timeline));
+    put(o, "released", json_boolean(record->released));
+    if (record->unfenced)
         put(o, "unfenced", json_true());
-    put(o, "beat", json_integer((json_int_t)beat));
+    put(o, "beat", json_integer((json_int_t)record->beat));
     return text_of(o);
 }
 

@@ -204,6 +204,8 @@ static void set_lease(struct scenario *s, char *rest)
             l->unfenced = flag(s, v);
         else if (str_eq(k, "telling"))
             l->telling = flag(s, v);
+        else if (str_eq(k, "timeline"))
+            l->timeline = (uint32_t)integer(s, v);
         else if (str_eq(k, "term"))
             l->term = (term)integer(s, v);
         else if (str_eq(k, "renewed")) {
@@ -508,6 +510,8 @@ static void print_action(struct buf *out, const struct ha_action *a)
         buf_printf(out, " %s", a->subject);
     if (a->term)
         buf_printf(out, " term=%" PRIu64, a->term);
+    if (a->timeline)
+        buf_printf(out, " timeline=%u", a->timeline);
     if (a->kind == HA_DO_ANSWER)
         buf_printf(out, " %s %s", a->answer_to == HA_ANSWER_RESTART ? "restart" : "reinit", a->ok ? "ok" : "failed");
     buf_add_char(out, '\n');
@@ -524,6 +528,8 @@ static void carry_out(struct scenario *s)
                                           .id = s->view.job.id + 1,
                                           .since_ms = s->view.now_ms,
                                           .subject = keep(s, a->subject)};
+        } else if (a->kind == HA_DO_ACQUIRE || a->kind == HA_DO_TAKE_TIMELINE) {
+            s->view.lease.timeline = a->timeline;
         } else if (a->kind == HA_DO_ASK_PEERS) {
             s->view.peers = (struct ha_peers){.asked_ms = s->view.now_ms};
         } else if (a->kind == HA_DO_RENEW) {

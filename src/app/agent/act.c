@@ -270,7 +270,7 @@ void act(struct agent *a, const struct ha_action *action)
         if (loop_clock_ms() < a->writes_not_before_ms)
             cycle_action_done(a, false);
         else
-            leadership_acquire(a->leadership, acquired, a);
+            leadership_acquire(a->leadership, action->timeline, acquired, a);
         break;
     case HA_DO_RELEASE:
         leadership_release(a->leadership, released, a);
@@ -278,6 +278,10 @@ void act(struct agent *a, const struct ha_action *action)
     case HA_DO_TELL_UNFENCED:
     case HA_DO_TELL_FENCED:
         leadership_tell(a->leadership, action->kind == HA_DO_TELL_UNFENCED);
+        cycle_action_done(a, true);
+        break;
+    case HA_DO_TAKE_TIMELINE:
+        leadership_take_timeline(a->leadership, action->timeline);
         cycle_action_done(a, true);
         break;
     case HA_DO_CLAIM_BOOTSTRAP:

@@ -279,7 +279,9 @@ static void trigger(struct jobs *j)
     struct agent *a = j->agent;
     struct err err = {0};
 
-    if (!promote_trigger(a->instance->data_dir, local_postmaster(a->local), &err)) {
+    if (!promote_skip_to(a->instance->data_dir, local_timeline(a->local), j->action.timeline, &err) ||
+        !promote_trigger(a->instance->data_dir, local_postmaster(a->local), &err)) {
+        (void)datadir_clear_promote(a->instance->data_dir, NULL); /* the error to tell is the one above */
         job_end(j, &err);
         return;
     }
@@ -338,7 +340,7 @@ void job_promote_notice(struct jobs *j)
     local_view(j->agent->local, &pg);
     if (pg.accepting && pg.answered && !pg.in_recovery) {
         log_info("promote.open", "PostgreSQL left recovery and accepts writes");
-        if (!promote_withdraw(j->agent->instance->data_dir, &err)) /* of a request that came too late to be taken */
+        if (!datadir_clear_promote(j->agent->instance->data_dir, &err)) /* of a request that came too late, too */
             log_warning("promote.not_withdrawn", "%s", err.text);
         job_end(j, NULL);
     } else if (pg.process != HA_PROC_RUNNING || pg.deaths != j->deaths) {

@@ -41,6 +41,9 @@ struct leadership {
     term term;
     term newest_term; /* that any record had; a key under an earlier one is of the past */
     unsigned int setbacks;
+    uint32_t timeline;      /* what we write into the record */
+    uint32_t timeline_sent; /* by the transaction under way */
+    uint32_t timeline_told; /* it is there */
     uint64_t beat;
     bool unfenced;      /* what we write into the record */
     bool unfenced_sent; /* by the transaction under way */
@@ -56,6 +59,7 @@ struct leadership {
     leadership_done_fn *done;
     void *done_arg;
     term done_term;
+    uint32_t done_timeline;
 };
 
 static void changed(struct leadership *s)
@@ -94,8 +98,8 @@ static void lost_lease(struct leadership *s)
     lost_ownership(s);
 }
 
-static void gained_ownership(struct leadership *s, term under, int64_t revision, int64_t key_revision,
-                             int64_t record_revision)
+static void gained_ownership(struct leadership *s, term under, uint32_t timeline, int64_t revision,
+                             int64_t key_revision, int64_t record_revision)
 {
     s->owner = s->was_owner = true;
     s->reattached = false;
@@ -106,6 +110,19 @@ static void gained_ownership(struct leadership *s, term under, int64_t revision,
     s->unfenced_told = s->unfenced;
     s->owner_deadline_ms = s->renewed_ms + s->lease_ttl_ms;
     s->term = under;
+    s->timeline = s->timeline_told = timeline;
+}
+
+static char *record_text(struct leadership *s, term under, uint32_t timeline, bool released, bool unfenced)
+{
+    struct record_key record = {.term = under,
+                                .timeline = timeline,
+                                .leader = s->name,
+                                .released = released,
+                                .unfenced = unfenced,
+                                .beat = ++s->beat};
+
+    return record_key_text(&record);
 }
 
 /*
@@ -167,6 +184,7 @@ static void publish_done(const struct store_result *r, void *arg)
             s->owner_deadline_ms = msec_max(s->owner_deadline_ms, s->beat_renewed_ms + s->lease_ttl_ms);
         if (s->beat_renewed_ms && s->owner) {
             s->unfenced_told = s->unfenced_sent && s->unfenced;
+            s->timeline_told = s->timeline_sent;
             s->record_revision = r->revision;
         }
         str_set(&s->wrote_member, s->pending_member);
@@ -234,8 +252,11 @@ static void publish(struct leadership *s, bool beat)
         sent_failsafe(s, s->pending_failsafe);
     if (s->owner && beat) {
         s->beat_renewed_ms = s->renewed_ms;
-        record = record_key_text(s->term, s->name, false, s->unfenced, ++s->beat);
+        if (texts.timeline > s->timeline) /* PostgreSQL knew of more than the store did */
+            s->timeline = texts.timeline;
+        record = record_text(s, s->term, s->timeline, false, s->unfenced);
         s->unfenced_sent = s->unfenced;
+        s->timeline_sent = s->timeline;
         ops[count++] = (struct store_op){.kind = STORE_PUT, .key = s->key_record, .value = record};
     }
     if (count) {
@@ -260,6 +281,12 @@ void leadership_tell(struct leadership *s, bool unfenced)
     publish(s, true);
 }
 
+void leadership_take_timeline(struct leadership *s, uint32_t timeline)
+{
+    s->timeline = timeline;
+    publish(s, true);
+}
+
 void leadership_publish(struct leadership *s)
 {
     publish(s, false);
@@ -274,7 +301,7 @@ static void reattach_done(const struct store_result *r, void *arg)
     heard(s, r);
     s->renewing = false;
     if (r->status == STORE_DONE && r->succeeded)
-        gained_ownership(s, s->done_term, r->revision, r->revision, r->revision);
+        gained_ownership(s, s->done_term, s->done_timeline, r->revision, r->revision, r->revision);
     else
         registry_refresh(s->registry);
     s->reattached = s->owner;
@@ -303,7 +330,7 @@ static bool reattach(struct leadership *s)
     bool continued = c->record.present && str_eq(c->record.leader, s->name);
     term under = continued ? c->record.term : c->record.term + 1;
     s->unfenced = continued && c->record.unfenced;
-    char *record = record_key_text(under, s->name, false, s->unfenced, ++s->beat);
+    char *record = record_text(s, under, c->record.timeline, false, s->unfenced);
     struct store_compare same[] = {
         {.kind = STORE_IF_VALUE, .key = s->key_leader, .value = s->name},
         {.kind = STORE_IF_MOD_REVISION, .key = s->key_leader, .revision = c->leader_revision},
@@ -315,6 +342,7 @@ static bool reattach(struct leadership *s)
     struct store_txn txn = {.compares = same, .compare_count = 2, .then = ops, .then_count = 2};
 
     s->done_term = under;
+    s->done_timeline = c->record.timeline;
     s->renewing = true;
     store_txn(s->store, &txn, s->budget_ms, reattach_done, s);
     free(record);
@@ -393,7 +421,7 @@ static void acquired(const struct store_result *r, void *arg)
     heard(s, r);
     registry_refresh(s->registry);
     if (r->status == STORE_DONE && r->succeeded) {
-        gained_ownership(s, s->done_term, r->revision, r->revision, r->revision);
+        gained_ownership(s, s->done_term, s->done_timeline, r->revision, r->revision, r->revision);
         finish(s, LEADERSHIP_OK, NULL);
     } else if (r->status == STORE_DONE) {
         finish(s, LEADERSHIP_LOST, "another node took the leader key first");
@@ -402,7 +430,7 @@ static void acquired(const struct store_result *r, void *arg)
     }
 }
 
-void leadership_acquire(struct leadership *s, leadership_done_fn *done, void *arg)
+void leadership_acquire(struct leadership *s, uint32_t timeline, leadership_done_fn *done, void *arg)
 {
     const struct cluster *c = registry_cluster(s->registry);
 
@@ -410,8 +438,9 @@ void leadership_acquire(struct leadership *s, leadership_done_fn *done, void *ar
     CHECK(s->lease && c);
     s->newest_term = c->record.term; /* also in a store that went back: an election there is about what there is now */
     s->done_term = c->record.term + 1;
+    s->done_timeline = timeline > c->record.timeline ? timeline : c->record.timeline;
     s->unfenced = false;
-    char *record = record_key_text(s->done_term, s->name, false, s->unfenced, ++s->beat);
+    char *record = record_text(s, s->done_term, s->done_timeline, false, s->unfenced);
     struct store_compare compares[] = {
         {.kind = STORE_IF_ABSENT, .key = s->key_leader},
         c->record.mod_revision ? (struct store_compare){.kind = STORE_IF_MOD_REVISION,
@@ -453,7 +482,7 @@ void leadership_release(struct leadership *s, leadership_done_fn *done, void *ar
     s->texts(&texts, s->arg);
     /* Only who has a word of its own to say as a primary can say that nobody serves under the key any more. */
     bool certain = texts.status || !s->reattached;
-    char *record = record_key_text(s->term, s->name, certain, false, ++s->beat);
+    char *record = record_text(s, s->term, s->timeline, certain, false);
 
     struct store_compare ours = still_ours(s);
     struct store_op ops[] = {
@@ -510,7 +539,7 @@ void leadership_observe(struct leadership *s)
     }
     if (ours && !s->owner && !s->release_doubt) { /* a txn whose answer never came */
         s->unfenced = c->record.present && str_eq(c->record.leader, s->name) && c->record.unfenced;
-        gained_ownership(s, c->record.present ? c->record.term : 0, c->revision, c->leader_revision,
+        gained_ownership(s, c->record.present ? c->record.term : 0, c->record.timeline, c->revision, c->leader_revision,
                          c->record.mod_revision);
     } else if (!ours && s->owner) {
         lost_ownership(s);
@@ -518,8 +547,10 @@ void leadership_observe(struct leadership *s)
     if (ours && s->owner && c->record.mod_revision > s->record_revision)
         s->record_revision = c->record.mod_revision; /* a beat whose answer never came */
     /* A watch may show the key before the record of the same transaction. */
-    if (ours && c->record.present && str_eq(c->record.leader, s->name) && c->record.term > s->term)
+    if (ours && c->record.present && str_eq(c->record.leader, s->name) && c->record.term > s->term) {
         s->term = c->record.term;
+        s->timeline = s->timeline_told = c->record.timeline;
+    }
     if (c->leader && !str_eq(c->leader, s->name))
         s->was_owner = false;
 
@@ -543,6 +574,7 @@ void leadership_view(const struct leadership *s, struct ha_lease *ret_lease)
     ret_lease->owner = s->owner;
     ret_lease->was_owner = s->was_owner;
     ret_lease->term = s->term;
+    ret_lease->timeline = s->timeline_told;
     ret_lease->renewed_ms = s->renewed_ms;
     ret_lease->deadline_ms = s->owner_deadline_ms;
     ret_lease->unfenced = s->unfenced_told;

@@ -30,6 +30,7 @@ struct leadership_texts {
     const char *member;   /* members/<name>; never NULL */
     const char *status;   /* leader: status; NULL: leave alone */
     const char *failsafe; /* leader: failsafe; NULL: leave alone; "": delete */
+    uint32_t timeline;    /* that PostgreSQL here is primary on; 0: it is none */
 };
 
 typedef void leadership_changed_fn(void *arg);
@@ -48,14 +49,19 @@ void leadership_timing(struct leadership *s, msec ttl_ms, msec budget_ms);
 void leadership_renew(struct leadership *s);
 /* The record says from now on whether our fence is off; lease.unfenced once it is known to be there. */
 void leadership_tell(struct leadership *s, bool unfenced);
+/* The record has this number from now on; lease.timeline once it is known to be there. */
+void leadership_take_timeline(struct leadership *s, uint32_t timeline);
 /* Publish now if something changed, without waiting for the next renewal. */
 void leadership_publish(struct leadership *s);
 
 enum leadership_result { LEADERSHIP_OK, LEADERSHIP_LOST, LEADERSHIP_UNSURE };
 typedef void leadership_done_fn(enum leadership_result result, const char *why, void *arg);
 
-/* Create the leader key. OK: we own it from now on. UNSURE: the registry will tell. */
-void leadership_acquire(struct leadership *s, leadership_done_fn *done, void *arg);
+/*
+ * Create the leader key, and take a timeline's number in the record. OK: we own it from now on. UNSURE: the registry
+ * will tell.
+ */
+void leadership_acquire(struct leadership *s, uint32_t timeline, leadership_done_fn *done, void *arg);
 /* Let go of it, saying so in the record. LOST: it was not ours any more. */
 void leadership_release(struct leadership *s, leadership_done_fn *done, void *arg);
 /* The end of this node: delete the member key, revoke the lease. OK or UNSURE. */

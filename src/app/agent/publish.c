@@ -253,8 +253,12 @@ void publish_texts(struct leadership_texts *ret_texts, void *arg)
     a->status_text = status_text(a, &pg);
     free(a->failsafe_text);
     a->failsafe_text = failsafe_text(a);
-    *ret_texts =
-        (struct leadership_texts){.member = a->member_text, .status = a->status_text, .failsafe = a->failsafe_text};
+    *ret_texts = (struct leadership_texts){
+        .member = a->member_text,
+        .status = a->status_text,
+        .failsafe = a->failsafe_text,
+        .timeline = pg.answered && pg.accepting && !pg.in_recovery ? pg.timeline : 0,
+    };
 }
 
 void publish_ask_failsafe(struct agent *a)

@@ -137,8 +137,8 @@ static bool we_may_lead(const struct ha_memory *m, const struct ha_view *v, stru
                          (long long)lag);
 
     /*
-     * A promotion from an older timeline would give its number away twice: two different histories that nobody can tell
-     * apart. So this does not wait for check_timeline; an operator may still name such a node.
+     * What was acknowledged on the newest timeline is not here, however far this one went. So this does not wait for
+     * check_timeline; an operator may still name such a node.
      */
     size_t known = json_array_size(c->history);
     json_t *newest = known ? json_array_get(json_array_get(c->history, known - 1), 0) : NULL;
@@ -261,6 +261,30 @@ static bool may_run_on(const struct ha_memory *m, const struct ha_view *v, struc
         record->leader);
 }
 
+static uint32_t max_timeline(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+uint32_t elect_timeline(const struct ha_view *v)
+{
+    const struct cluster *c = v->store.cluster;
+    size_t known = json_array_size(c->history);
+    uint32_t newest = v->pg.timeline;
+
+    if (pg_is_primary(v))
+        return newest;
+    if (known) /* a line is about the timeline that ended there */
+        newest = max_timeline(
+            newest, (uint32_t)json_integer_value(json_array_get(json_array_get(c->history, known - 1), 0)) + 1);
+    newest = max_timeline(newest, c->record.timeline);
+    for (size_t i = 0; i < c->member_count; i++)
+        newest = max_timeline(newest, c->members[i].timeline);
+    for (size_t i = 0; i < v->peers.count; i++)
+        newest = max_timeline(newest, v->peers.at[i].timeline);
+    return newest + 1;
+}
+
 void elect_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     msec free_ms;
@@ -293,6 +317,6 @@ void elect_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *
     if (!ours && (handover_names_another(m, v, p) || may_run_on(m, v, p) || another_is_better(m, v, p)))
         return;
 
-    (void)plan_add(p, HA_DO_ACQUIRE);
+    plan_add(p, HA_DO_ACQUIRE)->timeline = elect_timeline(v);
     (void)plan_why(p, "no leader; we are the best known candidate");
 }

@@ -14,5 +14,12 @@
 /* The key is absent, we are a running standby or a primary without a key: decide about taking it. */
 void elect_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);
 
+/*
+ * The number of the timeline that this node is to be promoted to; a primary's own. PostgreSQL takes the next one that
+ * it knows nothing of, and so may two nodes of which one was cut off right after its promotion: two histories under one
+ * number, which nothing that PostgreSQL looks at can tell apart. So a number is taken in the record before it is used.
+ */
+uint32_t elect_timeline(const struct ha_view *v);
+
 /* May this member become primary as far as its answer and its tags go? Says why not. */
 bool elect_can_lead(const struct ha_view *v, const struct member *member, const char **ret_why_not);

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "core/ha/elect.h"
 #include "core/ha/facts.h"
 #include "core/ha/fence.h"
 #include "core/ha/handover.h"
@@ -156,8 +157,18 @@ static void promote_decide(struct ha_memory *m, const struct ha_view *v, struct 
         return;
     }
 
+    /* A key that was ours all along, or came back to us: its number was used up by what we were primary on before. */
+    if (v->lease.timeline <= v->pg.timeline) {
+        if (!v->lease.telling)
+            plan_add(p, HA_DO_TAKE_TIMELINE)->timeline = elect_timeline(v);
+        plan_wake(p, v->now_ms + ASK_AGAIN_MS);
+        (void)plan_why(p, "taking a timeline's number before the promotion");
+        return;
+    }
+
     struct ha_action *promote = plan_job(p, HA_JOB_PROMOTE, NULL);
     promote->term = v->lease.term;
+    promote->timeline = v->lease.timeline;
     (void)plan_why(p, "promoting under term %llu", (unsigned long long)v->lease.term);
 }
 

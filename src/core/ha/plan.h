@@ -23,6 +23,7 @@ enum { HA_ACTIONS_MAX = 8, HA_WHY_MAX = 256, HA_NAME_MAX = 128 };
     X(RELEASE, "release")                   /* delete our leader key, record released */        \
     X(TELL_UNFENCED, "tell-unfenced")       /* record: paused, our lease's end stops nothing */ \
     X(TELL_FENCED, "tell-fenced")           /* record: the fence is on again */                 \
+    X(TAKE_TIMELINE, "take-timeline")       /* record: ->timeline, for a promotion */           \
     X(CLAIM_BOOTSTRAP, "claim-bootstrap")   /* initialize = "" if absent */                     \
     X(WRITE_INITIALIZE, "write-initialize") /* initialize = system id; config if absent */      \
     X(DROP_INITIALIZE, "drop-initialize")   /* our bootstrap failed */                          \
@@ -59,6 +60,7 @@ struct ha_action {
     bool in_good_time;     /* STOP: before_stop is waited for */
     bool remove;           /* DISCARD: delete instead of moving aside (configuration says so) */
     term term;
+    uint32_t timeline; /* ACQUIRE, TAKE_TIMELINE, PROMOTE: that this node is primary on, or is to be promoted to */
     enum ha_answer_to answer_to;
     bool ok;
     char subject[HA_NAME_MAX]; /* member; "" none */

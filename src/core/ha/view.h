@@ -51,13 +51,14 @@ struct ha_store {
 
 /* Our lease in the store (it carries member and leader key). */
 struct ha_lease {
-    bool exists;      /* granted, not known to be lost */
-    int64_t id;       /* the store's name of it */
-    bool owner;       /* the leader key carries our name and this lease, by the newest reading or our own txn */
-    term term;        /* of our ownership; 0 if none */
-    bool was_owner;   /* our leader key hung on this lease, and nobody else was seen to own it since */
-    msec ttl_ms;      /* it was granted with this; 0: as configured */
-    msec renewed_ms;  /* moment before the last successful renewal was sent */
+    bool exists;       /* granted, not known to be lost */
+    int64_t id;        /* the store's name of it */
+    bool owner;        /* the leader key carries our name and this lease, by the newest reading or our own txn */
+    term term;         /* of our ownership; 0 if none */
+    uint32_t timeline; /* that our ownership took: the one we are primary on, or the number of a promotion to come */
+    bool was_owner;    /* our leader key hung on this lease, and nobody else was seen to own it since */
+    msec ttl_ms;       /* it was granted with this; 0: as configured */
+    msec renewed_ms;   /* moment before the last successful renewal was sent */
     msec deadline_ms; /* of the lease our leader key hangs (or hung) on: the store may give the key away from here on */
     bool unfenced;    /* the record says so, for sure: the fence may be off */
     bool telling;     /* a change of the record is under way */

@@ -138,7 +138,7 @@ static bool is_done(void)
 static enum leadership_result acquire(void)
 {
     last.done = false;
-    leadership_acquire(leadership, take, NULL);
+    leadership_acquire(leadership, 2, take, NULL);
     until(is_done, "acquire");
     return last.result;
 }
@@ -298,10 +298,18 @@ static void test_a_key_that_somebody_removed_ends_ownership_with_the_next_renewa
 
 /* ---- a key of an earlier life ---- */
 
+static char *record_of(term under, const char *leader)
+{
+    AUTO(cstr) char *name = str_dup(leader);
+    struct record_key record = {.term = under, .timeline = 1, .leader = name, .beat = 1};
+
+    return record_key_text(&record);
+}
+
 static void find_a_key_of_ours(void)
 {
     AUTO(answer) struct answer then = ask_grant(loop, other, TTL_MS, BUDGET_MS);
-    AUTO(cstr) char *record = record_key_text(5, "n1", false, false, 1);
+    AUTO(cstr) char *record = record_of(5, "n1");
 
     (void)ask_put(loop, other, PREFIX "pgkeep", record, 0);
     (void)ask_put(loop, other, PREFIX "leader", "n1", then.lease);
@@ -421,7 +429,7 @@ static bool reads_no_record(void)
 
 static void n2_leads(int of_term)
 {
-    AUTO(cstr) char *record = record_key_text((term)of_term, "n2", false, false, 1);
+    AUTO(cstr) char *record = record_of((term)of_term, "n2");
 
     (void)ask_put(loop, other, PREFIX "pgkeep", record, 0);
     (void)ask_put(loop, other, PREFIX "leader", "n2", 0);
@@ -448,7 +456,7 @@ static void test_a_leader_of_the_past_lets_its_key_end(void **state)
 static void test_a_leader_of_the_past_does_not_take_a_key_of_another_lease(void **state)
 {
     AUTO(answer) struct answer then = ask_grant(loop, other, TTL_MS, BUDGET_MS);
-    AUTO(cstr) char *record = record_key_text(5, "n1", false, false, 1);
+    AUTO(cstr) char *record = record_of(5, "n1");
     (void)ask_put(loop, other, PREFIX "pgkeep", record, 0);
     (void)ask_put(loop, other, PREFIX "leader", "n1", then.lease);
     mem_server_backup(server);

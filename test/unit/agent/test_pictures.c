@@ -148,7 +148,7 @@ static void test_a_picture_from_before_a_refused_renewal_gives_no_ownership_back
     take_picture();
     leadership_renew(leadership);
     until(has_lease, "a lease");
-    leadership_acquire(leadership, ignore, NULL);
+    leadership_acquire(leadership, 2, ignore, NULL);
     until(owns, "ownership");
     take_picture();
 

@@ -14,6 +14,7 @@
 #include "live.h"
 #include "pg/bin.h"
 #include "pg/datadir.h"
+#include "pg/history.h"
 #include "pg/passfile.h"
 #include "pg/promote.h"
 #include "pg/rewind.h"
@@ -181,6 +182,25 @@ static void promote(struct live *n)
     live_query_until(n, "SELECT pg_is_in_recovery()", "f");
 }
 
+/* Timelines 3 and 4 belong to nodes that nobody has heard of since. */
+static void promote_past_taken_numbers(struct live *n)
+{
+    const char *data = n->config.instance->data_dir;
+    uint32_t newest = 0;
+    AUTO(history) struct history *h = NULL;
+
+    assert_true(promote_skip_to(data, 2, 5, NULL));
+    promote(n);
+    assert_true(datadir_clear_promote(data, NULL));
+    assert_true(history_newest(data, &newest, NULL));
+    assert_int_equal(newest, 5);
+    assert_true(history_load(data, 5, &h, NULL));
+    assert_int_equal(h->count, 2);
+    assert_int_equal(h->at[1].tli, 2);
+    AUTO(cstr) char *stranger = str_fmt("%s/pg_wal/00000004.history", data);
+    assert_false(file_exists(stranger));
+}
+
 static void same_rows(void)
 {
     AUTO(cstr) char *rows = live_query(&n1, "SELECT count(*) FROM public.t");
@@ -248,7 +268,7 @@ static void test_a_diverged_crashed_primary_is_rewound_and_follows(void **state)
     live_stop(&n2, SIGKILL);
     live_launch(&n1, CONF_STANDBY, &n2);
     live_query_until(&n1, "SELECT 1", "1");
-    promote(&n1);
+    promote_past_taken_numbers(&n1);
     insert(&n1);
 
     struct rewind_judgement first = judge(&n2, n1.port, NULL);
@@ -263,7 +283,7 @@ static void test_a_diverged_crashed_primary_is_rewound_and_follows(void **state)
     struct rewind_judgement second = judge(&n2, n1.port, &r.position);
     must_be(&second, REWIND_NEEDED);
     assert_int_equal(second.our_tli, 2);
-    assert_int_equal(second.upstream_tli, 3);
+    assert_int_equal(second.upstream_tli, 5);
     assert_int_equal(second.fork_tli, 2);
     assert_true(second.fork_at < second.our_end);
 

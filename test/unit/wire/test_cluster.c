@@ -257,13 +257,17 @@ static void test_written_values_are_patronis_to_the_byte(void **state)
 
 static void test_our_record_reads_back_as_written(void **state)
 {
-    AUTO(cstr) char *text = record_key_text(12, "n3", true, true, UINT64_C(1) << 40);
+    char leader[] = "n3";
+    struct record_key record = {
+        .term = 12, .timeline = 7, .leader = leader, .released = true, .unfenced = true, .beat = UINT64_C(1) << 40};
+    AUTO(cstr) char *text = record_key_text(&record);
     AUTO(cluster) struct cluster *c = read_one("pgkeep", text);
 
-    assert_string_equal(text, "{\"v\":1,\"term\":12,\"leader\":\"n3\",\"released\":true,\"unfenced\":true,"
-                              "\"beat\":1099511627776}");
+    assert_string_equal(text, "{\"v\":1,\"term\":12,\"leader\":\"n3\",\"timeline\":7,\"released\":true,"
+                              "\"unfenced\":true,\"beat\":1099511627776}");
     assert_true(c->record.present);
     assert_int_equal(c->record.term, 12);
+    assert_int_equal(c->record.timeline, 7);
     assert_string_equal(c->record.leader, "n3");
     assert_true(c->record.released);
     assert_true(c->record.unfenced);
