@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 MESON_ARGS ?=
 
 .DEFAULT_GOAL := build
-.PHONY: build help demo test cluster asan tsan bench format install clean
+.PHONY: build help demo test cluster sim asan tsan bench format install clean
 
 build: $(BUILD)/build.ninja ## build the programs in build/
 	ninja -C $(BUILD)
@@ -32,6 +32,11 @@ cluster: ## every test on real PostgreSQL and etcd (long; as root also those tha
 asan tsan: %: ## unit tests and scenarios under ASan+UBSan, or what has threads under TSan
 	tools/deps build
 	tools/run-tests --only $@
+
+sim: ## simulated clusters by seed: SEEDS=n FROM=m, or SEED=n for the story of one
+	tools/deps build
+	$(MAKE) build
+	build/test/sim/sim $(if $(SEED),-v --from $(SEED),--seeds $(or $(SEEDS),200) --from $(or $(FROM),1))
 
 bench: ## measurements
 	tools/deps demo

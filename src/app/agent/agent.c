@@ -315,8 +315,10 @@ static bool start_parts(struct agent *a, struct err *err)
     return true;
 }
 
-static void end_parts(struct agent *a)
+void agent_free(struct agent *a)
 {
+    if (!a)
+        return;
     upkeep_cancel(a);
     web_server_stop(a->web);
     ops_deinit(a);
@@ -341,31 +343,41 @@ static void end_parts(struct agent *a)
     free(a);
 }
 
-int agent_main(int argc, char **argv)
+struct agent *agent_new(const char *config_path, struct settings *take_settings)
 {
     struct agent *a = mem_zero(1, sizeof(*a));
     struct err err = {0};
 
-    a->config_path = argc > 1 ? argv[1] : NULL;
+    a->config_path = config_path;
     make_id(a->id, sizeof(a->id));
     a->loop = loop_new();
-    a->settings = config_read_local(a->config_path);
-    if (!a->settings) {
+    a->settings = take_settings;
+    config_apply_log(a->settings);
+    log_info("agent.start", "pgkeep %s: node %s of cluster %s", PGKEEP_VERSION, a->settings->name, a->settings->scope);
+    if (start_parts(a, &err))
+        return a;
+    log_critical("agent.start_failed", "%s", err.text);
+    return NULL; /* and with it the program: what stands of it is not taken apart */
+}
+
+int agent_main(int argc, char **argv)
+{
+    const char *config_path = argc > 1 ? argv[1] : NULL;
+    struct settings *settings = config_read_local(config_path);
+
+    if (!settings) {
         log_critical("agent.config", "the configuration has errors");
         return GUARD_EXIT_CONFIG;
     }
-    config_apply_log(a->settings);
-    log_info("agent.start", "pgkeep %s: node %s of cluster %s", PGKEEP_VERSION, a->settings->name, a->settings->scope);
-    if (!start_parts(a, &err)) {
-        log_critical("agent.start_failed", "%s", err.text);
+    struct agent *a = agent_new(config_path, settings);
+    if (!a)
         return 1;
-    }
     notify("READY=1");
     loop_run(a->loop);
 
     int status = a->exit_status;
     AUTO(cstr) char *clear_dir = a->guard_lost ? str_dup(a->settings->postgresql.data_dir) : NULL;
-    end_parts(a);
+    agent_free(a);
     if (clear_dir)
         run_guard_clear(clear_dir);
     return status;

@@ -1,11 +1,11 @@
 #include "app/agent/config.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "app/agent/guard_link.h"
 #include "app/agent/leadership.h"
 #include "app/agent/local.h"
 #include "app/agent/registry.h"
@@ -296,13 +296,7 @@ struct conf_input config_input(struct agent *a, enum conf_role role, const char 
 /* SIGHUP to the postmaster. */
 static bool signal_reload(struct agent *a, struct err *err)
 {
-    pid_t postmaster = local_postmaster(a->local);
-
-    if (!postmaster)
-        return true;
-    if (kill(postmaster, SIGHUP) < 0 && errno != ESRCH)
-        return err_sys(err, errno, "SIGHUP to the postmaster %d", (int)postmaster);
-    return true;
+    return !local_postmaster(a->local) || guard_link_signal_postmaster(a->guard, SIGHUP, err);
 }
 
 bool config_apply(struct agent *a, enum conf_role role, const char *upstream, struct err *err)

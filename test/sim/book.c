@@ -1,0 +1,226 @@
+#include "test/sim/book.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/str.h"
+#include "test/sim/net.h"
+#include "test/sim/store_sim.h"
+
+enum {
+    WRITERS_MAX = 8,
+    ANSWER_MAX = 1000000, /* a writer's patience */
+    REIGNS_MAX = 4096,
+    EXCUSED = 300000, /* after a whole host has stood still */
+    PROGRESS = 15000000,
+};
+
+struct book book;
+
+/* ---- who acknowledges ---- */
+
+struct reign {
+    int host;
+    struct rec *first; /* its timeline's first record, or the database's */
+};
+
+static struct reign reigns[REIGNS_MAX];
+static struct rec **acknowledged;
+static size_t acknowledged_cap;
+static usec thawed[HOSTS_MAX];
+
+static struct rec *timeline_start(struct rec *r)
+{
+    while (r->parent && r->parent->tli == r->tli)
+        r = r->skip && r->skip->tli == r->tli ? r->skip : r->parent;
+    return r;
+}
+
+/* No two nodes acknowledge at one moment: once a later one has, no earlier one does. */
+static void acknowledges(struct pg *p, struct rec *commit)
+{
+    struct rec *first = timeline_start(commit);
+    unsigned int i = book.reigns;
+
+    while (i > 0 && (reigns[i - 1].host != p->host->id || reigns[i - 1].first != first))
+        i--;
+    if (!i) {
+        CHECK(book.reigns < REIGNS_MAX);
+        reigns[book.reigns++] = (struct reign){.host = p->host->id, .first = first};
+        story("%s is the primary that acknowledges (timeline %u)", p->host->name, commit->tli);
+    } else if (i != book.reigns) {
+        if (thawed[p->host->id] && world.now - thawed[p->host->id] < EXCUSED) {
+            book.excused++;
+            return;
+        }
+        finding("N8", "%s acknowledges on timeline %u after %s has on timeline %u", p->host->name, commit->tli,
+                world.hosts[reigns[book.reigns - 1].host].name, reigns[book.reigns - 1].first->tli);
+    }
+    if (book.acknowledged == acknowledged_cap) {
+        acknowledged_cap = acknowledged_cap ? acknowledged_cap * 2 : 1024;
+        acknowledged = mem_grow(acknowledged, acknowledged_cap, sizeof(*acknowledged));
+    }
+    acknowledged[book.acknowledged++] = commit;
+    book.last_ack = world.now;
+}
+
+void book_thawed(struct host *h)
+{
+    thawed[h->id] = world.now;
+}
+
+/* ---- writers ---- */
+
+struct writer {
+    int id, target;
+    uint64_t number, attempt;
+    bool waiting;
+};
+
+struct letter_to { /* a statement on its way, and its answer */
+    struct writer *writer;
+    int host;
+    uint64_t attempt;
+    bool ok;
+};
+
+static struct host *home;
+static struct writer writers[WRITERS_MAX];
+
+static void write_next(void *arg);
+
+static void answer_seen(void *arg)
+{
+    struct letter_to *l = arg;
+    struct writer *w = l->writer;
+
+    if (w->waiting && w->attempt == l->attempt) {
+        w->waiting = false;
+        if (!l->ok)
+            w->target = (w->target + 1) % node_count;
+        event_in(l->ok ? chance_between(20000, 300000) : chance_between(10000, 100000), &home->kernel, write_next, w);
+    }
+    free(l);
+}
+
+static void committed(struct pg *p, struct rec *commit, void *arg)
+{
+    struct letter_to *l = arg;
+
+    l->ok = true;
+    net_send(p->host, home, answer_seen, l);
+}
+
+static void statement_runs(void *arg)
+{
+    struct letter_to *l = arg;
+    struct pg *p = &nodes[l->host].pg;
+
+    if (pg_is_open(p))
+        pg_commit(p, l->writer->id, l->writer->number, committed, l);
+    else
+        net_send(p->host, home, answer_seen, l);
+}
+
+/* A session of before may still be served by a backend whose postmaster is dead. */
+static void statement_arrives(void *arg)
+{
+    struct letter_to *l = arg;
+    struct pg *p = &nodes[l->host].pg;
+
+    if (pg_backends_live(p) && p->accepting)
+        event_in(chance_between(50, 1000), &p->backends, statement_runs, l);
+    else
+        net_send(p->host, home, answer_seen, l);
+}
+
+static void patience_over(void *arg)
+{
+    struct letter_to *l = arg; /* a copy */
+    struct writer *w = l->writer;
+
+    if (w->waiting && w->attempt == l->attempt) {
+        w->waiting = false;
+        w->target = (w->target + 1) % node_count;
+        event_in(0, &home->kernel, write_next, w);
+    }
+    free(l);
+}
+
+static void write_next(void *arg)
+{
+    struct writer *w = arg;
+    struct letter_to *l = mem_zero(1, sizeof(*l));
+    struct letter_to *limit = mem_zero(1, sizeof(*limit));
+
+    w->number++;
+    w->attempt++;
+    w->waiting = true;
+    *l = (struct letter_to){.writer = w, .host = w->target, .attempt = w->attempt};
+    *limit = *l;
+    net_send(home, nodes[w->target].host, statement_arrives, l);
+    event_in(ANSWER_MAX, &home->kernel, patience_over, limit);
+}
+
+void book_init(struct host *client_host, int count)
+{
+    home = client_host;
+    pg_acknowledges = acknowledges;
+    for (int i = 0; i < count; i++) {
+        writers[i] = (struct writer){.id = i, .target = i % node_count};
+        event_in(chance(1000000), &home->kernel, write_next, &writers[i]);
+    }
+}
+
+/* ---- the end ---- */
+
+static void tell_state(void)
+{
+    struct cluster *c = store_sim_cluster();
+
+    (void)printf("leader key: %s\n", c->leader ? c->leader : "-");
+    for (int i = 0; i < node_count; i++) {
+        const struct node *n = &nodes[i];
+        (void)printf("%s: up=%d guard=%d agent=%d postmaster=%d accepting=%d recovery=%d streaming=%d timeline=%u "
+                     "at=%lld dir=%d "
+                     "marker=%d state=%d signal=%d: %s\n",
+                     n->host->name, n->host->up, n->guard.proc.alive, n->guard.agent.alive, n->pg.postmaster.alive,
+                     n->pg.accepting, n->pg.in_recovery, n->pg.receiver.streaming, pg_timeline(&n->pg),
+                     n->pg.disk.written ? (long long)n->pg.disk.written->end : 0, n->pg.disk.kind, n->pg.disk.marker,
+                     n->pg.disk.state, n->pg.disk.standby_signal, node_why(n));
+    }
+    cluster_free(c);
+}
+
+void book_close(void)
+{
+    const struct node *leader = NULL;
+
+    for (int i = 0; i < node_count; i++) {
+        if (!pg_is_open(&nodes[i].pg))
+            continue;
+        if (leader) {
+            tell_state();
+            finding("L1", "%s and %s are both open", leader->host->name, nodes[i].host->name);
+        }
+        leader = &nodes[i];
+    }
+    if (!leader || world.now - book.last_ack > PROGRESS) {
+        tell_state();
+        finding("L1", "nobody acknowledges since %.1f s", (double)(world.now - book.last_ack) / 1e6);
+    }
+    for (int i = 0; i < node_count; i++) {
+        const struct pg *p = &nodes[i].pg;
+        if (&nodes[i] == leader)
+            continue;
+        bool follows = p->postmaster.alive && p->in_recovery && p->receiver.streaming &&
+                       wal_leads_to(p->disk.written, leader->pg.disk.written);
+        if (!follows) {
+            tell_state();
+            finding("L2", "%s has not come back", nodes[i].host->name);
+        }
+    }
+    for (uint64_t i = 0; i < book.acknowledged; i++)
+        book.lost += !wal_leads_to(acknowledged[i], leader->pg.disk.written);
+}

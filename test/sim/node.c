@@ -1,0 +1,142 @@
+#include "test/sim/node.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/agent/agent.h"
+#include "app/agent/state.h"
+#include "app/conf_files.h"
+#include "base/check.h"
+#include "base/str.h"
+#include "wire/conf/settings.h"
+
+struct node nodes[NODES_MAX];
+int node_count;
+
+/* ---- what the agent's start finds ---- */
+
+bool conf_files_read(const char *path, struct conf_files *ret_files, struct err *err)
+{
+    const struct node *n = &nodes[world.current->host->id];
+
+    ret_files->at = mem_zero(1, sizeof(*ret_files->at));
+    ret_files->count = 1;
+    ret_files->at[0].path = str_dup("node.yml");
+    ret_files->at[0].text = str_dup(n->yaml);
+    ret_files->at[0].len = strlen(n->yaml);
+    return true;
+}
+
+void conf_files_deinit(struct conf_files *f)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        free((char *)f->at[i].path);
+        free((char *)f->at[i].text);
+    }
+    free(f->at);
+}
+
+/* ---- life ---- */
+
+static void run_agent(struct sim_guard *g)
+{
+    struct node *n = &nodes[g->host->id];
+    struct conf_files files = {0};
+
+    struct findings findings = {0};
+    const char *const environment[] = {NULL};
+    bool read = conf_files_read("node.yml", &files, NULL);
+    struct settings *settings = settings_read(files.at, files.count, environment, &findings);
+    if (!settings)
+        for (size_t i = 0; i < findings.count; i++)
+            story("%s", findings.at[i].text);
+    CHECK(read && settings);
+    findings_deinit(&findings);
+    conf_files_deinit(&files);
+    n->agent = agent_new("node.yml", settings);
+    CHECK(n->agent);
+}
+
+static void agent_over(void *arg)
+{
+    struct node *n = arg;
+
+    if (!n->guard.agent.alive)
+        return;
+    if (n->agent->guard_lost) /* pgkeep-guard --clear */
+        pg_kill(&n->pg);
+    guard_sim_agent_exited(&n->guard, n->agent->exit_status);
+}
+
+static void agent_ended(struct proc *p)
+{
+    struct node *n = &nodes[p->host->id];
+
+    event_in(0, p, agent_over, n);
+}
+
+void run_guard_clear(const char *data_dir)
+{
+    UNREACHABLE(); /* agent_over() does it */
+}
+
+void nodes_init(int count, const char *dcs)
+{
+    CHECK(count <= NODES_MAX);
+    world_agent_ended = agent_ended;
+    node_count = count;
+    for (int i = 0; i < count; i++) {
+        struct node *n = &nodes[i];
+        AUTO(cstr) char *name = str_fmt("n%d", i + 1);
+        n->host = world_add_host(name);
+        CHECK(n->host->id == i);
+        n->host->clock_offset = chance(1000000000);
+        n->yaml = str_fmt("scope: sim\n"
+                          "name: n%d\n"
+                          "restapi:\n"
+                          "  listen: 10.0.0.%d:8008\n"
+                          "  connect_address: 10.0.0.%d:8008\n"
+                          "etcd3:\n"
+                          "  host: 10.0.0.%d:2379\n"
+                          "bootstrap:\n"
+                          "  dcs:\n%s"
+                          "postgresql:\n"
+                          "  listen: 10.0.0.%d:5432\n"
+                          "  connect_address: 10.0.0.%d:5432\n"
+                          "  data_dir: /sim/n%d/data\n"
+                          "  authentication:\n"
+                          "    superuser: {username: postgres}\n"
+                          "    replication: {username: replicator}\n",
+                          i + 1, i + 1, i + 1, count + 1, dcs, i + 1, i + 1, i + 1);
+        guard_sim_init(&n->guard, n->host, &n->pg, run_agent);
+        pg_init(&n->pg, n->host, guard_sim_pg_died, &n->guard);
+    }
+}
+
+void node_power_cut(struct node *n)
+{
+    if (!n->host->up)
+        return;
+    story("power cut of %s", n->host->name);
+    guard_sim_power_cut(&n->guard);
+    host_crash(n->host);
+}
+
+static void guard_starts(void *arg)
+{
+    guard_sim_start(arg);
+}
+
+void node_power_on(struct node *n)
+{
+    if (n->host->up)
+        return;
+    story("power on of %s", n->host->name);
+    host_boot(n->host);
+    event_in(chance_between(500000, 5000000), &n->host->kernel, guard_starts, &n->guard);
+}
+
+const char *node_why(const struct node *n)
+{
+    return n->agent ? n->agent->plan.why : "";
+}

@@ -1,0 +1,29 @@
+/*
+ * A node: a host with guard, agent and PostgreSQL. The agent is the real one, app/agent, on the simulated world.
+ */
+#pragma once
+
+#include "test/sim/guard_sim.h"
+#include "test/sim/pg.h"
+
+enum { NODES_MAX = 7 };
+
+struct agent;
+
+struct node {
+    struct host *host;
+    struct pg pg;
+    struct sim_guard guard;
+    struct agent *agent; /* of the process that runs, or ran last */
+    char *yaml;
+};
+
+extern struct node nodes[NODES_MAX];
+extern int node_count;
+
+/* dcs: the lines of bootstrap.dcs, indented by four. */
+void nodes_init(int count, const char *dcs);
+void node_power_cut(struct node *n);
+void node_power_on(struct node *n);
+/* Its line for operators: what it is doing. */
+const char *node_why(const struct node *n);
