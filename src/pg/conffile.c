@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "pg/datadir.h"
+#include "pg/debian.h"
 #include "pg/file.h"
 #include "pg/initdb.h"
 #include "pg/instance.h"
@@ -50,24 +51,61 @@ static bool is_ours(const char *text)
     return strstr(text, "# It will be overwritten by ") != NULL;
 }
 
+static const char no_original[] = "# There was no postgresql.conf here when this cluster came under management.\n";
+
+/* initdb and clones bring their files in the data directory, wherever ours are to be. *ret_text is NULL if it has none. */
+static bool original_beside_data(const struct pg_instance *i, char **ret_text, struct err *err)
+{
+    AUTO(cstr) char *base = str_fmt("%s/%s", i->data_dir, strrchr(i->base_config_file, '/') + 1);
+    AUTO(cstr) char *config = str_fmt("%s/%s", i->data_dir, strrchr(i->config_file, '/') + 1);
+    AUTO(cstr) char *text = NULL;
+
+    if (!read_maybe(base, &text, err) || (!text && !read_maybe(config, &text, err)))
+        return false;
+    *ret_text = text && !is_ours(text) ? TAKE(text) : NULL;
+    return true;
+}
+
 /*
  * Keep the original as postgresql.base.conf, once. Where there is none (a clone without it, or somebody removed
  * the base file and only ours is left) an empty one keeps the include valid.
  */
-static bool keep_original(const struct pg_instance *i, struct err *err)
+static bool keep_original(const struct pg_instance *i, struct findings *findings, struct err *err)
 {
     AUTO(cstr) char *current = NULL;
-    static const char empty[] = "# There was no postgresql.conf here when this cluster came under management.\n";
+    AUTO(cstr) char *beside = NULL;
 
     if (!str_empty(i->dynamic->custom_conf) || file_exists(i->base_config_file))
         return true;
     if (!read_maybe(i->config_file, &current, err))
         return false;
-    if (!current || is_ours(current))
-        return file_replace(i->base_config_file, empty, strlen(empty), 0600, err);
-    if (rename(i->config_file, i->base_config_file) != 0)
-        return err_sys(err, errno, "renaming %s to %s", i->config_file, i->base_config_file);
-    return fsync_parent(i->base_config_file, err);
+    if (current && !is_ours(current)) {
+        if (rename(i->config_file, i->base_config_file) != 0)
+            return err_sys(err, errno, "renaming %s to %s", i->config_file, i->base_config_file);
+        return fsync_parent(i->base_config_file, err);
+    }
+    if (!str_eq(i->config_dir, i->data_dir) && !original_beside_data(i, &beside, err))
+        return false;
+    if (!beside)
+        findings_add(findings, FINDING_WARNING, "%s: was not there, PostgreSQL starts from its built-in defaults",
+                     i->config_file);
+    const char *text = beside ? beside : no_original;
+    return file_replace(i->base_config_file, text, strlen(text), mode_for(i, i->config_file), err);
+}
+
+/* The settings that a Debian cluster had lie where we do not look. Said until they are found, or written down here. */
+static void tell_debian(const struct pg_instance *i, struct findings *findings)
+{
+    AUTO(cstr) char *base = NULL;
+
+    if (!read_maybe(i->base_config_file, &base, NULL) || !str_eq(base, no_original))
+        return;
+    AUTO(cstr) char *folder = debian_config_dir(i->data_dir, i->major);
+    if (folder && !str_eq(folder, i->config_dir))
+        findings_add(findings, FINDING_WARNING,
+                     "postgresql.config_dir: Debian keeps the configuration of %s in %s, and what it says is not in "
+                     "force: set config_dir to that folder, or write what is needed into %s",
+                     i->data_dir, folder, i->base_config_file);
 }
 
 /* The line of one parameter, so that two texts can be compared in it. free() it; NULL: absent. */
@@ -93,8 +131,9 @@ static bool write_config(const struct conf_input *in, struct conf_result *result
     const struct pg_instance *i = in->instance;
     AUTO(cstr) char *old = NULL;
 
-    if (!keep_original(i, err) || !read_maybe(i->config_file, &old, err))
+    if (!keep_original(i, findings, err) || !read_maybe(i->config_file, &old, err))
         return false;
+    tell_debian(i, findings);
     AUTO(cstr) char *text = conffile_config_text(in, findings);
     result->connection_changed =
         !old || !same_line(old, text, "primary_conninfo") || !same_line(old, text, "primary_slot_name");
@@ -145,11 +184,13 @@ static bool write_ident(const struct conf_input *in, bool *ret_changed, struct e
     return true;
 }
 
-/* Folders that the configuration names and the server would miss. */
+/* Folders that the configuration names and we or the server would miss. */
 static bool make_folders(const struct pg_instance *i, struct err *err)
 {
     const char *list = json_string_value(json_object_get(i->dynamic->parameters, "unix_socket_directories"));
 
+    if (!dir_make(i->config_dir, 0700, err))
+        return err_wrap(err, "postgresql.config_dir");
     for (const char *at = list ? list : ""; *at;) {
         at += strspn(at, " ,");
         size_t len = strcspn(at, ",");

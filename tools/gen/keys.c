@@ -135,7 +135,8 @@ static char *page(void)
         "list. "
         "*Takes effect*: after a reload (SIGHUP), a restart of pgkeep, or only when the cluster is made; dynamic keys "
         "at once. *State*: a key that is not built yet is accepted with one warning at start; one that promises safety "
-        "is refused by name until it is built. *Test*: what shows that a built key is read (`test/unit/conf`).\n");
+        "is refused by name until it is built. *Test*: what shows that a built key is read (`test/unit/conf`) or does "
+        "what it says (`test/cluster`).\n");
     add_table(&b, "The node's own keys", &keys_node);
     add_table(&b, "PostgreSQL", &keys_postgresql);
     add_table(&b, "The dynamic configuration", &keys_dynamic);
@@ -182,9 +183,15 @@ static char *word_of(const struct key *key)
     return str_dup(dot ? dot + 1 : path);
 }
 
-/* The test's function, from its head to its end; NULL if there is none. */
-static char *body_of(const char *source, const char *function)
+/* What the test's function says, from its head to its end; NULL if there is none. */
+static char *body_of(const char *path, const char *source, const char *function)
 {
+    const char *dot = strrchr(path, '.');
+
+    if (str_eq(dot, ".py")) { /* of a cluster's test the keys may stand in its fixture: the whole file */
+        AUTO(cstr) char *def = str_fmt("\ndef %s(", function);
+        return strstr(source, def) ? str_dup(source) : NULL;
+    }
     AUTO(cstr) char *head = str_fmt("\nstatic void %s(void **state)\n{", function);
     const char *at = strstr(source, head);
     const char *end = at ? strstr(at, "\n}\n") : NULL;
@@ -202,7 +209,7 @@ static bool check_test(const struct key *key, const char *root)
     }
     AUTO(cstr) char *path = str_fmt("%s/%.*s", root, (int)(colons - key->test), key->test);
     AUTO(cstr) char *source = file_text(path);
-    AUTO(cstr) char *body = source ? body_of(source, colons + 2) : NULL;
+    AUTO(cstr) char *body = source ? body_of(path, source, colons + 2) : NULL;
     AUTO(cstr) char *word = word_of(key);
 
     if (!body) {

@@ -11,6 +11,7 @@
 #include "pg/bin.h"
 #include "pg/control.h"
 #include "pg/datadir.h"
+#include "pg/debian.h"
 #include "wire/conf/dynamic.h"
 
 enum {
@@ -41,6 +42,17 @@ static void check_data_mode(struct check *c, const char *data_dir)
                     mode);
 }
 
+/* Debian's way: without config_dir what was set there would be lost. */
+static void check_config_dir(struct check *c, const char *data_dir, int major)
+{
+    AUTO(cstr) char *config = str_fmt("%s/postgresql.conf", data_dir);
+    AUTO(cstr) char *folder = debian_config_dir(data_dir, major);
+
+    if (folder && str_empty(c->settings->postgresql.config_dir) && access(config, F_OK) < 0)
+        check_warn(c, "postgresql.config_dir", "is not set, but Debian keeps the configuration of %s in %s", data_dir,
+                   folder);
+}
+
 /* Returns true if there is a data directory that PostgreSQL could start from. */
 static bool check_data_dir(struct check *c)
 {
@@ -58,6 +70,7 @@ static bool check_data_dir(struct check *c)
         return false;
     case DATADIR_VALID:
         check_data_mode(c, data_dir);
+        check_config_dir(c, data_dir, state.major);
         if (state.promote_file)
             check_warn(c, "postgresql.data_dir", "%s: a promote trigger lies there; it will be removed before a start",
                        data_dir);

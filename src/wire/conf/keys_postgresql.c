@@ -15,6 +15,7 @@
     }
 #define BY_SETTINGS(name) .test = "test/unit/conf/test_settings.c::" #name
 #define BY_DYNAMIC(name) .test = "test/unit/conf/test_dynamic.c::" #name
+#define BY_CLUSTER(file, name) .test = "test/cluster/test_" #file ".py::" #name
 
 #define CONNECTION(user_, key_, type_, meaning_)                          \
     LOCAL("authentication." user_ "." key_, type_, .env = user_ "." key_, \
@@ -60,12 +61,13 @@ static const struct key rows[] = {
           .meaning = "address of a pooler beside it, published in the member key as proxy_url"),
     LOCAL("data_dir", KEY_TEXT, .env = "", .when = WHEN_RESTART, BY_SETTINGS(test_postgresql_keys_are_read),
           .meaning = "data directory; made if it does not exist"),
-    LOCAL("config_dir", KEY_TEXT, .env = "", .when = WHEN_RESTART, BY_SETTINGS(test_postgresql_keys_are_read),
+    LOCAL("config_dir", KEY_TEXT, .env = "", .when = WHEN_RESTART,
+          BY_CLUSTER(debian, test_a_running_debian_cluster_is_adopted_with_its_settings_and_cloned),
           .meaning = "folder of postgresql.conf, if it is not the data directory"),
     LOCAL("config_base_name", KEY_TEXT, .state = KEY_LATER, .harmless = "postgresql",
           .meaning = "name of the configuration file without .conf"),
     LOCAL("pgpass", KEY_TEXT, .env = "", BY_SETTINGS(test_postgresql_keys_are_read),
-          .meaning = "password file for child programs; default: <state_dir>/passfile"),
+          .meaning = "password file for child programs; default: <state_dir>/pgpass"),
     BOTH("database", KEY_TEXT, .state = KEY_LATER, .harmless = "postgres",
          .meaning = "database of pgkeep's own connections"),
     BOTH("krbsrvname", KEY_TEXT, .state = KEY_LATER, .meaning = "Kerberos service name of connections"),

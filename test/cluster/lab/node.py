@@ -66,6 +66,7 @@ class Node:
         self.pg_port = bench.port()
         self.rest_port = bench.port(following=1)  # agents talk to each other on the port after it
         self.more = more or {}
+        self.environment = {}  # of the program, beyond what every server of a test gets
         self.process = None
         self.rest = Rest(address, self.rest_port)
         self.write_yml()
@@ -119,7 +120,8 @@ class Node:
 
     def start(self):
         assert self.process is None or self.process.poll() is not None, f'{self.name} is running'
-        self.process = self.bench.spawn([*FLAVOURS[self.flavour][0], self.yml], self.folder, self.log.path, self.netns)
+        self.process = self.bench.spawn([*FLAVOURS[self.flavour][0], self.yml], self.folder, self.log.path, self.netns,
+                                        self.environment)
 
     def processes(self):
         """Guard, agent, PostgreSQL and all they started, whoever is their parent now."""

@@ -286,6 +286,56 @@ static void test_a_lost_base_file_does_not_include_ours_in_itself(void **state)
     drop(&f);
 }
 
+static void test_an_original_beside_the_data_is_kept_where_the_configuration_is_to_be(void **state)
+{
+    struct fixture f;
+    struct conf_result r;
+    struct findings findings = {0};
+    char *folder = config_folder();
+    AUTO(cstr) char *more = str_fmt("  config_dir: %s/to/be/made\n", folder);
+
+    make(&f, more, "{}");
+    const struct pg_instance *i = f.config.instance;
+    AUTO(cstr) char *by_initdb = str_fmt("%s/postgresql.conf", i->data_dir);
+    config_spill(by_initdb, "work_mem = 1GB\n");
+    assert_true(conffile_write(&f.in, &r, &findings, NULL));
+    AUTO(cstr) char *base = config_slurp(i->base_config_file);
+    assert_string_equal(base, "work_mem = 1GB\n");
+    assert_int_equal(findings.count, 0);
+    findings_deinit(&findings);
+    config_remove_folder(folder);
+    drop(&f);
+}
+
+static void test_a_debian_configuration_that_is_not_used_is_named(void **state)
+{
+    struct fixture f;
+    struct conf_result r;
+    struct findings findings = {0};
+
+    make(&f, NULL, "{}");
+    AUTO(cstr) char *root = str_fmt("%s/etc", f.folder);
+    AUTO(cstr) char *folder = str_fmt("%s/15/main", root);
+    AUTO(cstr) char *conf = str_fmt("%s/postgresql.conf", folder);
+    AUTO(cstr)
+    char *text = str_fmt("#data_directory = 'ConfigDir'\ndata_directory = '%s/'\t\t# use data in another directory\n",
+                         f.config.instance->data_dir);
+    assert_true(dir_make(folder, 0700, NULL));
+    config_spill(conf, text);
+    assert_int_equal(setenv("PG_CLUSTER_CONF_ROOT", root, 1), 0);
+
+    for (int round = 1; round <= 2; round++) { /* as long as it is so */
+        assert_true(conffile_write(&f.in, &r, &findings, NULL));
+        assert_non_null(strstr(findings.at[findings.count - 1].text, folder));
+        findings_deinit(&findings);
+    }
+    config_spill(f.config.instance->base_config_file, "work_mem = 1GB\n");
+    assert_true(conffile_write(&f.in, &r, &findings, NULL));
+    assert_int_equal(findings.count, 0);
+    assert_int_equal(unsetenv("PG_CLUSTER_CONF_ROOT"), 0);
+    drop(&f);
+}
+
 static void test_alter_system_cannot_override_recovery_settings(void **state)
 {
     struct fixture f;
@@ -478,6 +528,8 @@ int main(void)
         cmocka_unit_test(test_a_standby_starts_with_no_less_than_its_primary_had),
         cmocka_unit_test(test_the_original_is_kept_once),
         cmocka_unit_test(test_a_lost_base_file_does_not_include_ours_in_itself),
+        cmocka_unit_test(test_an_original_beside_the_data_is_kept_where_the_configuration_is_to_be),
+        cmocka_unit_test(test_a_debian_configuration_that_is_not_used_is_named),
         cmocka_unit_test(test_alter_system_cannot_override_recovery_settings),
         cmocka_unit_test(test_configured_hba_and_ident_are_written_whole),
         cmocka_unit_test(test_without_a_configured_hba_the_members_are_let_in),
