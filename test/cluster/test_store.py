@@ -1,12 +1,15 @@
 """The store goes away and comes back."""
+import json
 import signal
 import time
 
 import pytest
 
+from lab.cluster import PREFIX
 from lab.wait import holds_for, wait_for
 from lab.writer import Writers
 
+CONFIG, INITIALIZE = PREFIX + 'config', PREFIX + 'initialize'
 TTL_S = 30
 AWAY_S = 60
 
@@ -102,3 +105,53 @@ def test_lost_keys_are_written_again(cluster_of):
     cluster.store.delete('/db/myapp-cluster/initialize')
     wait_for('the system identifier again', lambda: cluster.store.get('/db/myapp-cluster/initialize'), 40)
     assert cluster.wait_healthy() is leader
+
+
+def config_key(cluster):
+    return json.loads(cluster.store.get(CONFIG) or 'null')
+
+
+def settled(cluster):
+    """A leader whose store, files and data all hold something that is in no YAML: (leader, config key)."""
+    leader = cluster.up()
+    cluster.configure({'loop_wait': 2, 'postgresql': {'parameters': {'work_mem': '7MB'}}})
+    for node in cluster.nodes:
+        wait_for(f'work_mem of {node.name}', lambda n=node: n.value('show work_mem') == '7MB', 5)
+        wait_for('its copy', lambda n=node: 'work_mem' in (n.data / 'patroni.dynamic.json').read_text(), 5)
+    leader.sql("create table kept as select 'early' as row")
+    cluster.wait_replayed()
+    return leader, config_key(cluster)
+
+
+def test_a_store_that_lost_everything_gets_back_what_was_in_force(cluster_of):
+    cluster = cluster_of(2)
+    leader, config = settled(cluster)
+    before = [node.postmaster_pid() for node in cluster.nodes]
+    cluster.store.lose_everything()
+    wait_for('the configuration', lambda: config_key(cluster) == config, 60)
+    assert cluster.wait_healthy() is leader
+    assert [node.postmaster_pid() for node in cluster.nodes] == before
+    assert {node.value('show work_mem') for node in cluster.nodes} == {'7MB'}
+
+
+def test_a_cluster_that_was_stopped_while_the_store_lost_everything_comes_back_whole(cluster_of):
+    """Nobody knows who led last: whoever comes up first waits for a better one before it leads."""
+    cluster = cluster_of(2)
+    leader, config = settled(cluster)
+    system = leader.value('select system_identifier from pg_control_system()')
+    replica, = cluster.others(leader)
+    assert replica.stop() == 0
+    leader.sql("insert into kept values ('late')")
+    assert leader.stop() == 0
+    cluster.store.lose_everything()
+    replica.log.mark()
+    replica.start()
+    replica.log.wait('the store knows no cluster: giving whoever led this one', 30)
+    leader.start()
+    assert cluster.wait_healthy() is leader
+    cluster.wait_replayed()
+    assert config_key(cluster) == config
+    assert cluster.store.get(INITIALIZE) == str(system)
+    for node in cluster.nodes:
+        assert node.sql('select row from kept') == [('early',), ('late',)]
+        assert node.value('show work_mem') == '7MB'

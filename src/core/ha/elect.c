@@ -304,7 +304,10 @@ void elect_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *
         bool waits_for_lease = m->leader[0] && !m->leader_released;
         long long left_ms = free_ms - v->now_ms;
         plan_wake(p, free_ms);
-        if (waits_for_lease)
+        if (observe_past_is_unknown(m, v))
+            (void)plan_why(p, "no leader; the store knows no cluster: giving whoever led this one %lld ms to show up",
+                           left_ms);
+        else if (waits_for_lease)
             (void)plan_why(p, "no leader; the lease of %s may still hold for %lld ms", m->leader, left_ms);
         else
             (void)plan_why(p, "no leader; a stay that an earlier agent granted may still hold for %lld ms", left_ms);

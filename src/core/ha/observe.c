@@ -143,8 +143,17 @@ static bool stay_may_be_forgotten(const struct ha_memory *m, const struct ha_vie
     return v->conf.failsafe_mode && others > 0 && !m->leader_key;
 }
 
+bool observe_past_is_unknown(const struct ha_memory *m, const struct ha_view *v)
+{
+    return !m->leader[0] && str_empty(v->store.cluster->initialize);
+}
+
 bool observe_key_is_free(const struct ha_memory *m, const struct ha_view *v, msec *ret_when_ms)
 {
+    if (observe_past_is_unknown(m, v)) {
+        *ret_when_ms = m->leader_gone_ms + v->conf.ttl_ms;
+        return v->now_ms >= *ret_when_ms;
+    }
     *ret_when_ms = stay_may_be_forgotten(m, v) ? m->started_ms + v->conf.ttl_ms : v->now_ms;
     if (!m->leader[0] || m->leader_released)
         return v->now_ms >= *ret_when_ms;

@@ -15,6 +15,12 @@ void observe(struct ha_memory *m, const struct ha_view *v);
 bool observe_record_stands(const struct ha_memory *m, const struct ha_view *v);
 
 /*
+ * The store knows no cluster, and we do not know who led the one that the data here is of: a store that lost
+ * everything, or a first one. Whoever led may hold a lease of before, and have more than we.
+ */
+bool observe_past_is_unknown(const struct ha_memory *m, const struct ha_view *v);
+
+/*
  * The absent leader key may be taken: its last holder let go of it, or its lease has certainly ended
  * (ttl since the last sign of life; a store can drop a lease early). *ret_when_ms: when, if not now.
  */

@@ -1,6 +1,7 @@
 """A real etcd of one or three members."""
 import base64
 import json
+import shutil
 import signal
 import urllib.request
 
@@ -76,6 +77,13 @@ class Etcd:
     def stop(self):
         for member in self.members:
             member.stop()
+
+    def lose_everything(self):
+        """Stopped, emptied, started: another store under the same address."""
+        self.stop()
+        for member in self.members:
+            shutil.rmtree(member.folder / 'data')
+        self.start()
 
     def freeze(self):
         """Still there, answers nothing: the kernel goes on accepting connections for it."""
