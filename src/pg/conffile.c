@@ -53,7 +53,7 @@ static bool is_ours(const char *text)
 
 static const char no_original[] = "# There was no postgresql.conf here when this cluster came under management.\n";
 
-/* initdb and clones bring their files in the data directory, wherever ours are to be. *ret_text is NULL if it has none. */
+/* initdb and clones bring their files in the data directory, wherever ours are to be. *ret_text may become NULL. */
 static bool original_beside_data(const struct pg_instance *i, char **ret_text, struct err *err)
 {
     AUTO(cstr) char *base = str_fmt("%s/%s", i->data_dir, strrchr(i->base_config_file, '/') + 1);

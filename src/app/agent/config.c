@@ -212,6 +212,12 @@ void config_take_dynamic(struct agent *a)
     use_dynamic(a, dynamic);
 }
 
+/* SIGHUP to the postmaster. */
+static bool signal_reload(struct agent *a, struct err *err)
+{
+    return !local_postmaster(a->local) || guard_link_signal_postmaster(a->guard, SIGHUP, err);
+}
+
 bool config_reload(struct agent *a)
 {
     struct findings findings = {0};
@@ -245,6 +251,9 @@ bool config_reload(struct agent *a)
     log_findings(&findings);
     use_dynamic(a, dynamic);
     settings_unref(old);
+    /* Also where no file of ours changes: there may be new certificates in the place of old ones. */
+    if (!signal_reload(a, &err))
+        log_error("postgresql.reload", "%s", err.text);
     if (local_postmaster(a->local))
         callbacks_run(a->callbacks, a->instance, CALLBACK_ON_RELOAD, node_role_text(a->role_told));
     log_info("config.reloaded", "configuration reloaded");
@@ -291,12 +300,6 @@ struct conf_input config_input(struct agent *a, enum conf_role role, const char 
     }
     in.members = hold->members;
     return in;
-}
-
-/* SIGHUP to the postmaster. */
-static bool signal_reload(struct agent *a, struct err *err)
-{
-    return !local_postmaster(a->local) || guard_link_signal_postmaster(a->guard, SIGHUP, err);
 }
 
 bool config_apply(struct agent *a, enum conf_role role, const char *upstream, struct err *err)

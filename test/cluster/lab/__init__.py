@@ -5,6 +5,7 @@ A laboratory for clusters on one machine: real PostgreSQL, real etcd, pgkeep (or
   wait      wait for a condition with a deadline; nothing in these tests sleeps to let time pass
   proc      processes as /proc shows them, signals to many at once
   logfile   a growing log, and waiting for a line in it
+  tls       a certificate authority, and certificates of its making
   rest      a REST client that shows what came over the wire
   etcd      a store of one or three members
   node      one node: its YAML, its processes, its PostgreSQL
