@@ -305,3 +305,19 @@ def test_member_that_does_not_stream_has_neither_slot_nor_upstream(cluster_of):
     assert setting(other, 'primary_conninfo') == setting(other, 'primary_slot_name') == ''
     holds_for('no slot of it', lambda: leader.value('select count(*) from pg_replication_slots') == 0, 5)
     assert leader.value('select count(*) from pg_stat_replication') == 0
+
+
+def test_history_has_no_more_lines_than_max_timelines_history(cluster_of):
+    cluster = cluster_of(2, more={'bootstrap': {'dcs': {'max_timelines_history': 2}}})
+    cluster.up()
+
+    def lines():
+        return json.loads(cluster.store.get(PREFIX + 'history') or '[]')
+    for timeline in range(1, 4):
+        leader = cluster.switchover()
+        wait_for(f'the end of timeline {timeline}', lambda t=timeline: lines()[-1][0] == t, 15)
+        assert lines()[-1][4] == leader.name
+        cluster.wait_healthy()
+    assert [line[0] for line in lines()] == [2, 3]
+    # Of those that were cut off PostgreSQL itself still knows.
+    assert len((leader.data / 'pg_wal' / '00000004.history').read_text().splitlines()) >= 3

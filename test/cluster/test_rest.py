@@ -357,3 +357,25 @@ def test_status_tells_the_truth(two_nodes):
     assert ours['timeline'] == theirs['timeline']
     assert abs(ours['xlog']['location'] - leader.value("select pg_current_wal_lsn() - '0/0'")) < 1 << 20
     assert ours['patroni']['name'] == leader.name and ours['patroni']['scope'] == 'myapp-cluster'
+
+
+def test_a_member_tagged_noloadbalance_is_healthy_but_takes_no_readers(cluster_of):
+    cluster = cluster_of(2)
+    leader = cluster.up()
+    replica, = cluster.others(leader)
+    paths = ('/replica', '/read-only', '/health', '/liveness', '/readiness')
+
+    def answers():
+        return [replica.rest.status(path) for path in paths]
+
+    def tag(value):
+        replica.change_yml({'tags': {'noloadbalance': value}})
+        assert replica.rest.call('POST', '/reload').status == 202
+    assert answers() == [200] * 5
+    tag(True)
+    wait_for('503 for readers', lambda: answers() == [503, 503, 200, 200, 200], 10)
+    wait_for('the tag in the list', lambda: {row['Member']: row.get('Tags') for row in leader.list()} == {
+        leader.name: None, replica.name: {'noloadbalance': True}}, 10)
+    assert cluster.wait_healthy() is leader
+    tag(None)
+    wait_for('200 again', lambda: answers() == [200] * 5, 10)

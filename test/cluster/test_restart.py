@@ -127,17 +127,6 @@ def test_upgrade_in_place_keeps_postgres_running(cluster_of):
     assert not writers.missing(leader)
 
 
-def test_reopen_of_the_log_file(cluster_of, bench):
-    folder = bench.make_folder('logs')
-    cluster = cluster_of(1, more={'log': {'dir': str(folder)}})
-    node = cluster.nodes[0]
-    cluster.up()
-    log = wait_for('a log file', lambda: list(folder.glob('*.log')), 10)[0]
-    log.rename(folder / 'moved')
-    node.process.send_signal(signal.SIGUSR1)
-    wait_for('a new log file', log.exists, 15)
-
-
 def schedule_restart(node):
     """In three seconds. (When, the postmaster of before.)"""
     before = node.postmaster_pid()

@@ -1,9 +1,12 @@
 """A planned change of primary loses nothing and ends in a healthy cluster."""
 import datetime
+import signal
 import time
 
+import psycopg
 import pytest
 
+from lab import proc
 from lab.wait import holds_for, wait_for
 from lab.writer import Writers
 
@@ -110,3 +113,26 @@ def test_manual_failover_works_without_a_leader(cluster_of):
     assert answer.status == 200, answer
     assert cluster.wait_leader(10, other_than=old) is second
     assert cluster.wait_healthy() is second
+
+
+def test_a_stop_that_does_not_end_is_forced_after_primary_stop_timeout(cluster_of):
+    """
+    A backend that hears no signal keeps PostgreSQL from shutting down; without the key a minute is waited. What is
+    killed has written no end that a successor could have: the leader recovers and leads on.
+    """
+    cluster = cluster_of(2, more={'bootstrap': {'dcs': {'primary_stop_timeout': 4}}})
+    leader = cluster.up()
+    candidate, = cluster.others(leader)
+    leader.sql('create table kept (n int)')
+    with psycopg.connect(leader.conninfo(), autocommit=True) as deaf:
+        deaf.execute('insert into kept values (7)')
+        postmaster = leader.postmaster_pid()
+        proc.send([deaf.info.backend_pid], signal.SIGSTOP)
+        done = leader.ctl('switchover', '--force', '--candidate', candidate.name)
+        wait_for('the end of the postmaster', lambda: not proc.alive(postmaster), 20)
+        assert not proc.alive(deaf.info.backend_pid)
+    assert done.returncode == 1 and 'Switchover failed' in done.stdout, done
+    assert cluster.wait_healthy() is leader
+    assert candidate.value('select n from kept') == 7
+    assert cluster.switchover(candidate) is candidate
+    assert cluster.wait_healthy() is candidate

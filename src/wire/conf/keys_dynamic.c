@@ -14,6 +14,7 @@
         .path = path_, .type = type_, .scope = KEY_DYNAMIC, __VA_ARGS__ \
     }
 #define BY_DYNAMIC(name) .test = "test/unit/conf/test_dynamic.c::" #name
+#define BY_CLUSTER(file, name) .test = "test/cluster/test_" #file ".py::" #name
 
 static const struct key rows[] = {
     DYNAMIC("ttl", KEY_INT, .min = 0, .max = SECONDS_MAX, .fallback = "30",
@@ -35,14 +36,16 @@ static const struct key rows[] = {
     DYNAMIC("check_timeline", KEY_BOOL, .fallback = "off", BY_DYNAMIC(test_dynamic_keys_are_read),
             .meaning = "a candidate on an older timeline does not run"),
     DYNAMIC("max_timelines_history", KEY_INT, .min = 0, .max = INT32_MAX, .fallback = "0",
-            BY_DYNAMIC(test_dynamic_keys_are_read), .meaning = "lines kept in the history key; 0: all"),
+            BY_CLUSTER(config, test_history_has_no_more_lines_than_max_timelines_history),
+            .meaning = "lines kept in the history key; 0: all"),
     DYNAMIC("primary_start_timeout", KEY_INT, .min = 0, .max = SECONDS_MAX, .fallback = "300",
             BY_DYNAMIC(test_dynamic_keys_are_read),
             .meaning = "seconds a crashed primary may take to restart before another takes over; 0: at once"),
     DYNAMIC("master_start_timeout", KEY_INT, .moved_to = "primary_start_timeout"),
     DYNAMIC("primary_stop_timeout", KEY_INT, .min = -1, .max = SECONDS_MAX, .fallback = "0",
-            BY_DYNAMIC(test_dynamic_keys_are_read),
-            .meaning = "seconds the stop of a switchover may take before it is ended by force; 0: 60"),
+            BY_CLUSTER(switchover, test_a_stop_that_does_not_end_is_forced_after_primary_stop_timeout),
+            .meaning = "seconds the stop of a switchover may take before it is ended by force, which leaves the leader "
+                       "where it was; 0: 60"),
     DYNAMIC("master_stop_timeout", KEY_INT, .moved_to = "primary_stop_timeout"),
     DYNAMIC("pause", KEY_BOOL, .fallback = "off", BY_DYNAMIC(test_dynamic_keys_are_read),
             .meaning = "no automatic action; what people ask for is done"),

@@ -10,6 +10,7 @@
         .path = path_, .type = type_, .scope = KEY_LOCAL, __VA_ARGS__ \
     }
 #define BY_SETTINGS(name) .test = "test/unit/conf/test_settings.c::" #name
+#define BY_CLUSTER(file, name) .test = "test/cluster/test_" #file ".py::" #name
 
 static const struct key rows[] = {
     LOCAL("scope", KEY_TEXT, .env = "", .when = WHEN_RESTART, BY_SETTINGS(test_identity_keys_are_read),
@@ -26,9 +27,11 @@ static const struct key rows[] = {
 
     LOCAL("log", KEY_SECTION, BY_SETTINGS(test_log_keys_are_read), .meaning = "where the log goes and how it looks"),
     LOCAL("log.type", KEY_ENUM, .values = "plain|json", .fallback = "plain", .env = "",
-          BY_SETTINGS(test_log_keys_are_read), .meaning = "lines of text, or one JSON object a line"),
+          BY_CLUSTER(log, test_every_line_is_a_json_object_where_type_is_json),
+          .meaning = "lines of text, or one JSON object a line"),
     LOCAL("log.level", KEY_ENUM, .values = "DEBUG/10|INFO/20|WARNING/WARN/30|ERROR/40|CRITICAL/FATAL/50",
-          .fallback = "INFO", .env = "", BY_SETTINGS(test_log_keys_are_read), .meaning = "least level that is written"),
+          .fallback = "INFO", .env = "", BY_CLUSTER(log, test_lines_below_the_level_are_left_out),
+          .meaning = "least level that is written"),
     LOCAL("log.traceback_level", KEY_TEXT, .state = KEY_NO_EFFECT, .env = "",
           .meaning = "level at which Patroni prints Python tracebacks"),
     LOCAL("log.format", KEY_ANY, .state = KEY_NO_EFFECT, .harmless = "%(asctime)s %(levelname)s: %(message)s",
@@ -39,14 +42,16 @@ static const struct key rows[] = {
           .meaning = "fields added to every JSON line"),
     LOCAL("log.max_queue_size", KEY_INT, .state = KEY_NO_EFFECT, .min = 0, .env = "",
           .meaning = "lines Patroni queues for its log thread; pgkeep writes at once"),
-    LOCAL("log.dir", KEY_TEXT, .env = "", BY_SETTINGS(test_log_keys_are_read),
+    LOCAL("log.dir", KEY_TEXT, .env = "", BY_CLUSTER(log, test_a_file_that_was_moved_is_opened_anew_by_sigusr1),
           .meaning = "folder for patroni.log, rotated; without it the log goes to stderr"),
     LOCAL("log.mode", KEY_INT, .state = KEY_LATER, .min = 0, .max = 0777, .env = "",
           .meaning = "permissions of the log file"),
-    LOCAL("log.file_size", KEY_INT, .min = 0, .fallback = "25000000", .env = "", BY_SETTINGS(test_log_keys_are_read),
+    LOCAL("log.file_size", KEY_INT, .min = 0, .fallback = "25000000", .env = "",
+          BY_CLUSTER(log, test_the_file_is_rotated_and_no_more_than_file_num_are_kept),
           .meaning = "bytes after which the log file is rotated"),
     LOCAL("log.file_num", KEY_INT, .min = 0, .max = 10000, .fallback = "4", .env = "",
-          BY_SETTINGS(test_log_keys_are_read), .meaning = "rotated log files that are kept"),
+          BY_CLUSTER(log, test_the_file_is_rotated_and_no_more_than_file_num_are_kept),
+          .meaning = "rotated log files that are kept"),
     LOCAL("log.loggers", KEY_SCALARS, .state = KEY_NO_EFFECT, .env = "", .meaning = "levels of single Python modules"),
     LOCAL("log.deduplicate_heartbeat_logs", KEY_BOOL, .state = KEY_NO_EFFECT, .env = "",
           .meaning = "leave out repeated heartbeat lines; pgkeep logs what happens, not every cycle"),
@@ -147,7 +152,8 @@ static const struct key rows[] = {
     LOCAL("tags.failover_priority", KEY_INT, .min = INT32_MIN, .max = INT32_MAX, .fallback = "1",
           BY_SETTINGS(test_tags_are_read_with_their_types),
           .meaning = "among equally advanced candidates the highest wins; 0 and below: never becomes primary"),
-    LOCAL("tags.noloadbalance", KEY_BOOL, .fallback = "off", BY_SETTINGS(test_tags_are_read_with_their_types),
+    LOCAL("tags.noloadbalance", KEY_BOOL, .fallback = "off",
+          BY_CLUSTER(rest, test_a_member_tagged_noloadbalance_is_healthy_but_takes_no_readers),
           .meaning = "/replica answers 503"),
     LOCAL("tags.clonefrom", KEY_BOOL, .fallback = "off", BY_SETTINGS(test_tags_are_read_with_their_types),
           .meaning = "preferred source of base backups"),

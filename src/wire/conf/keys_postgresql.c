@@ -20,6 +20,9 @@
 #define CONNECTION(user_, key_, type_, meaning_)                          \
     LOCAL("authentication." user_ "." key_, type_, .env = user_ "." key_, \
           BY_SETTINGS(test_every_connection_key_of_every_user_is_read), .meaning = meaning_)
+#define TLS(user_, key_, meaning_)                                           \
+    LOCAL("authentication." user_ "." key_, KEY_TEXT, .env = user_ "." key_, \
+          BY_CLUSTER(tls, test_clone_stream_failover_and_rewind_over_tls_only), .meaning = meaning_)
 
 /* One user and how connections as this user are made: the keys are libpq's. */
 #define USER(user_, meaning_)                                                                                 \
@@ -27,15 +30,15 @@
           .meaning = meaning_),                                                                               \
         CONNECTION(user_, "username", KEY_TEXT, "name of the user"),                                          \
         CONNECTION(user_, "password", KEY_SECRET, "password; none: another way of authentication"),           \
-        CONNECTION(user_, "sslmode", KEY_TEXT, "whether and how TLS is asked for (libpq)"),                   \
-        CONNECTION(user_, "sslcert", KEY_TEXT, "client certificate (libpq)"),                                 \
-        CONNECTION(user_, "sslkey", KEY_TEXT, "key of the client certificate (libpq)"),                       \
+        TLS(user_, "sslmode", "whether and how TLS is asked for (libpq)"),                                    \
+        TLS(user_, "sslcert", "client certificate (libpq)"),                                                  \
+        TLS(user_, "sslkey", "key of the client certificate (libpq)"),                                        \
         CONNECTION(user_, "sslpassword", KEY_SECRET, "password of that key (libpq)"),                         \
-        CONNECTION(user_, "sslrootcert", KEY_TEXT, "authorities the server is verified with (libpq)"),        \
+        TLS(user_, "sslrootcert", "authorities the server is verified with (libpq)"),                         \
         CONNECTION(user_, "sslcrl", KEY_TEXT, "revoked certificates (libpq)"),                                \
         CONNECTION(user_, "sslcrldir", KEY_TEXT, "folder of revoked certificates (libpq)"),                   \
         CONNECTION(user_, "gssencmode", KEY_TEXT, "encryption by GSSAPI (libpq)"),                            \
-        CONNECTION(user_, "channel_binding", KEY_TEXT, "binding of SCRAM to the TLS connection (libpq)"),     \
+        TLS(user_, "channel_binding", "binding of SCRAM to the TLS connection (libpq)"),                      \
         CONNECTION(user_, "sslnegotiation", KEY_TEXT, "how TLS begins (libpq 17 and later)")
 
 #define BIN_NAME(program_)                                                  \
@@ -160,7 +163,7 @@ static const struct key rows[] = {
          BY_DYNAMIC(test_local_and_dynamic_sections_merge),
          .meaning = "ways to make a replica, in order; basebackup is built in, others are sections of that name"),
     BOTH("create_replica_method", KEY_TEXT_LIST, .moved_to = "postgresql.create_replica_methods"),
-    BOTH("basebackup", KEY_OPTIONS, BY_DYNAMIC(test_local_and_dynamic_sections_merge),
+    BOTH("basebackup", KEY_OPTIONS, BY_CLUSTER(clone, test_progress_of_a_clone_is_in_rest_the_list_and_the_log),
          .meaning = "options for pg_basebackup"),
     BOTH("*", KEY_SECTION, BY_DYNAMIC(test_local_and_dynamic_sections_merge),
          .meaning = "a replica method of one's own; all other keys here are handed to its command"),
