@@ -154,4 +154,4 @@ def test_a_cluster_that_was_stopped_while_the_store_lost_everything_comes_back_w
     assert cluster.store.get(INITIALIZE) == str(system)
     for node in cluster.nodes:
         assert node.sql('select row from kept') == [('early',), ('late',)]
-        assert node.value('show work_mem') == '7MB'
+        wait_for(f'work_mem of {node.name}', lambda n=node: n.value('show work_mem') == '7MB', 5)

@@ -302,15 +302,15 @@ void elect_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *
         return;
     if (!observe_key_is_free(m, v, &free_ms)) {
         bool waits_for_lease = m->leader[0] && !m->leader_released;
-        long long left_ms = free_ms - v->now_ms;
+        long long left_s = (free_ms - v->now_ms + 999) / 1000;
         plan_wake(p, free_ms);
         if (observe_past_is_unknown(m, v))
-            (void)plan_why(p, "no leader; the store knows no cluster: giving whoever led this one %lld ms to show up",
-                           left_ms);
+            (void)plan_why(p, "no leader; the store knows no cluster: giving whoever led this one %lld s to show up",
+                           left_s);
         else if (waits_for_lease)
-            (void)plan_why(p, "no leader; the lease of %s may still hold for %lld ms", m->leader, left_ms);
+            (void)plan_why(p, "no leader; the lease of %s may still hold for %lld s", m->leader, left_s);
         else
-            (void)plan_why(p, "no leader; a stay that an earlier agent granted may still hold for %lld ms", left_ms);
+            (void)plan_why(p, "no leader; a stay that an earlier agent granted may still hold for %lld s", left_s);
         return;
     }
     bool ours = handed_over(m, v) && named_us(m, v); /* there is nobody to be asked */
