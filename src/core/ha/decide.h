@@ -55,6 +55,8 @@ struct ha_memory {
     bool died_soon;            /* the last postmaster fell soon after it was up */
     msec leader_new_ms;        /* first seen under this name */
     int64_t handover_revision; /* of the failover key that we stopped for last */
+    int64_t asked_revision;    /* of the failover key that was seen last … */
+    msec asked_since_ms;       /* … and when it was first: answers from before say nothing about it */
 
     /* planned work */
     bool restarting;             /* operator's restart: stopped, to be started again */

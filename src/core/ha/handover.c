@@ -72,9 +72,13 @@ bool handover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pla
     if (m->handover_revision == key->mod_revision)
         return refuse(p, "the last attempt", "did not stop PostgreSQL in good order");
 
+    if (m->asked_revision != key->mod_revision) {
+        m->asked_revision = key->mod_revision;
+        m->asked_since_ms = v->now_ms;
+    }
     if (!v->peers.complete && v->peers.asked_ms)
         return plan_why(p, "switchover: waiting for the members' answers");
-    if (!v->peers.asked_ms || v->now_ms - v->peers.asked_ms > ROUND_AGE_MS) {
+    if (!v->peers.asked_ms || v->peers.asked_ms < m->asked_since_ms || v->now_ms - v->peers.asked_ms > ROUND_AGE_MS) {
         (void)plan_add(p, HA_DO_ASK_PEERS);
         return plan_why(p, "switchover: asking the members");
     }
