@@ -1,8 +1,8 @@
 /*
  * src/pg's long jobs, over the model (pg.h): compare, recover, rewind, clone, bootstrap.
  *
- * They take their time and can be cut off at any moment; markers are set before the first byte and go after the last, as
- * the real ones do.
+ * They take their time and can be cut off at any moment; markers are set before the first byte and go after the last,
+ * as the real ones do.
  */
 #include <stdio.h>
 #include <stdlib.h>
