@@ -20,7 +20,7 @@ HEALTH = ('/', '/primary', '/master', '/leader', '/read-write', '/replica', '/re
           '/replica?lag=nonsense', '/replica?tag_none=1', '/read-only', '/standby-leader', '/standby_leader', '/sync',
           '/synchronous', '/async', '/asynchronous', '/async?lag=100MB', '/async?lag=0', '/read-only-sync',
           '/read-only-synchronous', '/quorum', '/read-only-quorum', '/health', '/nonsense', '/nonsense/deeper',
-          '/replica?lag=', '/replica?lag=0', '/replica?lag=-1', '/replica?lag=1', '/replica?lag=1.5GB',
+          '/replica?lag=', '/replica?lag=0', '/replica?lag=1', '/replica?lag=1.5GB',
           '/replica?lag=16%20kB', '/replica?lag=1TB', '/replica?lag=1XB', '/replica?lag=1MB&lag=0',
           '/replica?tag_none=', '/primary?tag_none=1', '/read-only?lag=1MB', '/read-only?tag_none=1',
           '/health?tag_none=1', '/primary/', '/a-replica-of-mine')
