@@ -8,8 +8,14 @@
 #include "base/str.h"
 #include "pg/file.h"
 
+enum { SKIPPED_MAX = 1000 }; /* each of them is a promotion that came to nothing */
+
 bool promote_skip_to(const char *data_dir, uint32_t newest, uint32_t tli, struct err *err)
 {
+    if (tli > newest && tli - newest > SKIPPED_MAX)
+        return err_set(err, ERR_INPUT,
+                       "promotion: timeline %u is to be taken, %u is the newest here: somebody told a wrong one", tli,
+                       newest);
     for (uint32_t skipped = newest + 1; skipped < tli; skipped++) {
         AUTO(cstr) char *path = str_fmt("%s/pg_wal/%08X.history", data_dir, skipped);
         AUTO(fd) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);

@@ -189,6 +189,7 @@ static void promote_past_taken_numbers(struct live *n)
     uint32_t newest = 0;
     AUTO(history) struct history *h = NULL;
 
+    assert_false(promote_skip_to(data, 2, UINT32_MAX, NULL)); /* a number that nobody can have come to */
     assert_true(promote_skip_to(data, 2, 5, NULL));
     promote(n);
     assert_true(datadir_clear_promote(data, NULL));
