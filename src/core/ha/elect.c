@@ -4,6 +4,7 @@
 #include "base/str.h"
 #include "core/ha/facts.h"
 #include "core/ha/observe.h"
+#include "core/ha/round.h"
 
 enum {
     /*
@@ -11,10 +12,8 @@ enum {
      * have it.
      */
     CATCH_UP_MS = 2000,
-    ASK_AGAIN_MS = 1000, /* a member ahead of us should have taken the key by then; ask the round again */
     /* How long a chosen successor may take before everybody races again; a promotion takes well under a second. */
     HANDOVER_MS = 10000,
-    ROUND_AGE_MS = 1500, /* answers older than this may hide a member that moved on */
 };
 
 bool elect_can_lead(const struct ha_view *v, const struct member *member, const char **ret_why_not)
@@ -35,20 +34,6 @@ bool elect_can_lead(const struct ha_view *v, const struct member *member, const 
     else if (peer->watchdog_failed)
         *ret_why_not = "has no working watchdog";
     return !*ret_why_not;
-}
-
-/* A round of answers from after the key vanished, asking for one if there is none. */
-static bool round_is_fresh(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
-{
-    if (peers_known_since(v, m->leader_gone_ms) && v->now_ms - v->peers.asked_ms <= ROUND_AGE_MS)
-        return true;
-
-    bool under_way = v->peers.asked_ms && !v->peers.complete;
-    if (!under_way || v->peers.asked_ms < m->leader_gone_ms)
-        (void)plan_add(p, HA_DO_ASK_PEERS);
-    plan_why(p, "no leader; asking the members how far they are");
-    plan_wake(p, v->now_ms + ASK_AGAIN_MS);
-    return false;
 }
 
 /*
@@ -180,7 +165,7 @@ static bool handover_names_another(const struct ha_memory *m, const struct ha_vi
         const struct member *candidate = cluster_member(v->store.cluster, key->candidate);
         if (!candidate || !elect_can_lead(v, candidate, &why_not))
             return false;
-        plan_wake(p, v->now_ms + ASK_AGAIN_MS);
+        plan_wake(p, v->now_ms + ROUND_AGAIN_MS);
         return plan_why(p, "no leader; leaving the key to %s as the operator asked", key->candidate);
     }
     /* We are the one that was asked to step down: another one first, if any can. */
@@ -189,7 +174,7 @@ static bool handover_names_another(const struct ha_memory *m, const struct ha_vi
             const struct member *other = &v->store.cluster->members[i];
             if (str_eq(other->name, v->conf.name) || !elect_can_lead(v, other, &why_not))
                 continue;
-            plan_wake(p, v->now_ms + ASK_AGAIN_MS);
+            plan_wake(p, v->now_ms + ROUND_AGAIN_MS);
             return plan_why(p, "no leader; leaving the key to %s", other->name);
         }
     }
@@ -314,9 +299,11 @@ void elect_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *
         return;
     }
     bool ours = handed_over(m, v) && named_us(m, v); /* there is nobody to be asked */
-    if (!ours && !round_is_fresh(m, v, p))
+    if (!ours && !round_have(v, p, m->leader_gone_ms, ROUND_AGE_MS)) {
+        (void)plan_why(p, "no leader; asking the members how far they are");
         return;
-    plan_wake(p, v->now_ms + ASK_AGAIN_MS);
+    }
+    plan_wake(p, v->now_ms + ROUND_AGAIN_MS);
     if (!ours && (handover_names_another(m, v, p) || may_run_on(m, v, p) || another_is_better(m, v, p)))
         return;
 

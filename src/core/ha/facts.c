@@ -64,11 +64,6 @@ const struct ha_peer *peer_answer(const struct ha_view *v, const char *name)
     return NULL;
 }
 
-bool peers_known_since(const struct ha_view *v, msec since_ms)
-{
-    return v->peers.asked_ms && v->peers.asked_ms >= since_ms && v->peers.complete;
-}
-
 bool leader_is_proved(const struct ha_view *v)
 {
     const struct ha_peer *leader = leader_name(v) ? peer_answer(v, leader_name(v)) : NULL;

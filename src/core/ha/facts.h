@@ -30,8 +30,6 @@ const char *leader_name(const struct ha_view *v);
 bool leader_is_other(const struct ha_view *v);
 /* The answer of `name` in the newest round; NULL: not asked. */
 const struct ha_peer *peer_answer(const struct ha_view *v, const char *name);
-/* A round of answers that began at or after since_ms and is complete. */
-bool peers_known_since(const struct ha_view *v, msec since_ms);
 /* The leader itself said, in a round not older than a few seconds, that it runs as primary. */
 bool leader_is_proved(const struct ha_view *v);
 

@@ -3,11 +3,11 @@
 #include "base/str.h"
 #include "core/ha/elect.h"
 #include "core/ha/facts.h"
+#include "core/ha/round.h"
 
 enum {
     STOP_BUDGET_MS = 60000, /* a longer stop (stuck backend, archiver) is ended by force: clients wait */
-    ROUND_AGE_MS = 1500,
-    STALE_MS_MIN = 10000, /* scheduled, and its time passed that long ago (leader was down): dropped, as by Patroni */
+    STALE_MS_MIN = 10000,   /* scheduled, and its time passed that long ago (leader was down): dropped, as by Patroni */
 };
 
 bool handover_has_successor(const struct ha_view *v, const char *candidate, const char **ret_why_not)
@@ -76,12 +76,10 @@ bool handover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pla
         m->asked_revision = key->mod_revision;
         m->asked_since_ms = v->now_ms;
     }
-    if (!v->peers.complete && v->peers.asked_ms)
+    if (round_is_open(v)) /* even one that began before: two at a time would hurry nobody */
         return plan_why(p, "switchover: waiting for the members' answers");
-    if (!v->peers.asked_ms || v->peers.asked_ms < m->asked_since_ms || v->now_ms - v->peers.asked_ms > ROUND_AGE_MS) {
-        (void)plan_add(p, HA_DO_ASK_PEERS);
+    if (!round_have(v, p, m->asked_since_ms, ROUND_AGE_MS))
         return plan_why(p, "switchover: asking the members");
-    }
     if (!handover_has_successor(v, key->candidate, &why_not))
         return refuse(p, key->candidate ? key->candidate : "no member qualifies; the last one asked", why_not);
 

@@ -8,10 +8,11 @@
 #include "core/ha/handover.h"
 #include "core/ha/observe.h"
 #include "core/ha/restart.h"
+#include "core/ha/round.h"
 
 enum {
-    ROUND_AGE_MS = 1500,
-    ASK_AGAIN_MS = 1000,
+    LOOK_AGAIN_MS = 1000, /* a change that should come by an event is looked for then at the latest */
+    STOP_NOW_MS = 1000,   /* for an immediate stop; what is left then is killed */
     /* Reading pg_control takes milliseconds; a disk that needs longer is no place for a leader. */
     UNREADABLE_MS = 10000,
     CHECKPOINT_AGAIN_MS = 10000, /* after one that failed: a full disk stays full for a while */
@@ -26,12 +27,8 @@ static bool give_up_for_another(struct ha_memory *m, const struct ha_view *v, st
 {
     const char *why_not;
 
-    if (!peers_known_since(v, m->crashed_ms) || v->now_ms - v->peers.asked_ms > ROUND_AGE_MS) {
-        if (v->peers.complete || !v->peers.asked_ms || v->peers.asked_ms < m->crashed_ms)
-            (void)plan_add(p, HA_DO_ASK_PEERS);
-        plan_wake(p, v->now_ms + ASK_AGAIN_MS);
+    if (!round_have(v, p, m->crashed_ms, ROUND_AGE_MS))
         return plan_why(p, "PostgreSQL is down; asking whether another member can lead");
-    }
     if (!handover_has_successor(v, NULL, &why_not))
         return false;
 
@@ -100,25 +97,21 @@ static void lead_stopped(struct ha_memory *m, const struct ha_view *v, struct ha
 static void lead_starting(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     (void)plan_why(p, "waiting for PostgreSQL to accept connections");
-    plan_wake(p, v->now_ms + ASK_AGAIN_MS);
+    plan_wake(p, v->now_ms + LOOK_AGAIN_MS);
     if (!m->crashed_ms || v->conf.pause)
         return;
     if (v->now_ms - m->crashed_ms < start_timeout_ms(m, v))
         return;
 
     const char *why_not;
-    bool fresh = peers_known_since(v, m->crashed_ms) && v->now_ms - v->peers.asked_ms <= ROUND_AGE_MS;
-    if (!fresh || !handover_has_successor(v, NULL, &why_not)) {
-        /* The end of a round is a wake: the next one is not asked before its time. */
-        bool under_way = v->peers.asked_ms && !v->peers.complete;
-        if (!under_way && (v->peers.asked_ms < m->crashed_ms || v->now_ms - v->peers.asked_ms >= ASK_AGAIN_MS))
-            (void)plan_add(p, HA_DO_ASK_PEERS);
+    if (!round_is_known(v, m->crashed_ms, ROUND_AGE_MS) || !handover_has_successor(v, NULL, &why_not)) {
+        round_again(v, p, m->crashed_ms);
         return;
     }
     m->restarting = false;
     struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
     stop->stop = HA_STOP_IMMEDIATE;
-    stop->budget_ms = ASK_AGAIN_MS;
+    stop->budget_ms = STOP_NOW_MS;
     (void)plan_why(p, "starting took longer than primary_start_timeout and another member can lead");
 }
 
@@ -134,7 +127,7 @@ static void promote_decide(struct ha_memory *m, const struct ha_view *v, struct 
     if (m->promote_doubt && m->promote_failures) {
         struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
         stop->stop = HA_STOP_IMMEDIATE;
-        stop->budget_ms = ASK_AGAIN_MS;
+        stop->budget_ms = STOP_NOW_MS;
         (void)plan_why(p, "the promotion did not end well: stopping PostgreSQL before anything else");
         return;
     }
@@ -161,7 +154,7 @@ static void promote_decide(struct ha_memory *m, const struct ha_view *v, struct 
     if (v->lease.timeline <= v->pg.timeline) {
         if (!v->lease.telling)
             plan_add(p, HA_DO_TAKE_TIMELINE)->timeline = elect_timeline(v);
-        plan_wake(p, v->now_ms + ASK_AGAIN_MS);
+        plan_wake(p, v->now_ms + LOOK_AGAIN_MS);
         (void)plan_why(p, "taking a timeline's number before the promotion");
         return;
     }
@@ -226,13 +219,13 @@ void lead_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p
         if (m->crashed_ms && v->now_ms - m->crashed_ms >= v->conf.primary_start_timeout_ms + UNREADABLE_MS)
             (void)give_up_for_another(m, v, p);
         else
-            plan_wake(p, v->now_ms + ASK_AGAIN_MS);
+            plan_wake(p, v->now_ms + LOOK_AGAIN_MS);
         return;
     case HA_PROC_ORPHANS:
         (void)plan_add(p, HA_DO_KILL_ORPHANS);
         /* Whether somebody else can lead is the next question then, and its answer takes as long as the killing. */
-        if (!v->conf.primary_start_timeout_ms && !v->conf.pause && v->peers.asked_ms < m->crashed_ms)
-            (void)plan_add(p, HA_DO_ASK_PEERS);
+        if (!v->conf.primary_start_timeout_ms && !v->conf.pause)
+            (void)round_have(v, p, m->crashed_ms, MSEC_NEVER);
         (void)plan_why(p, "the postmaster died; ending the processes it left");
         return;
     case HA_PROC_NONE:

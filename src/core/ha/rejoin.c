@@ -5,9 +5,10 @@
 #include "core/ha/bootstrap.h"
 #include "core/ha/facts.h"
 #include "core/ha/restart.h"
+#include "core/ha/round.h"
 
 enum {
-    ASK_AGAIN_MS = 1000,
+    LOOK_AGAIN_MS = 1000, /* a change that should come by an event is looked for then at the latest */
     OPEN_MS = 2000,
     DEMOTE_BUDGET_MS = 2000, /* somebody else owns the key: a soft stop gets that long before everything is killed */
     /*
@@ -73,10 +74,7 @@ static bool have_proof(const struct ha_view *v, struct ha_plan *p)
     if (leader_is_proved(v))
         return true;
 
-    bool waiting = v->peers.asked_ms && !v->peers.complete;
-    if (!waiting && v->now_ms - v->peers.asked_ms >= ASK_AGAIN_MS)
-        (void)plan_add(p, HA_DO_ASK_PEERS);
-    plan_wake(p, v->now_ms + ASK_AGAIN_MS);
+    round_again(v, p, 0);
     (void)plan_why(p, "waiting until %s answers as a running primary", leader_name(v));
     return false;
 }
@@ -159,7 +157,7 @@ static void rewind_decide(const struct ha_memory *m, const struct ha_view *v, st
         return;
     }
     if (leader && leader->checkpoint_after_promote_pending) {
-        plan_wake(p, v->now_ms + ASK_AGAIN_MS);
+        plan_wake(p, v->now_ms + LOOK_AGAIN_MS);
         (void)plan_why(p, "waiting for the checkpoint of %s before pg_rewind", leader->name);
         return;
     }
@@ -322,7 +320,7 @@ static void rejoin_running(struct ha_memory *m, const struct ha_view *v, struct 
         return;
     }
     if (!v->pg.answered || !v->pg.accepting) {
-        plan_wake(p, v->now_ms + ASK_AGAIN_MS);
+        plan_wake(p, v->now_ms + LOOK_AGAIN_MS);
         (void)plan_why(p, "waiting for PostgreSQL to accept connections");
         (void)operator_asks(m, v, p);
         return;
