@@ -13,8 +13,7 @@ static bool claim_is_ours(const struct ha_view *v)
 
 void bootstrap_discard(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
-    if (v->now_ms < m->discard_not_before_ms) {
-        plan_wake(p, m->discard_not_before_ms);
+    if (backoff_waits(&m->discard_backoff, v, p)) {
         (void)plan_why(p, "an earlier bootstrap did not finish; the next step follows a back-off");
         return;
     }
@@ -96,10 +95,8 @@ bool bootstrap_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pl
     /* Ours if it hangs on our lease: a claim whose answer never came, or one whose first attempt failed. */
     if (c->initialize && !claim_is_ours(v))
         return plan_why(p, "another node is bootstrapping the cluster");
-    if (v->now_ms < m->clone_not_before_ms) {
-        plan_wake(p, m->clone_not_before_ms);
+    if (backoff_waits(&m->bootstrap_backoff, v, p))
         return plan_why(p, "the bootstrap failed; the next attempt follows a back-off");
-    }
     if (!v->store.known || !v->lease.exists)
         return plan_why(p, "no cluster yet; waiting for the store");
 

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "core/ha/backoff.h"
 #include "core/ha/plan.h"
 #include "core/ha/view.h"
 
@@ -24,21 +25,18 @@ struct ha_memory {
     msec rival_ms;            /* since when another owns the key while PostgreSQL here may be a primary; 0: not so */
 
     /* our PostgreSQL */
-    unsigned int deaths;             /* of view.pg, as last seen */
-    msec crashed_ms;                 /* we lead and it is down since; 0: no */
-    msec up_since_ms;                /* end of our last successful start */
-    int start_failures;              /* in a row, with deaths soon after a start */
-    msec start_not_before_ms;        /* back-off */
-    uint64_t job_seen;               /* id of the last job whose result was taken in */
-    enum ha_rejoin rejoin;           /* verdict that still holds … */
-    char rejoin_leader[HA_NAME_MAX]; /* … against this leader */
-    int rejoin_failures;             /* comparisons and rewinds in a row */
-    int rewind_failures;             /* pg_rewind itself, having touched the directory */
-    msec rejoin_not_before_ms;
-    int clone_failures;
-    int discard_failures;
-    msec discard_not_before_ms;
-    msec clone_not_before_ms;
+    unsigned int deaths;              /* of view.pg, as last seen */
+    msec crashed_ms;                  /* we lead and it is down since; 0: no */
+    msec up_since_ms;                 /* end of our last successful start */
+    struct ha_backoff start_backoff;  /* deaths soon after a start are failures, too */
+    uint64_t job_seen;                /* id of the last job whose result was taken in */
+    enum ha_rejoin rejoin;            /* verdict that still holds … */
+    char rejoin_leader[HA_NAME_MAX];  /* … against this leader */
+    struct ha_backoff rejoin_backoff; /* comparisons and rewinds */
+    int rewind_failures;              /* pg_rewind itself, having touched the directory */
+    struct ha_backoff clone_backoff;
+    struct ha_backoff discard_backoff;
+    struct ha_backoff bootstrap_backoff;
 
     /* leading */
     bool pre_promote_ok; /* for the term below */

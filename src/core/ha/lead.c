@@ -85,8 +85,7 @@ static void lead_stopped(struct ha_memory *m, const struct ha_view *v, struct ha
     bool had_its_time = in_vain || v->now_ms - m->crashed_ms >= start_timeout_ms(m, v);
     if (had_its_time && give_up_for_another(m, v, p))
         return;
-    if (v->now_ms < m->start_not_before_ms) {
-        plan_wake(p, m->start_not_before_ms);
+    if (backoff_waits(&m->start_backoff, v, p)) {
         (void)plan_why(p, "PostgreSQL did not start; the next attempt follows a back-off");
         return;
     }

@@ -5,19 +5,10 @@
 #include "core/ha/facts.h"
 
 enum {
-    BACKOFF_MS_MIN = 1000,   /* after the first failure of a start, rewind or clone */
-    UP_MS = 10000,           /* a server that ran that long did start */
-    BACKOFF_MS_MAX = 300000, /* an operator who looks after five minutes sees a fresh attempt and its message */
+    UP_MS = 10000, /* a server that ran that long did start */
+    /* What makes initdb fail lasts, and each attempt leaves a directory: a bootstrap waits as from a fourth failure on. */
+    BOOTSTRAP_FAILURES = 3,
 };
-
-static msec backoff_ms(int failures)
-{
-    msec wait_ms = BACKOFF_MS_MIN;
-
-    for (int i = 1; i < failures && wait_ms < BACKOFF_MS_MAX; i++)
-        wait_ms *= 2;
-    return msec_min(wait_ms, BACKOFF_MS_MAX);
-}
 
 /* The newest store revision that only the owner of the key can have caused. */
 static int64_t newest_beat(const struct cluster *c, const char *leader)
@@ -48,8 +39,8 @@ static void leader_changes(struct ha_memory *m, const struct ha_view *v, const c
     m->leader_new_ms = v->now_ms;
     m->leader_sign = 0;
     m->rejoin = HA_REJOIN_UNKNOWN;
-    m->rejoin_failures = m->rewind_failures = 0;
-    m->rejoin_not_before_ms = 0;
+    m->rewind_failures = 0;
+    backoff_reset(&m->rejoin_backoff);
 }
 
 static void leader_present(struct ha_memory *m, const struct ha_view *v)
@@ -164,19 +155,13 @@ bool observe_key_is_free(const struct ha_memory *m, const struct ha_view *v, mse
     return v->now_ms >= *ret_when_ms;
 }
 
-static void start_failed(struct ha_memory *m, const struct ha_view *v)
-{
-    m->start_failures++;
-    m->start_not_before_ms = v->now_ms + backoff_ms(m->start_failures);
-}
-
 static void start_ended(struct ha_memory *m, const struct ha_view *v)
 {
     if (v->job.state == HA_JOB_OK) {
         m->up_since_ms = v->now_ms;
         m->reinitializing = false; /* it runs: whatever was to be replaced has been, or the leader went away first */
     } else {
-        start_failed(m, v);
+        backoff_failed(&m->start_backoff, v->now_ms);
     }
 }
 
@@ -186,31 +171,32 @@ static void rejoin_ended(struct ha_memory *m, const struct ha_view *v)
 
     if (v->job.kind == HA_JOB_CHECK_REJOIN && ok) {
         m->rejoin = v->job.verdict;
-        m->rejoin_failures = 0;
+        backoff_reset(&m->rejoin_backoff);
         str_copy(m->rejoin_leader, sizeof(m->rejoin_leader), m->leader);
         return;
     }
     if (ok) { /* rewound: nothing of the old history is left */
         m->rejoin = HA_REJOIN_FOLLOW;
         str_copy(m->rejoin_leader, sizeof(m->rejoin_leader), m->leader);
-        m->rejoin_failures = m->rewind_failures = 0;
+        m->rewind_failures = 0;
+        backoff_reset(&m->rejoin_backoff);
         return;
     }
     if (v->job.kind == HA_JOB_REWIND && !v->job.nothing_done)
         m->rewind_failures++;
-    m->rejoin_failures++;
-    m->rejoin_not_before_ms = v->now_ms + backoff_ms(m->rejoin_failures);
+    backoff_failed(&m->rejoin_backoff, v->now_ms);
 }
 
 static void clone_ended(struct ha_memory *m, const struct ha_view *v)
 {
-    m->clone_failures = v->job.state == HA_JOB_OK ? 0 : m->clone_failures + 1;
-    m->clone_not_before_ms = m->clone_failures ? v->now_ms + backoff_ms(m->clone_failures) : 0;
-    if (v->job.state == HA_JOB_OK) {
-        m->reinitializing = false;
-        m->rejoin = HA_REJOIN_FOLLOW;
-        str_copy(m->rejoin_leader, sizeof(m->rejoin_leader), m->leader);
+    if (v->job.state == HA_JOB_FAILED) {
+        backoff_failed(&m->clone_backoff, v->now_ms);
+        return;
     }
+    backoff_reset(&m->clone_backoff);
+    m->reinitializing = false;
+    m->rejoin = HA_REJOIN_FOLLOW;
+    str_copy(m->rejoin_leader, sizeof(m->rejoin_leader), m->leader);
 }
 
 static void bootstrap_ended(struct ha_memory *m, const struct ha_view *v)
@@ -221,8 +207,9 @@ static void bootstrap_ended(struct ha_memory *m, const struct ha_view *v)
         return;
     }
     m->bootstrapping = false;
-    m->clone_failures++;
-    m->clone_not_before_ms = v->now_ms + backoff_ms(m->clone_failures + 3);
+    if (!m->bootstrap_backoff.failures)
+        m->bootstrap_backoff.failures = BOOTSTRAP_FAILURES;
+    backoff_failed(&m->bootstrap_backoff, v->now_ms);
 }
 
 static void promotion_ended(struct ha_memory *m, const struct ha_view *v)
@@ -279,10 +266,9 @@ static void job_ended(struct ha_memory *m, const struct ha_view *v)
     case HA_JOB_DISCARD:
         m->rejoin = HA_REJOIN_UNKNOWN;
         if (v->job.state == HA_JOB_FAILED) {
-            m->discard_failures++;
-            m->discard_not_before_ms = v->now_ms + backoff_ms(m->discard_failures);
+            backoff_failed(&m->discard_backoff, v->now_ms);
         } else {
-            m->discard_failures = 0;
+            backoff_reset(&m->discard_backoff);
             m->bootstrap_ours = false;
         }
         break;
@@ -306,12 +292,11 @@ static void postgres_seen(struct ha_memory *m, const struct ha_view *v)
         /* A server that dies soon after each start is not started in a hot loop. */
         bool soon = v->job.kind != HA_JOB_STOP && m->up_since_ms && v->now_ms - m->up_since_ms < UP_MS;
         if (soon && m->died_soon)
-            start_failed(m, v);
+            backoff_failed(&m->start_backoff, v->now_ms);
         m->died_soon = soon; /* once is an accident */
     }
     if (m->up_since_ms && v->pg.process == HA_PROC_RUNNING && v->now_ms - m->up_since_ms >= UP_MS) {
-        m->start_failures = 0;
-        m->start_not_before_ms = 0;
+        backoff_reset(&m->start_backoff);
     }
     if (v->lease.owner && !pg_is_primary(v) && v->pg.process != HA_PROC_RUNNING) {
         if (!m->crashed_ms)

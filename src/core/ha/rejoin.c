@@ -56,8 +56,7 @@ static const char *clone_source(const struct ha_memory *m, const struct ha_view 
 
 static void start_standby(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p, const char *upstream)
 {
-    if (v->now_ms < m->start_not_before_ms) {
-        plan_wake(p, m->start_not_before_ms);
+    if (backoff_waits(&m->start_backoff, v, p)) {
         (void)plan_why(p, "PostgreSQL did not start; the next attempt follows a back-off");
         return;
     }
@@ -81,13 +80,12 @@ static bool have_proof(const struct ha_view *v, struct ha_plan *p)
 
 static void clone_decide(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
-    if (v->now_ms < m->clone_not_before_ms) {
-        plan_wake(p, m->clone_not_before_ms);
+    if (backoff_waits(&m->clone_backoff, v, p)) {
         (void)plan_why(p, "the last clone failed; the next attempt follows a back-off");
         return;
     }
     /* A source that just failed may be the reason: the leader itself is the second choice. */
-    const char *source = m->clone_failures % 2 ? leader_name(v) : clone_source(m, v);
+    const char *source = m->clone_backoff.failures % 2 ? leader_name(v) : clone_source(m, v);
     if (!source || !cluster_member(v->store.cluster, source)) {
         (void)plan_why(p, "waiting for a member to clone from");
         return;
@@ -120,8 +118,7 @@ static void discard_decide(const struct ha_memory *m, const struct ha_view *v, s
                            const char *why)
 {
     const struct ha_peer *leader = peer_answer(v, leader_name(v));
-    if (v->now_ms < m->discard_not_before_ms) {
-        plan_wake(p, m->discard_not_before_ms);
+    if (backoff_waits(&m->discard_backoff, v, p)) {
         (void)plan_why(p, "%s; the next attempt follows a back-off", why);
         return;
     }
@@ -146,13 +143,12 @@ static void rewind_decide(const struct ha_memory *m, const struct ha_view *v, st
         return;
     }
     /* One that never began may be a leader that is just restarting; one that never begins is a failure, too. */
-    bool failed = m->rewind_failures || m->rejoin_failures >= REWIND_TRIES_MAX;
+    bool failed = m->rewind_failures || m->rejoin_backoff.failures >= REWIND_TRIES_MAX;
     if (failed && v->conf.remove_on_rewind_failure) {
         discard_decide(m, v, p, true, "pg_rewind failed");
         return;
     }
-    if (v->now_ms < m->rejoin_not_before_ms) {
-        plan_wake(p, m->rejoin_not_before_ms);
+    if (backoff_waits(&m->rejoin_backoff, v, p)) {
         (void)plan_why(p, "pg_rewind failed; the next attempt follows a back-off");
         return;
     }
@@ -182,12 +178,11 @@ static void come_back(const struct ha_memory *m, const struct ha_view *v, struct
          * A standby whose leader is silent may start: it can be read and elected, and it follows nobody it
          * should not.
          */
-        if (!pg_was_primary(v) && m->rejoin_failures && v->now_ms < m->rejoin_not_before_ms) {
+        if (!pg_was_primary(v) && v->now_ms < m->rejoin_backoff.not_before_ms) {
             start_standby(m, v, p, upstream_for(v));
             return;
         }
-        if (v->now_ms < m->rejoin_not_before_ms) {
-            plan_wake(p, m->rejoin_not_before_ms);
+        if (backoff_waits(&m->rejoin_backoff, v, p)) {
             (void)plan_why(p, "could not compare histories with %s; trying again after a back-off", leader_name(v));
             return;
         }
@@ -289,7 +284,7 @@ static void stay_attached(struct ha_memory *m, const struct ha_view *v, struct h
         return;
     }
     bool judged = m->rejoin != HA_REJOIN_UNKNOWN && str_eq(m->rejoin_leader, leader_name(v));
-    if (!judged && v->now_ms >= m->rejoin_not_before_ms && have_proof(v, p)) {
+    if (!judged && v->now_ms >= m->rejoin_backoff.not_before_ms && have_proof(v, p)) {
         (void)plan_job(p, HA_JOB_CHECK_REJOIN, leader_name(v));
         (void)plan_why(p, "does not stream from %s; comparing histories", upstream);
     } else if (judged && m->rejoin == HA_REJOIN_REWIND && v->conf.use_pg_rewind) {
@@ -397,10 +392,8 @@ static bool clone_alone(const struct ha_memory *m, const struct ha_view *v, stru
     if (!empty || !v->conf.clone_without_leader || v->conf.pause || !v->store.cluster ||
         str_empty(v->store.cluster->initialize))
         return false;
-    if (v->now_ms < m->clone_not_before_ms) {
-        plan_wake(p, m->clone_not_before_ms);
+    if (backoff_waits(&m->clone_backoff, v, p))
         return plan_why(p, "the last clone failed; the next attempt follows a back-off");
-    }
     (void)plan_job(p, HA_JOB_CLONE, NULL);
     return plan_why(p, "no leader; creating this replica by a method that needs none");
 }
