@@ -26,9 +26,7 @@ void bootstrap_discard(const struct ha_memory *m, const struct ha_view *v, struc
 static bool clean_up(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     if (v->pg.process == HA_PROC_RUNNING) {
-        struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
-        stop->stop = HA_STOP_IMMEDIATE;
-        stop->budget_ms = 2000; /* nothing in it is worth waiting for */
+        (void)plan_stop(p, HA_STOP_IMMEDIATE, 2000); /* nothing in it is worth waiting for */
         return plan_why(p, "an earlier bootstrap did not finish: stopping what it started");
     }
     if (v->pg.process == HA_PROC_ORPHANS) {

@@ -59,11 +59,9 @@ static void ending_decide(const struct ha_view *v, struct ha_plan *p)
         return;
     }
     if (v->pg.process == HA_PROC_RUNNING) {
-        struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
-        stop->stop = HA_STOP_FAST;
+        struct ha_action *stop = plan_stop(p, HA_STOP_FAST, ENDING_STOP_MS);
         stop->checkpoint_first = pg_is_primary(v);
         stop->in_good_time = true;
-        stop->budget_ms = ENDING_STOP_MS;
         (void)plan_why(p, "ending: stopping PostgreSQL");
         return;
     }
@@ -135,9 +133,7 @@ static bool demote_decide(const struct ha_memory *m, const struct ha_view *v, st
         return false;
 
     CHECK(!fence_may_serve(m, v));
-    struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
-    stop->stop = HA_STOP_FAST;
-    stop->budget_ms = DEMOTE_BUDGET_MS;
+    (void)plan_stop(p, HA_STOP_FAST, DEMOTE_BUDGET_MS);
     return plan_why(p, "the lease could not be renewed in time: demoting before it ends");
 }
 
@@ -149,9 +145,7 @@ static bool halted_decide(const struct ha_view *v, struct ha_plan *p)
     if (!pg_is_halted(v) || v->conf.pause)
         return false;
 
-    struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
-    stop->stop = HA_STOP_KILL;
-    stop->budget_ms = HALTED_AGAIN_MS;
+    (void)plan_stop(p, HA_STOP_KILL, HALTED_AGAIN_MS);
     return plan_why(p, "the postmaster is stopped by a signal since %lld ms: ending it",
                     (long long)(v->now_ms - v->pg.halted_ms));
 }
@@ -166,9 +160,7 @@ static void alone_decide(struct ha_memory *m, const struct ha_view *v, struct ha
         plan_wake(p, m->leader_gone_ms + v->conf.loop_wait_ms);
         (void)plan_why(p, "handed over; waiting for the new leader");
     } else if (m->promote_doubt && v->pg.process == HA_PROC_RUNNING) {
-        struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
-        stop->stop = HA_STOP_IMMEDIATE;
-        stop->budget_ms = DEMOTE_BUDGET_MS;
+        (void)plan_stop(p, HA_STOP_IMMEDIATE, DEMOTE_BUDGET_MS);
         (void)plan_why(p, "a promotion that did not end well may still happen: stopping PostgreSQL");
     } else if (v->store.cluster && !v->store.cluster->leader && (pg_is_standby(v) || pg_is_primary(v))) {
         if (!restart_decide(m, v, p))

@@ -83,10 +83,10 @@ bool handover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pla
     if (!handover_has_successor(v, key->candidate, &why_not))
         return refuse(p, key->candidate ? key->candidate : "no member qualifies; the last one asked", why_not);
 
-    struct ha_action *stop = plan_job(p, HA_JOB_STOP, key->candidate);
-    stop->stop = HA_STOP_FAST;
+    msec budget_ms = v->conf.primary_stop_timeout_ms ? v->conf.primary_stop_timeout_ms : STOP_BUDGET_MS;
+    struct ha_action *stop = plan_stop(p, HA_STOP_FAST, budget_ms);
+    str_copy(stop->subject, sizeof(stop->subject), key->candidate ? key->candidate : "");
     stop->checkpoint_first = stop->in_good_time = true;
-    stop->budget_ms = v->conf.primary_stop_timeout_ms ? v->conf.primary_stop_timeout_ms : STOP_BUDGET_MS;
     m->handover_revision = key->mod_revision;
     return plan_why(p, "switchover: stopping for %s", key->candidate ? key->candidate : "the best member");
 }

@@ -108,9 +108,7 @@ static void lead_starting(struct ha_memory *m, const struct ha_view *v, struct h
         return;
     }
     m->restarting = false;
-    struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
-    stop->stop = HA_STOP_IMMEDIATE;
-    stop->budget_ms = STOP_NOW_MS;
+    (void)plan_stop(p, HA_STOP_IMMEDIATE, STOP_NOW_MS);
     (void)plan_why(p, "starting took longer than primary_start_timeout and another member can lead");
 }
 
@@ -124,9 +122,7 @@ static void promote_decide(struct ha_memory *m, const struct ha_view *v, struct 
     }
     /* It may still open: it is stopped first, and comes up as a standby. One that an agent before us began goes on. */
     if (m->promote_doubt && m->promote_failures) {
-        struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
-        stop->stop = HA_STOP_IMMEDIATE;
-        stop->budget_ms = STOP_NOW_MS;
+        (void)plan_stop(p, HA_STOP_IMMEDIATE, STOP_NOW_MS);
         (void)plan_why(p, "the promotion did not end well: stopping PostgreSQL before anything else");
         return;
     }

@@ -47,6 +47,15 @@ struct ha_action *plan_job(struct ha_plan *p, enum ha_job_kind job, const char *
     return a;
 }
 
+struct ha_action *plan_stop(struct ha_plan *p, enum ha_stop mode, msec budget_ms)
+{
+    struct ha_action *a = plan_job(p, HA_JOB_STOP, NULL);
+
+    a->stop = mode;
+    a->budget_ms = budget_ms;
+    return a;
+}
+
 bool plan_why(struct ha_plan *p, const char *fmt, ...)
 {
     va_list args;

@@ -212,14 +212,6 @@ static void come_back(const struct ha_memory *m, const struct ha_view *v, struct
     }
 }
 
-static void stop_for(struct ha_plan *p, enum ha_stop mode, msec budget_ms)
-{
-    struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
-
-    stop->stop = mode;
-    stop->budget_ms = budget_ms;
-}
-
 /* The request is taken; from here on memory carries it. */
 static void reinit_begin(struct ha_memory *m, bool from_leader, struct ha_plan *p)
 {
@@ -235,7 +227,7 @@ static bool operator_asks(struct ha_memory *m, const struct ha_view *v, struct h
 {
     if (v->request.reinit) {
         reinit_begin(m, v->request.reinit_from_leader, p);
-        stop_for(p, HA_STOP_IMMEDIATE, DEMOTE_BUDGET_MS);
+        (void)plan_stop(p, HA_STOP_IMMEDIATE, DEMOTE_BUDGET_MS);
         return plan_why(p, "reinitializing as the operator asked");
     }
     return restart_decide(m, v, p);
@@ -288,12 +280,12 @@ static void stay_attached(struct ha_memory *m, const struct ha_view *v, struct h
         (void)plan_job(p, HA_JOB_CHECK_REJOIN, leader_name(v));
         (void)plan_why(p, "does not stream from %s; comparing histories", upstream);
     } else if (judged && m->rejoin == HA_REJOIN_REWIND && v->conf.use_pg_rewind) {
-        stop_for(p, HA_STOP_FAST, STOP_MS);
+        (void)plan_stop(p, HA_STOP_FAST, STOP_MS);
         (void)plan_why(p, "diverged from %s; stopping for pg_rewind", upstream);
     } else if (judged && m->rejoin == HA_REJOIN_CLONE) {
         bool replace = v->conf.remove_on_diverged_timelines || v->conf.remove_on_rewind_failure;
         if (replace)
-            stop_for(p, HA_STOP_FAST, STOP_MS);
+            (void)plan_stop(p, HA_STOP_FAST, STOP_MS);
         (void)plan_why(p, "diverged from %s, and pg_rewind cannot help: %s", upstream,
                        replace ? "stopping for a clone" : "an operator must reinitialize this node");
     } else if (judged && m->rejoin == HA_REJOIN_FOLLOW) {
@@ -310,7 +302,7 @@ static void rejoin_running(struct ha_memory *m, const struct ha_view *v, struct 
             (void)plan_why(p, "paused: runs as primary although %s owns the leader key", leader_name(v));
             return;
         }
-        stop_for(p, HA_STOP_FAST, DEMOTE_BUDGET_MS);
+        (void)plan_stop(p, HA_STOP_FAST, DEMOTE_BUDGET_MS);
         (void)plan_why(p, "%s owns the leader key: demoting", leader_name(v));
         return;
     }

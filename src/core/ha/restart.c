@@ -26,10 +26,8 @@ bool restart_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan
 
     m->restarting = true;
     m->restart_deaths = v->pg.deaths;
-    struct ha_action *stop = plan_job(p, HA_JOB_STOP, NULL);
-    stop->stop = HA_STOP_FAST;
+    struct ha_action *stop = plan_stop(p, HA_STOP_FAST, STOP_MS);
     stop->checkpoint_first = stop->in_good_time = true;
-    stop->budget_ms = STOP_MS;
     m->restart_timeout_ms = v->request.restart_timeout_ms;
     if (m->restart_timeout_ms) {
         m->restart_due_ms = v->now_ms + m->restart_timeout_ms;
