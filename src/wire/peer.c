@@ -9,7 +9,7 @@
 enum {
     LENGTH_BYTES = 4,
     FIELD_HEAD = 4, /* tag, length */
-    HEARD_TAG = 28,
+    HEARD_TAG = 30,
     HEARD_ENTRY = 1 + 1 + PEER_NAME_MAX - 1 + 4,
 };
 
@@ -51,6 +51,8 @@ static const struct field {
     FIELD(25, KIND_TEXT, upstream),
     FIELD(26, KIND_NUMBER, upstream_term),
     FIELD(27, KIND_NUMBER, wal_age_ms),
+    FIELD(28, KIND_BOOL, planned),
+    FIELD(29, KIND_BOOL, wants_out),
 #undef FIELD
 };
 
@@ -60,6 +62,19 @@ _Static_assert(LENGTH_BYTES + 2 + ARRAY_LEN(fields) * (FIELD_HEAD + 8) + 3 * (PE
                "the longest message fits");
 _Static_assert(HEARD_ENTRY <= UINT8_MAX + 1, "an entry's length is one byte");
 _Static_assert(PEER_HEARD_MAX *HEARD_ENTRY <= UINT16_MAX, "all entries are one field");
+
+const char *peer_sick_text(uint32_t sick)
+{
+    if (sick & PEER_SICK_HALTED)
+        return "is stopped by a signal";
+    if (sick & PEER_SICK_DISK)
+        return "waits for its disk";
+    if (sick & PEER_SICK_PROBE)
+        return "does not answer";
+    if (sick & PEER_SICK_CONNECT)
+        return "takes no connections";
+    return "is well";
+}
 
 void peer_state_init(struct peer_state *s)
 {
@@ -89,9 +104,10 @@ static bool server_is_news(const struct peer_state *a, const struct peer_state *
 
 bool peer_state_is_news(const struct peer_state *before, const struct peer_state *now)
 {
-    return before->boot != now->boot || before->ending != now->ending || promise_is_news(before, now) ||
-           freeze_is_news(before, now) || server_is_news(before, now) ||
-           before->failover_priority != now->failover_priority || before->sync_priority != now->sync_priority;
+    return before->boot != now->boot || before->ending != now->ending || before->planned != now->planned ||
+           before->wants_out != now->wants_out || promise_is_news(before, now) || freeze_is_news(before, now) ||
+           server_is_news(before, now) || before->failover_priority != now->failover_priority ||
+           before->sync_priority != now->sync_priority;
 }
 
 /* ---- writing ---- */

@@ -62,7 +62,9 @@ struct peer_heard { /* another agent, as the sender heard it last */
 struct peer_state {
     char name[PEER_NAME_MAX]; /* the sender; must be the name that the connection was authenticated for */
     uint64_t boot, seq;
-    bool ending; /* this agent is about to exit */
+    bool ending;    /* this agent is about to exit */
+    bool planned;   /* what its PostgreSQL does (being down, too) is as an operator asked, or as this agent decided */
+    bool wants_out; /* its data directory is to be rewound or replaced: it must not be counted on any more */
 
     /* The promise on the sender's disk: nothing of any term below it is acknowledged or executed. */
     term promised;
@@ -86,13 +88,16 @@ struct peer_state {
     uint32_t sick;
     uint16_t failover_priority;   /* 0: nofailover */
     uint16_t sync_priority;       /* 0: nosync */
-    char upstream[PEER_NAME_MAX]; /* member it streams from right now; "" none */
-    term upstream_term;           /* it follows under this term */
+    char upstream[PEER_NAME_MAX]; /* member that its primary_conninfo in force names; "" none */
+    term upstream_term;           /* it follows that one under this term */
     uint32_t wal_age_ms;          /* since its WAL last moved by streaming; UINT32_MAX: never */
 
     struct peer_heard heard[PEER_HEARD_MAX];
     size_t heard_count;
 };
+
+/* Bits of `sick` in words, the worst one: "does not answer", …; completes "PostgreSQL of n1 …". */
+const char *peer_sick_text(uint32_t sick);
 
 /* Nothing known: what a field that is not in a message reads as. */
 void peer_state_init(struct peer_state *s);

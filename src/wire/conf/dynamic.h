@@ -10,6 +10,7 @@
 #include "wire/conf/settings.h"
 
 enum sync_mode { SYNC_MODE_OFF, SYNC_MODE_ON, SYNC_MODE_QUORUM };
+enum failover_profile { PROFILE_DEFAULT, PROFILE_FAST, PROFILE_WAN };
 
 struct dynamic {
     unsigned int refs;
@@ -25,6 +26,7 @@ struct dynamic {
     enum sync_mode synchronous_mode;
     bool synchronous_mode_strict;
     int synchronous_node_count;
+    enum failover_profile failover_profile;
     msec member_slots_ttl_ms;
     /*
      * Permanent slots, NULL: none. {name: {"type": "physical" | "logical", …}}, `type` always there.

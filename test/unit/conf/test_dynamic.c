@@ -64,7 +64,7 @@ static void test_dynamic_keys_are_read(void **state)
         good("{\"ttl\":60,\"loop_wait\":5,\"retry_timeout\":\"20\",\"maximum_lag_on_failover\":\"0x400\","
              "\"primary_race_backoff\":3,\"check_timeline\":\"on\",\"max_timelines_history\":50,"
              "\"primary_start_timeout\":0,\"primary_stop_timeout\":8,\"pause\":true,\"failsafe_mode\":1,"
-             "\"member_slots_ttl\":\"2h\",\"postgresql\":{\"use_slots\":false},"
+             "\"member_slots_ttl\":\"2h\",\"failover_profile\":\"fast\",\"postgresql\":{\"use_slots\":false},"
              "\"ignore_slots\":[{\"name\":\"a\",\"type\":\"LOGICAL\",\"database\":\"d\",\"plugin\":\"p\"},{\"name\":"
              "\"b\"}]}");
 
@@ -80,6 +80,7 @@ static void test_dynamic_keys_are_read(void **state)
     assert_true(d->pause);
     assert_true(d->failsafe_mode);
     assert_int_equal(d->member_slots_ttl_ms, 7200000);
+    assert_int_equal(d->failover_profile, PROFILE_FAST);
     assert_false(d->use_slots);
     assert_json(d->ignore_slots, "[{\"name\":\"a\",\"type\":\"logical\",\"database\":\"d\",\"plugin\":\"p\"},"
                                  "{\"name\":\"b\"}]");

@@ -170,7 +170,7 @@ static void test_what_a_later_version_adds_is_skipped(void **state)
                             "\0\x01\0\x01x"
                             "\0\x0c\0\x01\x63"
                             "\0\x11\0\x01\x63"
-                            "\0\x1c\0\x09\x08\x01y\0\0\0\x05++"
+                            "\0\x1e\0\x09\x08\x01y\0\0\0\x05++"
                             "\xff\xff\0\x01z",
                             &got),
                      PEER_OK);
@@ -217,10 +217,10 @@ static void test_what_is_malformed_is_refused(void **state)
         BAD("a number of another width", "\0\0\0\x0c\x01\x01\0\x01\0\x01x\0\x02\0\x01\x05"),
         BAD("a bool of two bytes", "\0\0\0\x0d\x01\x01\0\x01\0\x01x\0\x04\0\x02\0\x01"),
         BAD("a bool that is neither", "\0\0\0\x0c\x01\x01\0\x01\0\x01x\0\x04\0\x01\x02"),
-        BAD("an entry past its field", "\0\0\0\x0c\x01\x01\0\x01\0\x01x\0\x1c\0\x01\x06"),
-        BAD("an entry's name past the entry", "\0\0\0\x12\x01\x01\0\x01\0\x01x\0\x1c\0\x07\x06\x06y\0\0\0\x05"),
-        BAD("an entry without an age", "\0\0\0\x0e\x01\x01\0\x01\0\x01x\0\x1c\0\x03\x02\x01y"),
-        BAD("an entry without a name", "\0\0\0\x11\x01\x01\0\x01\0\x01x\0\x1c\0\x06\x05\0\0\0\0\x05"),
+        BAD("an entry past its field", "\0\0\0\x0c\x01\x01\0\x01\0\x01x\0\x1e\0\x01\x06"),
+        BAD("an entry's name past the entry", "\0\0\0\x12\x01\x01\0\x01\0\x01x\0\x1e\0\x07\x06\x06y\0\0\0\x05"),
+        BAD("an entry without an age", "\0\0\0\x0e\x01\x01\0\x01\0\x01x\0\x1e\0\x03\x02\x01y"),
+        BAD("an entry without a name", "\0\0\0\x11\x01\x01\0\x01\0\x01x\0\x1e\0\x06\x05\0\0\0\0\x05"),
 #undef BAD
     };
     struct peer_state got;
@@ -249,7 +249,7 @@ static void test_a_text_that_is_too_long_is_refused(void **state)
 
 static void test_more_entries_than_there_is_room_for(void **state)
 {
-    char bytes[2048] = {0, 0, 0, 0, 1, 1, 0, 1, 0, 1, 'x', 0, 28, 0, 0};
+    char bytes[2048] = {0, 0, 0, 0, 1, 1, 0, 1, 0, 1, 'x', 0, 30, 0, 0};
     size_t len = 15;
     struct peer_state got;
 
