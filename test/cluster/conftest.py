@@ -7,13 +7,16 @@ import pytest
 
 from lab.bench import Bench
 from lab.cluster import Cluster
+from lab.group import Pristine, Servers
 from lab.netns import Network
+from lab.node import postgres_bin
 from lab.stub import StubCluster
 
 
 def pytest_addoption(parser):
     parser.addoption('--flavour', default='pgkeep', choices=('pgkeep', 'patroni'),
                      help='what runs the nodes of tests that do not say: pgkeep, or Debian\'s Patroni to try the tests themselves')
+    parser.addoption('--pgbin', metavar='FOLDER', help="PostgreSQL's programs for the bare servers of truths/; default: the newest installed")
 
 
 def pytest_configure():
@@ -61,6 +64,26 @@ def cluster_of(bench, request):
         arguments.setdefault('flavours', request.config.getoption('--flavour'))
         return Cluster(bench, count, **arguments)
     return make
+
+
+@pytest.fixture(scope='session')
+def pristine(request):
+    """What initdb makes, once."""
+    made = Pristine(request.config.getoption('--pgbin') or postgres_bin())
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def servers(bench, pristine):
+    """Bare PostgreSQL servers on the bench."""
+    made = Servers(bench, pristine)
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 @pytest.fixture

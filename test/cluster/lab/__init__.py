@@ -10,6 +10,9 @@ A laboratory for clusters on one machine: real PostgreSQL, real etcd, pgkeep (or
   etcd      a store of one or three members
   node      one node: its YAML, its processes, its PostgreSQL
   cluster   nodes and their store, and the predicates of a healthy cluster
+  server    one bare PostgreSQL server without an agent, and sessions on it
+  group     a primary and its standbys, bare
+  relay     a TCP connection's way that can be held or cut after so many bytes
   writer    clients that write, remember what was acknowledged, and prove what is missing
   netns     a network of namespaces that can be cut (root)
   terminal  a command on a terminal, and who types there
