@@ -167,24 +167,19 @@ static void read_sync(struct cluster *c, const struct cluster_key *k)
 
 static void read_record(struct cluster *c, const struct cluster_key *k)
 {
-    json_t *json = typed_json_of(c, k, JSON_OBJECT, "not an object");
+    const char *why;
 
-    c->record.mod_revision = k->mod_revision;
-    if (!json)
-        return;
-    const json_t *number = json_object_get(json, "term");
-    if (json_is_integer(number) && json_integer_value(number) >= 0) {
-        c->record.present = true;
-        c->record.term = (term)json_integer_value(number);
-        c->record.timeline = (uint32_t)json_integer_value(json_object_get(json, "timeline"));
-        c->record.leader = member_string(json, "leader");
-        c->record.released = json_is_true(json_object_get(json, "released"));
-        c->record.unfenced = json_is_true(json_object_get(json, "unfenced"));
-        c->record.beat = (uint64_t)json_integer_value(json_object_get(json, "beat"));
-    } else {
-        note_bad(c, k->name, "no term");
-    }
-    json_decref(json);
+    if (record_key_read(k->value, k->value_len, k->mod_revision, &c->record, &why) == RECORD_BAD)
+        note_bad(c, k->name, why);
+}
+
+/*
+ * Nothing hangs on the number that is in it, only on when it was written. It hangs on no lease: it is to be seen even
+ * when the store drops that one too early, or somebody removes the leader key.
+ */
+static void read_beat(struct cluster *c, const struct cluster_key *k)
+{
+    c->beat_revision = k->mod_revision;
 }
 
 static void read_leader(struct cluster *c, const struct cluster_key *k)
@@ -240,9 +235,9 @@ struct cluster *cluster_read(const struct cluster_key *keys, size_t key_count, i
         const char *name;
         void (*read)(struct cluster *c, const struct cluster_key *k);
     } readers[] = {
-        {"initialize", read_initialize}, {"leader", read_leader},     {"config", read_config},
-        {"status", read_status},         {"failover", read_failover}, {"sync", read_sync},
-        {"pgkeep", read_record},         {"history", read_history},   {"failsafe", read_failsafe},
+        {"initialize", read_initialize}, {"leader", read_leader},    {"config", read_config}, {"status", read_status},
+        {"failover", read_failover},     {"sync", read_sync},        {"pgkeep", read_record}, {"history", read_history},
+        {"failsafe", read_failsafe},     {"pgkeep_beat", read_beat},
     };
     struct cluster *c = mem_zero(1, sizeof(*c));
     const struct cluster_key *legacy_optime = NULL;
@@ -281,7 +276,7 @@ void cluster_free(struct cluster *c)
     free(c->failover.scheduled_at);
     free(c->sync.leader);
     free(c->sync.sync_standby);
-    free(c->record.leader);
+    record_key_deinit(&c->record);
     json_decref(c->history);
     json_decref(c->failsafe);
     free(c->bad);

@@ -16,6 +16,7 @@
 #include "base/auto.h"
 #include "base/time.h"
 #include "wire/lsn.h"
+#include "wire/record.h"
 
 #define CLUSTER_VERSION_TOLD "4.0.0" /* what members read from `version`: they compare it with 2.1.0 and 4.0.0 */
 
@@ -95,21 +96,6 @@ struct status_key {
     int64_t mod_revision;
 };
 
-/*
- * pgkeep: our own record beside Patroni's keys. It is written in the same transaction as the leader
- * key, and by its leader with every renewal (`beat`), so that others can date the last proof of life.
- */
-struct record_key {
-    bool present;
-    term term;
-    uint32_t timeline; /* the newest that a leader took for itself, used or not: no other may; 0: not told */
-    char *leader;
-    bool released; /* the holder let go of the leader key itself: nobody has to wait for its ttl */
-    bool unfenced; /* paused: nothing stops the holder's PostgreSQL when its lease ends */
-    uint64_t beat;
-    int64_t mod_revision;
-};
-
 struct cluster {
     char *initialize; /* system identifier; "" while a bootstrap runs; NULL: absent */
     int64_t initialize_revision;
@@ -124,8 +110,9 @@ struct cluster {
     struct status_key status;
     struct failover_key failover;
     struct sync_key sync;
-    struct record_key record;
-    json_t *history; /* [[tli, lsn, reason, timestamp, leader]]; NULL: absent */
+    struct record_key record; /* pgkeep: our own record */
+    int64_t beat_revision;    /* of pgkeep_beat, which the leader writes with every renewal; 0: never */
+    json_t *history;          /* [[tli, lsn, reason, timestamp, leader]]; NULL: absent */
     int64_t history_revision;
     json_t *failsafe; /* {name: api_url}; NULL: absent */
     int64_t failsafe_revision;
@@ -154,7 +141,6 @@ void member_tags_deinit(struct member_tags *tags);
 /* Values to write; free() them. NULL arguments leave their field out, as Patroni does. */
 char *failover_key_text(const char *leader, const char *candidate, const char *scheduled_at);
 char *status_key_text(lsn optime, const json_t *slots, const json_t *retain_slots);
-char *record_key_text(const struct record_key *record);
 char *sync_key_text(const char *leader, int quorum, const char *sync_standby);
 
 /* Patroni's slot name for a member: lower case, other characters mangled, 63 bytes. free() it. */

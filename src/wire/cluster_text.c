@@ -54,22 +54,6 @@ char *status_key_text(lsn optime, const json_t *slots, const json_t *retain_slot
     return text_of(o);
 }
 
-char *record_key_text(const struct record_key *record)
-{
-    json_t *o = json_object();
-
-    put(o, "v", json_integer(1));
-    put(o, "term", json_integer((json_int_t)record->term));
-    put(o, "leader", string_or_null(record->leader));
-    if (record->timeline)
-        put(o, "timeline", json_integer(record->timeline));
-    put(o, "released", json_boolean(record->released));
-    if (record->unfenced)
-        put(o, "unfenced", json_true());
-    put(o, "beat", json_integer((json_int_t)record->beat));
-    return text_of(o);
-}
-
 char *sync_key_text(const char *leader, int quorum, const char *sync_standby)
 {
     json_t *o = json_object();

@@ -42,6 +42,7 @@ static void acquired(enum leadership_result result, const char *why, void *arg)
         log_info("leader.acquired", "acquired the leader key");
         break;
     case LEADERSHIP_LOST:
+    case LEADERSHIP_CHANGED:
         log_info("leader.lost_race", "%s", why);
         break;
     case LEADERSHIP_UNSURE:
@@ -60,7 +61,7 @@ static void released(enum leadership_result result, const char *why, void *arg)
         log_info("leader.released", "let go of the leader key");
     else
         log_warning("leader.release_failed", "letting go of the leader key: %s", why ? why : "no answer");
-    cycle_action_done(a, result != LEADERSHIP_UNSURE);
+    cycle_action_done(a, result == LEADERSHIP_OK || result == LEADERSHIP_LOST);
 }
 
 /* ---- other keys ---- */

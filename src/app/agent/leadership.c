@@ -1,11 +1,13 @@
 #include "app/agent/leadership.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "app/agent/registry.h"
 #include "base/check.h"
 #include "base/str.h"
+#include "io/log.h"
 #include "io/loop.h"
 #include "store/store.h"
 
@@ -22,32 +24,37 @@ struct leadership {
     leadership_changed_fn *fn;
     void *arg;
     char *name;
-    char *key_leader, *key_record, *key_member, *key_status, *key_failsafe;
+    char *key_leader, *key_record, *key_beat, *key_member, *key_status, *key_failsafe;
     msec ttl_ms, budget_ms;
 
     int64_t lease;     /* 0: none */
     msec lease_ttl_ms; /* it was granted with this; another ttl needs another lease */
     msec renewed_ms, tried_ms;
     bool renewing, publishing, publish_again, beat_again;
-    msec beat_renewed_ms; /* the renewal that the beat under way belongs to; 0: none is under way */
+    bool published_as_owner; /* what is under way counts only while the leader key is ours */
+    msec beat_renewed_ms;    /* the renewal that the beat under way belongs to; 0: none is under way */
+    uint64_t beat;
 
     bool owner, was_owner;
-    int64_t owner_revision;  /* readings older than this say nothing about ownership */
-    int64_t key_revision;    /* the leader key as we put it: what we write holds only for this ownership */
-    int64_t record_revision; /* of the record as we know it; a beat that arrives out of its turn does not count */
-    bool reattached;         /* the key was put by an earlier life of this node, which may serve under it elsewhere */
-    bool release_doubt;      /* a release whose answer never came may still arrive: the key is put anew first */
+    int64_t owner_revision; /* readings older than this say nothing about ownership */
+    int64_t key_revision;   /* the leader key as we put it: what we write holds only for this ownership */
+    bool reattached;        /* the key was put by an earlier life of this node, which may serve under it elsewhere */
+    bool release_doubt;     /* a release whose answer never came may still arrive: the key is put anew first */
     msec owner_deadline_ms;
     term term;
     term newest_term; /* that any record had; a key under an earlier one is of the past */
     unsigned int setbacks;
-    uint32_t timeline;      /* what we write into the record */
-    uint32_t timeline_sent; /* by the transaction under way */
+
+    struct record_key record; /* as it is in the store, as far as is known; every change of it compares its revision */
+    struct record_key sent;   /* by the change under way */
+    bool recording, record_again;
+    int64_t recorded_under; /* key_revision of the change under way */
+    bool record_due;        /* it does not say what we want, or may not: changed again with the next renewal */
+    uint32_t timeline;      /* what we want in it */
     uint32_t timeline_told; /* it is there */
-    uint64_t beat;
-    bool unfenced;      /* what we write into the record */
-    bool unfenced_sent; /* by the transaction under way */
-    bool unfenced_told; /* it is there: never true while it may not be */
+    bool unfenced;          /* what we want in it */
+    bool unfenced_told;     /* it is there: never true while it may not be */
+    bool told_newer;
 
     /* What the store is known to hold, so that only changes are written. */
     char *wrote_member, *wrote_status, *wrote_failsafe;
@@ -58,8 +65,7 @@ struct leadership {
     /* The acquire, release or resign under way. */
     leadership_done_fn *done;
     void *done_arg;
-    term done_term;
-    uint32_t done_timeline;
+    struct record_key done_record; /* as it is when that was carried out; mod_revision is of before */
 };
 
 static void changed(struct leadership *s)
@@ -98,7 +104,49 @@ static void lost_lease(struct leadership *s)
     lost_ownership(s);
 }
 
-static void gained_ownership(struct leadership *s, term under, uint32_t timeline, int64_t revision,
+static bool record_is_ours(const struct leadership *s)
+{
+    return s->record.present && str_eq(s->record.leader, s->name);
+}
+
+/*
+ * What the record says of what we want in it. A change of ours that is under way may have been carried out after what
+ * is known, so until its answer nothing is believed that was not before.
+ */
+static void compare_record(struct leadership *s)
+{
+    bool ours = s->owner && record_is_ours(s);
+    bool unfenced_there = ours && s->record.unfenced && s->unfenced;
+
+    s->unfenced_told = unfenced_there && (s->unfenced_told || !s->recording);
+    if (ours) {
+        s->timeline_told = s->record.timeline;
+        s->timeline = s->record.timeline > s->timeline ? s->record.timeline : s->timeline;
+    }
+    if (s->recording)
+        return;
+    bool differs = s->record.timeline != s->timeline || s->record.unfenced != s->unfenced;
+    s->record_due = s->owner && (ours ? differs : !s->record.present); /* another's is not ours to change */
+}
+
+static void know_record(struct leadership *s, const struct record_key *record, int64_t revision)
+{
+    struct record_key copy;
+
+    record_key_copy(record, &copy);
+    record_key_deinit(&s->record);
+    s->record = copy;
+    s->record.mod_revision = revision;
+    if (record_key_is_newer(&s->record) && !s->told_newer)
+        log_critical("record.newer",
+                     "the record in the store is of version %d, this program knows versions up to %d: this node does "
+                     "not become primary, and leaves the record as it is",
+                     s->record.version, RECORD_VERSION);
+    s->told_newer = record_key_is_newer(&s->record);
+    compare_record(s);
+}
+
+static void gained_ownership(struct leadership *s, const struct record_key *record, int64_t revision,
                              int64_t key_revision, int64_t record_revision)
 {
     s->owner = s->was_owner = true;
@@ -106,23 +154,11 @@ static void gained_ownership(struct leadership *s, term under, uint32_t timeline
     s->release_doubt = false;
     s->owner_revision = revision;
     s->key_revision = key_revision;
-    s->record_revision = record_revision;
-    s->unfenced_told = s->unfenced;
     s->owner_deadline_ms = s->renewed_ms + s->lease_ttl_ms;
-    s->term = under;
-    s->timeline = s->timeline_told = timeline;
-}
-
-static char *record_text(struct leadership *s, term under, uint32_t timeline, bool released, bool unfenced)
-{
-    struct record_key record = {.term = under,
-                                .timeline = timeline,
-                                .leader = s->name,
-                                .released = released,
-                                .unfenced = unfenced,
-                                .beat = ++s->beat};
-
-    return record_key_text(&record);
+    s->term = record->term;
+    s->unfenced = s->unfenced_told = record->unfenced && str_eq(record->leader, s->name);
+    s->timeline = s->timeline_told = record->timeline;
+    know_record(s, record, record_revision);
 }
 
 /*
@@ -134,11 +170,48 @@ static struct store_compare still_ours(const struct leadership *s)
     return (struct store_compare){.kind = STORE_IF_MOD_REVISION, .key = s->key_leader, .revision = s->key_revision};
 }
 
-static struct store_compare record_as_known(const struct leadership *s)
+static struct store_compare record_is_at(const struct leadership *s, int64_t revision)
 {
-    if (!s->record_revision)
+    if (!revision)
         return (struct store_compare){.kind = STORE_IF_ABSENT, .key = s->key_record};
-    return (struct store_compare){.kind = STORE_IF_MOD_REVISION, .key = s->key_record, .revision = s->record_revision};
+    return (struct store_compare){.kind = STORE_IF_MOD_REVISION, .key = s->key_record, .revision = revision};
+}
+
+/* What a refused transaction reads in its place, so that it tells which compare failed. */
+enum { LOOK_COUNT = 2 };
+
+static void look(const struct leadership *s, struct store_op ret_ops[LOOK_COUNT])
+{
+    ret_ops[0] = (struct store_op){.kind = STORE_GET, .key = s->key_leader};
+    ret_ops[1] = (struct store_op){.kind = STORE_GET, .key = s->key_record};
+}
+
+static const struct store_kv *found(const struct store_result *r, const char *key)
+{
+    for (size_t i = 0; i < r->kv_count; i++)
+        if (str_eq(r->kvs[i].key, key))
+            return &r->kvs[i];
+    return NULL;
+}
+
+/*
+ * A refused change of the record by the owner. True: the leader key is ours still, so it was the record that is another
+ * than we knew; now it is known. False: the key is not ours.
+ */
+static bool refused_for_the_record(struct leadership *s, const struct store_result *r)
+{
+    const struct store_kv *leader = found(r, s->key_leader);
+    const struct store_kv *kv = found(r, s->key_record);
+    struct record_key record = {0};
+    const char *why;
+
+    if (!leader || leader->mod_revision != s->key_revision)
+        return false;
+    if (kv)
+        (void)record_key_read(kv->value, kv->value_len, kv->mod_revision, &record, &why); /* a bad one is none */
+    know_record(s, &record, record.mod_revision);
+    record_key_deinit(&record);
+    return true;
 }
 
 /* ---- failsafe ---- */
@@ -170,11 +243,11 @@ json_t *leadership_failsafe(const struct leadership *s)
 /* ---- publishing ---- */
 
 static void publish(struct leadership *s, bool beat);
+static void write_record(struct leadership *s);
 
 static void publish_done(const struct store_result *r, void *arg)
 {
     struct leadership *s = arg;
-    bool as_owner = s->pending_status != NULL || s->pending_failsafe != NULL;
 
     s->publishing = false;
     heard(s, r);
@@ -182,11 +255,6 @@ static void publish_done(const struct store_result *r, void *arg)
         /* Only now is it proved that the key was still ours after that renewal. */
         if (s->beat_renewed_ms && s->owner)
             s->owner_deadline_ms = msec_max(s->owner_deadline_ms, s->beat_renewed_ms + s->lease_ttl_ms);
-        if (s->beat_renewed_ms && s->owner) {
-            s->unfenced_told = s->unfenced_sent && s->unfenced;
-            s->timeline_told = s->timeline_sent;
-            s->record_revision = r->revision;
-        }
         str_set(&s->wrote_member, s->pending_member);
         s->wrote_lease = s->lease;
         if (s->pending_status)
@@ -198,7 +266,7 @@ static void publish_done(const struct store_result *r, void *arg)
         }
     } else {
         /* Refused compare: the key is not ours any more; anything else: unknown. The registry looks. */
-        if (r->status == STORE_DONE && as_owner) {
+        if (r->status == STORE_DONE && s->published_as_owner) {
             lost_ownership(s);
             s->owner_revision = r->revision; /* an older picture may still show it */
         }
@@ -223,13 +291,13 @@ static bool add_if_changed(struct store_op *ops, size_t *count, const char *key,
     return true;
 }
 
-/* `beat`: a renewal; the record says that its owner lives. */
+/* `beat`: a renewal; the owner says that it lives. */
 static void publish(struct leadership *s, bool beat)
 {
     struct leadership_texts texts = {0};
     struct store_op ops[OPS_MAX];
     size_t count = 0;
-    char *record = NULL;
+    char count_text[24];
 
     if (s->publishing) {
         s->publish_again = true;
@@ -252,25 +320,88 @@ static void publish(struct leadership *s, bool beat)
         sent_failsafe(s, s->pending_failsafe);
     if (s->owner && beat) {
         s->beat_renewed_ms = s->renewed_ms;
-        if (texts.timeline > s->timeline) /* PostgreSQL knew of more than the store did */
-            s->timeline = texts.timeline;
-        record = record_text(s, s->term, s->timeline, false, s->unfenced);
-        s->unfenced_sent = s->unfenced;
-        s->timeline_sent = s->timeline;
-        ops[count++] = (struct store_op){.kind = STORE_PUT, .key = s->key_record, .value = record};
+        (void)snprintf(count_text, sizeof(count_text), "%llu", (unsigned long long)++s->beat); /* it is long enough */
+        ops[count++] = (struct store_op){.kind = STORE_PUT, .key = s->key_beat, .value = count_text};
     }
     if (count) {
-        struct store_compare ours[] = {still_ours(s), record_as_known(s)};
-        struct store_txn txn = {.compares = ours,
-                                .compare_count = !s->owner ? 0
-                                                 : record  ? 2
-                                                           : 1,
-                                .then = ops,
-                                .then_count = count};
+        struct store_compare ours = still_ours(s);
+        struct store_txn txn = {.compares = &ours, .compare_count = s->owner ? 1 : 0, .then = ops, .then_count = count};
         s->publishing = true;
+        s->published_as_owner = s->owner;
         store_txn(s->store, &txn, s->budget_ms, publish_done, s);
     }
-    free(record);
+    if (s->owner && beat) {
+        if (texts.timeline > s->timeline) { /* PostgreSQL knew of more than the store did */
+            s->timeline = texts.timeline;
+            s->record_due = true;
+        }
+        write_record(s);
+    }
+}
+
+/* ---- the record ---- */
+
+static void recorded(const struct store_result *r, void *arg)
+{
+    struct leadership *s = arg;
+    bool same_ownership = s->owner && s->key_revision == s->recorded_under;
+
+    s->recording = false;
+    heard(s, r);
+    if (r->status == STORE_DONE && r->succeeded) {
+        if (r->revision > s->record.mod_revision)
+            know_record(s, &s->sent, r->revision);
+        else
+            compare_record(s);
+    } else if (r->status == STORE_DONE) {
+        if (same_ownership && !refused_for_the_record(s, r)) {
+            lost_ownership(s);
+            s->owner_revision = r->revision;
+        }
+        registry_refresh(s->registry);
+    } else {
+        registry_refresh(s->registry); /* it stays due */
+    }
+    record_key_deinit(&s->sent);
+    if (s->record_again)
+        write_record(s);
+    changed(s);
+}
+
+/* Change what differs in the record, if it is as we know it. */
+static void write_record(struct leadership *s)
+{
+    if (s->recording) {
+        s->record_again = true;
+        return;
+    }
+    s->record_again = false;
+    bool others = s->record.present && !record_is_ours(s);
+    if (!s->owner || !s->record_due || others || record_key_is_newer(&s->record))
+        return;
+
+    record_key_copy(&s->record, &s->sent);
+    if (!s->sent.present) { /* somebody removed it */
+        s->sent.present = true;
+        s->sent.term = s->term;
+        str_set(&s->sent.leader, s->name);
+    }
+    s->sent.timeline = s->timeline;
+    s->sent.unfenced = s->unfenced;
+    AUTO(cstr) char *text = record_key_text(&s->sent);
+    struct store_compare compares[] = {still_ours(s), record_is_at(s, s->record.mod_revision)};
+    struct store_op put = {.kind = STORE_PUT, .key = s->key_record, .value = text};
+    struct store_op looks[LOOK_COUNT];
+    look(s, looks);
+    struct store_txn txn = {.compares = compares,
+                            .compare_count = ARRAY_LEN(compares),
+                            .then = &put,
+                            .then_count = 1,
+                            .otherwise = looks,
+                            .otherwise_count = LOOK_COUNT};
+    s->recording = true;
+    s->recorded_under = s->key_revision;
+    store_txn(s->store, &txn, s->budget_ms, recorded, s);
 }
 
 void leadership_tell(struct leadership *s, bool unfenced)
@@ -278,13 +409,15 @@ void leadership_tell(struct leadership *s, bool unfenced)
     s->unfenced = unfenced;
     if (!unfenced)
         s->unfenced_told = false;
-    publish(s, true);
+    s->record_due = true; /* also where it is said to be there: what was sent before must not come after */
+    write_record(s);
 }
 
 void leadership_take_timeline(struct leadership *s, uint32_t timeline)
 {
     s->timeline = timeline;
-    publish(s, true);
+    s->record_due = true;
+    write_record(s);
 }
 
 void leadership_publish(struct leadership *s)
@@ -301,7 +434,7 @@ static void reattach_done(const struct store_result *r, void *arg)
     heard(s, r);
     s->renewing = false;
     if (r->status == STORE_DONE && r->succeeded)
-        gained_ownership(s, s->done_term, s->done_timeline, r->revision, r->revision, r->revision);
+        gained_ownership(s, &s->done_record, r->revision, r->revision, r->revision);
     else
         registry_refresh(s->registry);
     s->reattached = s->owner;
@@ -312,6 +445,19 @@ static void reattach_done(const struct store_result *r, void *arg)
 static bool is_of_the_past(const struct leadership *s, const struct cluster *c)
 {
     return c->record.term < s->newest_term;
+}
+
+/* The record of our next ownership, over what there is. */
+static void take_over_record(struct leadership *s, const struct record_key *now)
+{
+    struct record_key *next = &s->done_record;
+
+    record_key_deinit(next);
+    record_key_copy(now, next);
+    next->present = true;
+    next->term = now->term + 1;
+    str_set(&next->leader, s->name);
+    next->released = next->unfenced = false;
 }
 
 /*
@@ -326,26 +472,29 @@ static bool reattach(struct leadership *s)
     bool as_it_should = c && c->leader_lease == s->lease && !s->release_doubt;
     if (!c || !str_eq(c->leader, s->name) || as_it_should || s->owner || is_of_the_past(s, c))
         return false;
+    if (record_key_is_newer(&c->record))
+        return false;
 
     bool continued = c->record.present && str_eq(c->record.leader, s->name);
-    term under = continued ? c->record.term : c->record.term + 1;
-    s->unfenced = continued && c->record.unfenced;
-    char *record = record_text(s, under, c->record.timeline, false, s->unfenced);
+    take_over_record(s, &c->record);
+    if (continued) {
+        s->done_record.term = c->record.term;
+        s->done_record.unfenced = c->record.unfenced;
+    }
+    AUTO(cstr) char *record = record_key_text(&s->done_record);
     struct store_compare same[] = {
         {.kind = STORE_IF_VALUE, .key = s->key_leader, .value = s->name},
         {.kind = STORE_IF_MOD_REVISION, .key = s->key_leader, .revision = c->leader_revision},
+        record_is_at(s, c->record.mod_revision),
     };
     struct store_op ops[] = {
         {.kind = STORE_PUT, .key = s->key_leader, .value = s->name, .lease = s->lease},
         {.kind = STORE_PUT, .key = s->key_record, .value = record},
     };
-    struct store_txn txn = {.compares = same, .compare_count = 2, .then = ops, .then_count = 2};
+    struct store_txn txn = {.compares = same, .compare_count = ARRAY_LEN(same), .then = ops, .then_count = 2};
 
-    s->done_term = under;
-    s->done_timeline = c->record.timeline;
     s->renewing = true;
     store_txn(s->store, &txn, s->budget_ms, reattach_done, s);
-    free(record);
     return true;
 }
 
@@ -421,10 +570,12 @@ static void acquired(const struct store_result *r, void *arg)
     heard(s, r);
     registry_refresh(s->registry);
     if (r->status == STORE_DONE && r->succeeded) {
-        gained_ownership(s, s->done_term, s->done_timeline, r->revision, r->revision, r->revision);
+        gained_ownership(s, &s->done_record, r->revision, r->revision, r->revision);
         finish(s, LEADERSHIP_OK, NULL);
     } else if (r->status == STORE_DONE) {
-        finish(s, LEADERSHIP_LOST, "another node took the leader key first");
+        finish(s, LEADERSHIP_LOST,
+               found(r, s->key_leader) ? "another node took the leader key first"
+                                       : "the record was changed meanwhile: deciding anew");
     } else {
         finish(s, LEADERSHIP_UNSURE, r->err ? r->err->text : "no answer");
     }
@@ -436,25 +587,32 @@ void leadership_acquire(struct leadership *s, uint32_t timeline, leadership_done
 
     begin(s, done, arg);
     CHECK(s->lease && c);
+    if (record_key_is_newer(&c->record)) {
+        finish(s, LEADERSHIP_LOST, "the record in the store was written by a newer pgkeep");
+        return;
+    }
     s->newest_term = c->record.term; /* also in a store that went back: an election there is about what there is now */
-    s->done_term = c->record.term + 1;
-    s->done_timeline = timeline > c->record.timeline ? timeline : c->record.timeline;
-    s->unfenced = false;
-    char *record = record_text(s, s->done_term, s->done_timeline, false, s->unfenced);
+    take_over_record(s, &c->record);
+    if (timeline > s->done_record.timeline)
+        s->done_record.timeline = timeline;
+    AUTO(cstr) char *record = record_key_text(&s->done_record);
     struct store_compare compares[] = {
         {.kind = STORE_IF_ABSENT, .key = s->key_leader},
-        c->record.mod_revision ? (struct store_compare){.kind = STORE_IF_MOD_REVISION,
-                                                        .key = s->key_record,
-                                                        .revision = c->record.mod_revision}
-                               : (struct store_compare){.kind = STORE_IF_ABSENT, .key = s->key_record},
+        record_is_at(s, c->record.mod_revision),
     };
     struct store_op ops[] = {
         {.kind = STORE_PUT, .key = s->key_leader, .value = s->name, .lease = s->lease},
         {.kind = STORE_PUT, .key = s->key_record, .value = record},
     };
-    struct store_txn txn = {.compares = compares, .compare_count = 2, .then = ops, .then_count = 2};
+    struct store_op looks[LOOK_COUNT];
+    look(s, looks);
+    struct store_txn txn = {.compares = compares,
+                            .compare_count = ARRAY_LEN(compares),
+                            .then = ops,
+                            .then_count = ARRAY_LEN(ops),
+                            .otherwise = looks,
+                            .otherwise_count = LOOK_COUNT};
     store_txn(s->store, &txn, s->budget_ms, acquired, s);
-    free(record);
 }
 
 static void released(const struct store_result *r, void *arg)
@@ -463,7 +621,9 @@ static void released(const struct store_result *r, void *arg)
 
     heard(s, r);
     registry_refresh(s->registry);
-    if (r->status == STORE_DONE) {
+    if (r->status == STORE_DONE && !r->succeeded && refused_for_the_record(s, r)) {
+        finish(s, LEADERSHIP_CHANGED, "the record was changed meanwhile: deciding anew");
+    } else if (r->status == STORE_DONE) {
         s->was_owner = s->release_doubt = false;
         lost_ownership(s);
         s->owner_revision = r->revision;
@@ -475,6 +635,23 @@ static void released(const struct store_result *r, void *arg)
     }
 }
 
+/* NULL: the record is not ours to change. free() it. */
+static char *release_text(struct leadership *s, bool certain)
+{
+    AUTO(record_key) struct record_key next = {0};
+
+    if (record_key_is_newer(&s->record) || (s->record.present && !record_is_ours(s)))
+        return NULL;
+    record_key_copy(&s->record, &next);
+    if (!next.present)
+        next.term = s->term;
+    next.timeline = s->timeline;
+    str_set(&next.leader, s->name);
+    next.released = certain;
+    next.unfenced = false;
+    return record_key_text(&next);
+}
+
 void leadership_release(struct leadership *s, leadership_done_fn *done, void *arg)
 {
     begin(s, done, arg);
@@ -482,17 +659,24 @@ void leadership_release(struct leadership *s, leadership_done_fn *done, void *ar
     s->texts(&texts, s->arg);
     /* Only who has a word of its own to say as a primary can say that nobody serves under the key any more. */
     bool certain = texts.status || !s->reattached;
-    char *record = record_text(s, s->term, s->timeline, certain, false);
+    AUTO(cstr) char *record = release_text(s, certain);
 
-    struct store_compare ours = still_ours(s);
-    struct store_op ops[] = {
-        {.kind = STORE_DELETE, .key = s->key_leader},
-        {.kind = STORE_PUT, .key = s->key_record, .value = record},
-        {.kind = STORE_PUT, .key = s->key_status, .value = texts.status},
-    };
-    struct store_txn txn = {.compares = &ours, .compare_count = 1, .then = ops, .then_count = texts.status ? 3 : 2};
+    struct store_compare compares[] = {still_ours(s), record_is_at(s, s->record.mod_revision)};
+    struct store_op ops[3] = {{.kind = STORE_DELETE, .key = s->key_leader}};
+    size_t count = 1;
+    if (record)
+        ops[count++] = (struct store_op){.kind = STORE_PUT, .key = s->key_record, .value = record};
+    if (texts.status)
+        ops[count++] = (struct store_op){.kind = STORE_PUT, .key = s->key_status, .value = texts.status};
+    struct store_op looks[LOOK_COUNT];
+    look(s, looks);
+    struct store_txn txn = {.compares = compares,
+                            .compare_count = record ? 2 : 1,
+                            .then = ops,
+                            .then_count = count,
+                            .otherwise = looks,
+                            .otherwise_count = LOOK_COUNT};
     store_txn(s->store, &txn, s->budget_ms, released, s);
-    free(record);
 }
 
 static void revoked(const struct store_result *r, void *arg)
@@ -537,20 +721,19 @@ void leadership_observe(struct leadership *s)
         lost_lease(s); /* kept alive it would keep the key: another one is granted, and this one ends */
         return;
     }
-    if (ours && !s->owner && !s->release_doubt) { /* a txn whose answer never came */
-        s->unfenced = c->record.present && str_eq(c->record.leader, s->name) && c->record.unfenced;
-        gained_ownership(s, c->record.present ? c->record.term : 0, c->record.timeline, c->revision, c->leader_revision,
-                         c->record.mod_revision);
-    } else if (!ours && s->owner) {
+    /* A watch may show the key before the record of the same transaction, which says that it is ours. */
+    bool record_to_come = c->record.present && c->record.mod_revision < c->leader_revision &&
+                          (!str_eq(c->record.leader, s->name) || c->record.released);
+    if (ours && !s->owner && !s->release_doubt && !record_to_come) /* a txn whose answer never came */
+        gained_ownership(s, &c->record, c->revision, c->leader_revision, c->record.mod_revision);
+    else if (!ours && s->owner)
         lost_ownership(s);
-    }
-    if (ours && s->owner && c->record.mod_revision > s->record_revision)
-        s->record_revision = c->record.mod_revision; /* a beat whose answer never came */
-    /* A watch may show the key before the record of the same transaction. */
-    if (ours && c->record.present && str_eq(c->record.leader, s->name) && c->record.term > s->term) {
+    /* What we wrote since is known by its answer; a picture may be older. */
+    bool older = s->owner && c->record.mod_revision && c->record.mod_revision < s->record.mod_revision;
+    if (!older && c->record.mod_revision != s->record.mod_revision)
+        know_record(s, &c->record, c->record.mod_revision);
+    if (ours && c->record.present && str_eq(c->record.leader, s->name) && c->record.term > s->term)
         s->term = c->record.term;
-        s->timeline = s->timeline_told = c->record.timeline;
-    }
     if (c->leader && !str_eq(c->leader, s->name))
         s->was_owner = false;
 
@@ -578,7 +761,7 @@ void leadership_view(const struct leadership *s, struct ha_lease *ret_lease)
     ret_lease->renewed_ms = s->renewed_ms;
     ret_lease->deadline_ms = s->owner_deadline_ms;
     ret_lease->unfenced = s->unfenced_told;
-    ret_lease->telling = s->publishing;
+    ret_lease->telling = s->recording;
     ret_lease->renewing = s->renewing;
     ret_lease->tried_ms = s->tried_ms;
 }
@@ -603,6 +786,7 @@ struct leadership *leadership_new(struct loop *l, struct store *store, struct re
     s->sent_failsafe = json_object();
     s->key_leader = str_fmt("%sleader", prefix);
     s->key_record = str_fmt("%spgkeep", prefix);
+    s->key_beat = str_fmt("%spgkeep_beat", prefix);
     s->key_member = str_fmt("%smembers/%s", prefix, name);
     s->key_status = str_fmt("%sstatus", prefix);
     s->key_failsafe = str_fmt("%sfailsafe", prefix);
@@ -619,9 +803,12 @@ void leadership_free(struct leadership *s)
 {
     if (!s)
         return;
-    char *strings[] = {s->name,           s->key_leader,     s->key_record,     s->key_member,
-                       s->key_status,     s->key_failsafe,   s->wrote_member,   s->wrote_status,
-                       s->wrote_failsafe, s->pending_member, s->pending_status, s->pending_failsafe};
+    record_key_deinit(&s->record);
+    record_key_deinit(&s->sent);
+    record_key_deinit(&s->done_record);
+    char *strings[] = {s->name,           s->key_leader,     s->key_record,      s->key_beat,     s->key_member,
+                       s->key_status,     s->key_failsafe,   s->wrote_member,    s->wrote_status, s->wrote_failsafe,
+                       s->pending_member, s->pending_status, s->pending_failsafe};
     for (size_t i = 0; i < ARRAY_LEN(strings); i++)
         free(strings[i]);
     json_decref(s->sent_failsafe);

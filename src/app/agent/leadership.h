@@ -3,7 +3,10 @@
  *
  * One lease per node carries the member key and, on the leader, the leader key. A renewal is one
  * keepalive and, on the leader, one transaction that is conditional on the leader key still being
- * ours: status, record (beat) and what else changed. Times count from before a request was sent.
+ * ours: beat, status and what else changed. Times count from before a request was sent.
+ *
+ * The record changes on transitions only, and each change of it compares its revision. That it is another than we knew
+ * says nothing about the leader key: a refused change reads both back.
  *
  * Ownership is believed only on the word of a transaction or of a reading: an answer that never came
  * leaves it as it was and asks the registry to look.
@@ -54,7 +57,8 @@ void leadership_take_timeline(struct leadership *s, uint32_t timeline);
 /* Publish now if something changed, without waiting for the next renewal. */
 void leadership_publish(struct leadership *s);
 
-enum leadership_result { LEADERSHIP_OK, LEADERSHIP_LOST, LEADERSHIP_UNSURE };
+/* CHANGED: the record was another than we knew; nothing was done, and it is known now. */
+enum leadership_result { LEADERSHIP_OK, LEADERSHIP_LOST, LEADERSHIP_CHANGED, LEADERSHIP_UNSURE };
 typedef void leadership_done_fn(enum leadership_result result, const char *why, void *arg);
 
 /*

@@ -10,10 +10,10 @@ enum {
     BOOTSTRAP_FAILURES = 3,
 };
 
-/* The newest store revision that only the owner of the key can have caused. */
+/* The newest store revision that only an owner of the key can have caused. */
 static int64_t newest_beat(const struct cluster *c, const char *leader)
 {
-    int64_t beat = c->status.mod_revision;
+    int64_t beat = c->status.mod_revision > c->beat_revision ? c->status.mod_revision : c->beat_revision;
 
     if (c->record.present && str_eq(c->record.leader, leader) && c->record.mod_revision > beat)
         beat = c->record.mod_revision;

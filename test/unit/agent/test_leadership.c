@@ -296,12 +296,125 @@ static void test_a_key_that_somebody_removed_ends_ownership_with_the_next_renewa
     until(owns_not, "the loss");
 }
 
+/* ---- the record and the beat ---- */
+
+static int64_t revision_of(const char *name)
+{
+    AUTO(cstr) char *key = str_fmt("%s%s", PREFIX, name);
+    AUTO(answer) struct answer a = ask_get_prefix(loop, other, key, PATIENCE_MS);
+
+    for (size_t i = 0; i < a.kv_count; i++)
+        if (str_eq(a.kvs[i].key, key))
+            return a.kvs[i].mod_revision;
+    return 0;
+}
+
+static void renew(void)
+{
+    leadership_renew(leadership);
+    run_for(loop, 50);
+    assert_false(lease().renewing);
+}
+
+static void test_a_renewal_changes_the_beat_and_leaves_the_record_alone(void **state)
+{
+    lead();
+    renew();
+    int64_t record = revision_of("pgkeep"), beat = revision_of("pgkeep_beat");
+    assert_true(beat > record);
+    renew();
+    assert_int_equal(revision_of("pgkeep"), record);
+    assert_true(revision_of("pgkeep_beat") > beat);
+}
+
+/* Others count from the last beat that they see, also where the lease and all that hangs on it are gone by then. */
+static void test_the_beat_outlives_the_lease(void **state)
+{
+    lead();
+    renew();
+    mem_server_advance(server, TTL_MS);
+    assert_int_equal(revision_of("leader"), 0);
+    assert_true(revision_of("pgkeep_beat") > 0);
+}
+
+static void put_record(const char *text)
+{
+    (void)ask_put(loop, other, PREFIX "pgkeep", text, 0);
+}
+
+static void test_a_record_that_another_changed_is_no_lost_leader_key(void **state)
+{
+    lead();
+    msec deadline_ms = lease().deadline_ms;
+    put_record("{\"version\":2,\"term\":1,\"leader\":\"n1\",\"timeline\":2,\"released\":false,\"later\":{\"x\":1}}");
+    leadership_tell(leadership, true); /* before the change is heard of */
+    run_for(loop, 50);
+    assert_true(lease().owner);
+    leadership_tell(leadership, true);
+    until(is_unfenced, "the record");
+    renew();
+    assert_true(lease().owner);
+    assert_true(lease().deadline_ms >= deadline_ms);
+    AUTO(cluster) struct cluster *c = read_cluster();
+    assert_true(c->record.unfenced);
+    assert_int_equal(json_object_size(json_object_get(c->record.json, "later")), 1);
+}
+
+static void test_a_release_over_a_record_that_another_changed_is_decided_anew(void **state)
+{
+    lead();
+    put_record("{\"version\":2,\"term\":1,\"leader\":\"n1\",\"timeline\":9,\"released\":false}");
+    assert_int_equal(release(), LEADERSHIP_CHANGED);
+    assert_true(lease().owner);
+    assert_int_equal(release(), LEADERSHIP_OK);
+    AUTO(cluster) struct cluster *c = read_cluster();
+    assert_null(c->leader);
+    assert_true(c->record.released);
+    assert_int_equal(c->record.timeline, 9);
+}
+
+static void test_a_record_that_is_removed_is_written_anew(void **state)
+{
+    lead();
+    (void)ask_delete(loop, other, PREFIX "pgkeep");
+    refresh();
+    assert_true(lease().owner);
+    renew();
+    AUTO(cluster) struct cluster *c = read_cluster();
+    assert_true(c->record.present);
+    assert_int_equal(c->record.term, 1);
+    assert_int_equal(c->record.timeline, 2);
+}
+
+/* What it promises is not known here. */
+static void test_a_record_of_a_newer_version_is_left_as_it_is(void **state)
+{
+    static const char newer[] = "{\"version\":3,\"term\":1,\"leader\":\"n1\",\"timeline\":2,\"released\":false}";
+
+    lead();
+    put_record(newer);
+    refresh();
+    int64_t written = revision_of("pgkeep");
+    leadership_tell(leadership, true);
+    renew();
+    assert_false(lease().unfenced);
+    assert_true(lease().owner); /* it goes on beating: what runs goes on */
+    assert_int_equal(revision_of("pgkeep"), written);
+    assert_int_equal(release(), LEADERSHIP_OK);
+    assert_int_equal(revision_of("leader"), 0);
+    assert_int_equal(revision_of("pgkeep"), written);
+    refresh();
+    assert_int_equal(acquire(), LEADERSHIP_LOST);
+    assert_int_equal(revision_of("leader"), 0);
+    assert_int_equal(revision_of("pgkeep"), written);
+}
+
 /* ---- a key of an earlier life ---- */
 
 static char *record_of(term under, const char *leader)
 {
     AUTO(cstr) char *name = str_dup(leader);
-    struct record_key record = {.term = under, .timeline = 1, .leader = name, .beat = 1};
+    struct record_key record = {.term = under, .timeline = 1, .leader = name};
 
     return record_key_text(&record);
 }
@@ -506,6 +619,12 @@ int main(void)
         LEADERSHIP_TEST(test_what_the_record_says_of_the_fence_is_known_or_not_believed),
         LEADERSHIP_TEST(test_ownership_whose_answer_was_lost_is_learnt_by_reading),
         LEADERSHIP_TEST(test_a_key_that_somebody_removed_ends_ownership_with_the_next_renewal),
+        LEADERSHIP_TEST(test_a_renewal_changes_the_beat_and_leaves_the_record_alone),
+        LEADERSHIP_TEST(test_the_beat_outlives_the_lease),
+        LEADERSHIP_TEST(test_a_record_that_another_changed_is_no_lost_leader_key),
+        LEADERSHIP_TEST(test_a_release_over_a_record_that_another_changed_is_decided_anew),
+        LEADERSHIP_TEST(test_a_record_that_is_removed_is_written_anew),
+        LEADERSHIP_TEST(test_a_record_of_a_newer_version_is_left_as_it_is),
         LEADERSHIP_TEST(test_a_key_that_we_never_served_under_is_not_said_to_be_free),
         LEADERSHIP_TEST(test_a_key_of_an_earlier_life_is_free_when_its_primary_says_so),
         LEADERSHIP_TEST(test_who_is_in_a_list_that_may_have_arrived_is_asked),
