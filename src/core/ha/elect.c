@@ -92,9 +92,9 @@ static bool we_may_lead(const struct ha_memory *m, const struct ha_view *v, stru
     const struct cluster *c = v->store.cluster;
     bool named = named_us(m, v);
 
-    if (v->conf.refused)
-        return !plan_why(p, "no leader; %s promises what this program cannot keep yet, so it does not lead",
-                         v->conf.refused);
+    char unkept[UNKEPT_MAX];
+    if (promise_is_unkept(v, unkept))
+        return !plan_why(p, "no leader; %s, so it does not lead", unkept);
     if (v->pg.data == HA_DATA_REWINDING) /* and started by hand: its files may be of two histories */
         return !plan_why(p, "no leader; pg_rewind did not finish here, so this node does not lead before an operator "
                             "removes rewind.in-progress");

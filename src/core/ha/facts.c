@@ -1,5 +1,7 @@
 #include "core/ha/facts.h"
 
+#include <stdio.h>
+
 #include "base/str.h"
 
 enum { HALTED_MS = 5000 };        /* somebody looks at it with a debugger for a moment: bear that, no more */
@@ -70,6 +72,20 @@ bool leader_is_proved(const struct ha_view *v)
 
     return leader && leader->answer == HA_ANSWER_YES && leader->running && leader->primary &&
            v->now_ms - v->peers.asked_ms <= PROOF_AGE_MS_MAX;
+}
+
+bool promise_is_unkept(const struct ha_view *v, char ret_why[UNKEPT_MAX])
+{
+    const struct cluster *c = v->store.cluster;
+
+    if (v->conf.refused)
+        (void)snprintf(ret_why, UNKEPT_MAX, "%s promises what this program cannot keep yet", v->conf.refused);
+    else if (c && record_key_is_newer(&c->record))
+        (void)snprintf(ret_why, UNKEPT_MAX, "the record in the store is of version %d, this program knows %d",
+                       c->record.version, RECORD_VERSION);
+    else
+        return false;
+    return true;
 }
 
 bool handover_is_asked(const struct ha_view *v)

@@ -33,5 +33,12 @@ const struct ha_peer *peer_answer(const struct ha_view *v, const char *name);
 /* The leader itself said, in a round not older than a few seconds, that it runs as primary. */
 bool leader_is_proved(const struct ha_view *v);
 
+/*
+ * Something promises what this program cannot keep: a setting that is not built, or a record of a newer pgkeep. Then
+ * this node must not become primary. ret_why: what, as the subject of a sentence.
+ */
+enum { UNKEPT_MAX = 160 };
+bool promise_is_unkept(const struct ha_view *v, char ret_why[UNKEPT_MAX]);
+
 /* The failover key asks this node, the leader, to hand over (its time may be in the future). */
 bool handover_is_asked(const struct ha_view *v);

@@ -59,15 +59,16 @@ static void start_primary(struct ha_plan *p, const struct ha_view *v, const char
 /* No postmaster runs. */
 static void lead_stopped(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
+    char unkept[UNKEPT_MAX];
+
     if (v->pg.data != HA_DATA_VALID) {
         (void)plan_add(p, HA_DO_RELEASE);
         (void)plan_why(p, "the data directory is gone or unusable: letting go of the leader key");
         return;
     }
-    if (v->conf.refused) {
+    if (promise_is_unkept(v, unkept)) {
         (void)plan_add(p, HA_DO_RELEASE);
-        (void)plan_why(p, "%s promises what this program cannot keep yet: letting go of the leader key",
-                       v->conf.refused);
+        (void)plan_why(p, "%s: letting go of the leader key", unkept);
         return;
     }
     if (v->conf.pause && !m->restarting) {
@@ -114,10 +115,11 @@ static void lead_starting(struct ha_memory *m, const struct ha_view *v, struct h
 
 static void promote_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
-    if (v->conf.refused) {
+    char unkept[UNKEPT_MAX];
+
+    if (promise_is_unkept(v, unkept)) {
         (void)plan_add(p, HA_DO_RELEASE);
-        (void)plan_why(p, "%s promises what this program cannot keep yet: letting go of the leader key",
-                       v->conf.refused);
+        (void)plan_why(p, "%s: letting go of the leader key", unkept);
         return;
     }
     /* It may still open: it is stopped first, and comes up as a standby. One that an agent before us began goes on. */
