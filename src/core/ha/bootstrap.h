@@ -13,5 +13,6 @@
 
 /* Nothing runs: give up what an unfinished bootstrap left. */
 void bootstrap_discard(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);
-/* True if the plan is made: there is no cluster yet, or we are in the middle of making one. */
-bool bootstrap_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);
+/* Nobody leads: there is no cluster yet, or we are in the middle of making one, and what is here has a part in it. */
+bool bootstrap_is_due(const struct ha_view *v);
+void bootstrap_decide(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);

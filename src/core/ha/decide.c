@@ -4,6 +4,7 @@
 #include "base/str.h"
 #include "base/trace.h"
 #include "core/ha/bootstrap.h"
+#include "core/ha/duty.h"
 #include "core/ha/elect.h"
 #include "core/ha/facts.h"
 #include "core/ha/fence.h"
@@ -122,83 +123,54 @@ static void job_decide(struct ha_memory *m, const struct ha_view *v, struct ha_p
         (void)plan_add(p, HA_DO_CANCEL_JOB);
 }
 
-/* The lease is about to end, or is lost, and PostgreSQL may be a primary: read-only in time. */
-static bool demote_decide(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
-{
-    if (v->conf.pause || !pg_may_be_primary(v) || v->pg.process != HA_PROC_RUNNING || leader_is_other(v))
-        return false;
-    if (v->pg.data == HA_DATA_BOOTSTRAPPING)
-        return false;
-    if (p->fence.stop_ms == MSEC_NEVER || v->now_ms < p->fence.stop_ms)
-        return false;
-
-    CHECK(!fence_may_serve(m, v));
-    (void)plan_stop(p, HA_STOP_FAST, DEMOTE_BUDGET_MS);
-    return plan_why(p, "the lease could not be renewed in time: demoting before it ends");
-}
-
-/* Patroni never notices this one. A kill makes it a crash like any other. */
-static bool halted_decide(const struct ha_view *v, struct ha_plan *p)
+static void duty_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     if (v->pg.halted_ms)
         plan_wake(p, v->now_ms + HALTED_AGAIN_MS);
-    if (!pg_is_halted(v) || v->conf.pause)
-        return false;
+    restart_check_failed(m, v, p);
 
-    (void)plan_stop(p, HA_STOP_KILL, HALTED_AGAIN_MS);
-    return plan_why(p, "the postmaster is stopped by a signal since %lld ms: ending it",
-                    (long long)(v->now_ms - v->pg.halted_ms));
-}
-
-/* Nobody owns the leader key, as far as we know. */
-static void alone_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
-{
-    bool stepping_down = handover_is_asked(v) && v->store.cluster->failover.leader && m->leader_gone_ms &&
-                         v->now_ms - m->leader_gone_ms < v->conf.loop_wait_ms;
-
-    if (pg_is_stopped(v) && stepping_down && str_eq(m->leader, v->conf.name)) {
+    switch (duty_of(m, v, &p->fence)) {
+    case DUTY_WAIT:
+        (void)plan_why(p, "waiting for the store");
+        break;
+    case DUTY_DEMOTE:
+        CHECK(!fence_may_serve(m, v));
+        (void)plan_stop(p, HA_STOP_FAST, DEMOTE_BUDGET_MS);
+        (void)plan_why(p, "the lease could not be renewed in time: demoting before it ends");
+        break;
+    case DUTY_HALTED: /* Patroni never notices this one. A kill makes it a crash like any other. */
+        (void)plan_stop(p, HA_STOP_KILL, HALTED_AGAIN_MS);
+        (void)plan_why(p, "the postmaster is stopped by a signal since %lld ms: ending it",
+                       (long long)(v->now_ms - v->pg.halted_ms));
+        break;
+    case DUTY_LEAD:
+        lead_decide(m, v, p);
+        break;
+    case DUTY_REATTACH:
+        (void)plan_why(p, "our leader key hangs on an older lease; attaching it to this one");
+        break;
+    case DUTY_FOLLOW:
+        rejoin_decide(m, v, p);
+        break;
+    case DUTY_BIRTH:
+        bootstrap_decide(m, v, p);
+        break;
+    case DUTY_HANDED_OVER:
         plan_wake(p, m->leader_gone_ms + v->conf.loop_wait_ms);
         (void)plan_why(p, "handed over; waiting for the new leader");
-    } else if (m->promote_doubt && v->pg.process == HA_PROC_RUNNING) {
+        break;
+    case DUTY_DOUBT:
         (void)plan_stop(p, HA_STOP_IMMEDIATE, DEMOTE_BUDGET_MS);
         (void)plan_why(p, "a promotion that did not end well may still happen: stopping PostgreSQL");
-    } else if (v->store.cluster && !v->store.cluster->leader && (pg_is_standby(v) || pg_is_primary(v))) {
+        break;
+    case DUTY_RACE:
         if (!restart_decide(m, v, p))
             elect_decide(m, v, p);
-    } else {
+        break;
+    case DUTY_STAY_UP:
         rejoin_stay_up(m, v, p);
+        break;
     }
-}
-
-static void duty_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
-{
-    const struct cluster *c = v->store.cluster;
-
-    if (!c) {
-        (void)plan_why(p, "waiting for the store");
-        return;
-    }
-    restart_check_failed(m, v, p);
-    if (demote_decide(m, v, p) || halted_decide(v, p))
-        return;
-    if (v->lease.owner) {
-        if (v->conf.pause || fence_may_serve(m, v))
-            lead_decide(m, v, p);
-        else
-            rejoin_stay_up(m, v, p);
-        return;
-    }
-    if (c->leader && str_eq(c->leader, v->conf.name)) {
-        (void)plan_why(p, "our leader key hangs on an older lease; attaching it to this one");
-        return;
-    }
-    if (leader_is_other(v)) {
-        rejoin_decide(m, v, p);
-        return;
-    }
-    if (bootstrap_decide(m, v, p))
-        return;
-    alone_decide(m, v, p);
 }
 
 void ha_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *ret_plan)

@@ -6,7 +6,7 @@
 
 enum {
     UP_MS = 10000, /* a server that ran that long did start */
-    /* What makes initdb fail lasts, and each attempt leaves a directory: a bootstrap waits as from a fourth failure on. */
+    /* What makes initdb fail lasts, and each attempt leaves a directory: the first failure waits like a fourth one. */
     BOOTSTRAP_FAILURES = 3,
 };
 

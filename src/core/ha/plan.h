@@ -89,8 +89,8 @@ struct ha_action *plan_add(struct ha_plan *p, enum ha_action_kind kind);
 struct ha_action *plan_job(struct ha_plan *p, enum ha_job_kind job, const char *subject);
 
 /*
- * Stop PostgreSQL; what is left of it after budget_ms is killed (0: no limit of its own). In haste: a stop that has time
- * sets checkpoint_first and in_good_time of what is returned.
+ * Stop PostgreSQL; what is left of it after budget_ms is killed (0: no limit of its own). In haste: for a stop that has
+ * time checkpoint_first and in_good_time are set in what is returned.
  */
 struct ha_action *plan_stop(struct ha_plan *p, enum ha_stop mode, msec budget_ms);
 
