@@ -103,6 +103,16 @@ static void tell(struct etcd_watch *w, enum store_watch_kind kind, const struct 
     w->fn(&(struct store_event){.kind = kind, .kv = kv, .revision = revision}, w->arg);
 }
 
+static void tell_change(struct etcd_watch *w, const struct etcd_event *event, bool more)
+{
+    CHECK(w->busy > 0);
+    w->fn(&(struct store_event){.kind = event->is_delete ? STORE_WATCH_DELETE : STORE_WATCH_PUT,
+                                .kv = &event->kv,
+                                .revision = event->kv.mod_revision,
+                                .more = more},
+          w->arg);
+}
+
 static void over(struct etcd_watch *w)
 {
     let_go(w);
@@ -132,7 +142,7 @@ static void take_events(struct etcd_watch *w, const struct etcd_watch_message *m
     /* All of them even if the callback moves the watch: a revision is handed on whole. */
     for (size_t i = 0; i < m->event_count && !w->stopped; i++) {
         const struct etcd_event *event = &m->events[i];
-        tell(w, event->is_delete ? STORE_WATCH_DELETE : STORE_WATCH_PUT, &event->kv, event->kv.mod_revision);
+        tell_change(w, event, i + 1 < m->event_count);
         if (event->kv.mod_revision >= shown)
             shown = event->kv.mod_revision + 1;
     }

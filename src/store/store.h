@@ -116,6 +116,7 @@ struct store_event {
     enum store_watch_kind kind;
     const struct store_kv *kv; /* PUT: new value; DELETE: key alone; NULL otherwise */
     int64_t revision;
+    bool more; /* PUT, DELETE: the next event follows at once, so that a transaction can be taken as a whole */
 };
 
 typedef void store_watch_fn(const struct store_event *event, void *arg);

@@ -120,19 +120,42 @@ const char *auth_username(const struct auth *a)
     return a->username;
 }
 
+/* Where the members' REST is: what allowlist_include_members means. To be freed each by itself. */
+static size_t member_hosts(const struct snapshot *s, char **hosts, size_t max)
+{
+    const struct cluster *c = s->cluster;
+    size_t count = 0;
+
+    for (size_t i = 0; c && i < c->member_count && count < max; i++) {
+        int port;
+        if (c->members[i].api_url && url_host_port(c->members[i].api_url, &hosts[count], &port))
+            count++;
+    }
+    return count;
+}
+
+static void hosts_free(char **hosts, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(hosts[i]);
+}
+
 void auth_watch(const struct auth *a, const struct snapshot *s, struct resolver *names)
 {
     const char *wanted[RESOLVER_NAMES_MAX];
+    char *hosts[RESOLVER_NAMES_MAX];
     size_t count = 0;
     struct ip ip;
 
     for (size_t i = 0; i < a->names.count && count < ARRAY_LEN(wanted); i++)
         wanted[count++] = a->names.at[i];
-    for (char *const *host = a->include_members ? s->member_hosts : NULL; host && *host; host++) {
-        if (count < ARRAY_LEN(wanted) && !ip_parse(*host, &ip))
-            wanted[count++] = *host;
+    size_t host_count = a->include_members ? member_hosts(s, hosts, ARRAY_LEN(hosts)) : 0;
+    for (size_t i = 0; i < host_count && count < ARRAY_LEN(wanted); i++) {
+        if (!ip_parse(hosts[i], &ip))
+            wanted[count++] = hosts[i];
     }
     resolver_watch(names, wanted, count);
+    hosts_free(hosts, host_count);
 }
 
 static bool in_allowlist(const struct auth *a, const struct ip *ip, const char *peer, struct resolver *names)
@@ -150,13 +173,17 @@ static bool in_allowlist(const struct auth *a, const struct ip *ip, const char *
 
 static bool is_member(const struct snapshot *s, const struct ip *ip, const char *peer, struct resolver *names)
 {
-    for (char *const *host = s->member_hosts; host && *host; host++) {
-        struct ip theirs;
+    char *hosts[RESOLVER_NAMES_MAX];
+    size_t count = member_hosts(s, hosts, ARRAY_LEN(hosts));
+    bool found = false;
 
-        if (ip_parse(*host, &theirs) ? memcmp(&theirs, ip, sizeof(theirs)) == 0 : resolver_has(names, *host, peer))
-            return true;
+    for (size_t i = 0; i < count && !found; i++) {
+        struct ip theirs;
+        found = ip_parse(hosts[i], &theirs) ? memcmp(&theirs, ip, sizeof(theirs)) == 0
+                                            : resolver_has(names, hosts[i], peer);
     }
-    return false;
+    hosts_free(hosts, count);
+    return found;
 }
 
 static bool good_address(const struct auth *a, const struct auth_request *request, const struct snapshot *s,

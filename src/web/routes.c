@@ -14,6 +14,7 @@
 #include "web/query.h"
 #include "web/reply.h"
 #include "web/status.h"
+#include "wire/cluster_view.h"
 
 /*
  * How long the agent may take. Patroni has no limits of this kind but for a switchover, which it polls
@@ -96,31 +97,51 @@ static void get_readiness(struct web_request *r)
     http_reply_bare(TAKE(r->http), code);
 }
 
+/* *take_value as text; its reference goes. */
+static void json_value(struct web_request *r, int status, json_t *take_value)
+{
+    AUTO(cstr) char *body = json_dumps(take_value, JSON_COMPACT | JSON_ENCODE_ANY);
+
+    json_decref(take_value);
+    json(r, status, body);
+}
+
 static void get_cluster(struct web_request *r)
 {
-    if (r->snapshot->cluster)
-        json(r, 200, r->snapshot->cluster);
-    else
+    const struct cluster *c = r->snapshot->cluster;
+
+    if (!c) {
         text(r, 503, "the store has not been read yet");
+        return;
+    }
+    json_t *view = cluster_view(c);
+    (void)json_object_set_new(view, "scope", json_string(r->snapshot->scope));
+    json_value(r, 200, view);
 }
 
 static void get_history(struct web_request *r)
 {
-    json(r, 200, r->snapshot->history ? r->snapshot->history : "[]");
+    const struct cluster *c = r->snapshot->cluster;
+
+    json_value(r, 200, c && c->history ? json_incref(c->history) : json_array());
 }
 
 static void get_config(struct web_request *r)
 {
-    if (r->snapshot->config)
-        json(r, 200, r->snapshot->config);
+    const struct cluster *c = r->snapshot->cluster;
+
+    if (c && c->config)
+        json_value(r, 200, json_incref(c->config));
     else
         page(r, 502);
 }
 
 static void get_failsafe(struct web_request *r)
 {
-    if (r->snapshot->failsafe)
-        json(r, 200, r->snapshot->failsafe);
+    const struct cluster *c = r->snapshot->failsafe_mode_enabled ? r->snapshot->cluster : NULL;
+
+    if (c && c->failsafe)
+        json_value(r, 200, json_incref(c->failsafe));
     else
         page(r, 502);
 }

@@ -90,17 +90,11 @@ void snapshot_unref(struct snapshot *s)
         s->scheduled_restart,
         s->tags,
         s->clone_progress,
-        s->cluster,
-        s->config,
-        s->history,
-        s->failsafe,
     };
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         free(texts[i]);
     walsenders_free(s->walsenders, s->walsender_count);
-    for (char **host = s->member_hosts; host && *host; host++)
-        free(*host);
-    free(s->member_hosts);
+    cluster_unref(s->cluster);
     free(s);
 }
 

@@ -4,7 +4,8 @@
  * The agent builds a new one after each cycle and each probe and publishes it; the HTTP thread answers
  * everything from the newest one, so that a stuck PostgreSQL or store never slows an answer. Ages are
  * part of the answer: the lease is judged against its deadline at the moment of the request.
- * A snapshot owns all it points at. Taking and releasing is safe from any thread.
+ * A snapshot owns all it points at, but for the cluster, of which it holds a reference. Taking and
+ * releasing is safe from any thread.
  */
 #pragma once
 
@@ -15,7 +16,7 @@
 
 #include "base/auto.h"
 #include "base/time.h"
-#include "wire/lsn.h"
+#include "wire/cluster.h"
 
 /* Patroni's state strings and their metric index (patroni_postgres_state). */
 #define PG_STATES(X)                                                  \
@@ -112,11 +113,7 @@ struct snapshot {
     bool failsafe_mode_enabled, failsafe_mode_is_active, failsafe_member;
     bool sync_standby, quorum_standby; /* we are listed in /sync */
     lsn optime;                        /* of /status */
-    char *cluster;                     /* GET /cluster: body; NULL: unknown */
-    char *config;                      /* GET /config: body; NULL: none */
-    char *history;                     /* GET /history: body; NULL: none */
-    char *failsafe;                    /* GET /failsafe: body; NULL: off */
-    char **member_hosts;               /* addresses for allowlist_include_members; NULL-terminated; NULL */
+    struct cluster *cluster;           /* shared, so that REST renders what it is asked for; NULL: never read */
 };
 
 struct snapshot *snapshot_new(void);

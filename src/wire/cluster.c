@@ -24,11 +24,22 @@ static char *text_of(const struct cluster_key *k)
     return text;
 }
 
+static json_t *parse(const struct cluster_key *k, json_error_t *error)
+{
+    if (k->parsed && *k->parsed)
+        return json_incref(*k->parsed);
+
+    json_t *json = json_loadb(k->value ? k->value : "", k->value_len, JSON_ALLOW_NUL | JSON_DECODE_ANY, error);
+    if (k->parsed)
+        *k->parsed = json_incref(json);
+    return json;
+}
+
 /* The value as JSON, NULL if it is none (noted). Scalars are allowed: some keys are numbers. */
 static json_t *json_of(struct cluster *c, const struct cluster_key *k)
 {
     json_error_t error;
-    json_t *json = json_loadb(k->value ? k->value : "", k->value_len, JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
+    json_t *json = parse(k, &error);
 
     if (!json)
         note_bad(c, k->name, error.text);
@@ -211,8 +222,10 @@ static void read_failsafe(struct cluster *c, const struct cluster_key *k)
 static void read_member(struct cluster *c, const struct cluster_key *k)
 {
     const char *name = k->name + strlen("members/");
-    struct member *m = member_read(name, k->value ? k->value : "", k->value_len);
+    json_t *json = parse(k, NULL);
+    struct member *m = member_of_json(name, json);
 
+    json_decref(json);
     if (!m) {
         note_bad(c, k->name, "not an object");
         return;
@@ -242,6 +255,7 @@ struct cluster *cluster_read(const struct cluster_key *keys, size_t key_count, i
     struct cluster *c = mem_zero(1, sizeof(*c));
     const struct cluster_key *legacy_optime = NULL;
 
+    atomic_init(&c->refs, 1);
     c->revision = revision;
     for (size_t i = 0; i < key_count; i++) {
         const struct cluster_key *k = &keys[i];
@@ -261,10 +275,33 @@ struct cluster *cluster_read(const struct cluster_key *keys, size_t key_count, i
     return c;
 }
 
+struct cluster *cluster_ref(struct cluster *c)
+{
+    unsigned int before = atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+
+    CHECK(before > 0);
+    return c;
+}
+
+void cluster_unref(struct cluster *c)
+{
+    if (!c)
+        return;
+
+    unsigned int before = atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel);
+    CHECK(before > 0);
+    if (before > 1)
+        return;
+
+    atomic_store_explicit(&c->refs, 1, memory_order_relaxed); /* nobody else has it */
+    cluster_free(c);
+}
+
 void cluster_free(struct cluster *c)
 {
     if (!c)
         return;
+    CHECK(atomic_load_explicit(&c->refs, memory_order_relaxed) == 1);
     free(c->initialize);
     free(c->leader);
     cluster_members_free(c->members, c->member_count);

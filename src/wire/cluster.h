@@ -4,11 +4,13 @@
  * Keys are relative to "/<namespace>/<scope>/". Reading is tolerant (unknown fields ignored, a bad
  * value of one key is noted and that key counts as absent), writing is exact: JSON without spaces,
  * field names and number formats of Patroni 4, so that both programs can be members of one cluster.
- * Everything here is plain data: a `struct cluster` owns all it points at and is freed as a whole.
+ * Everything here is plain data: a `struct cluster` owns all it points at (JSON values may be shared with another
+ * reading of the same keys) and is freed as a whole.
  */
 #pragma once
 
 #include <jansson.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,7 +28,8 @@ struct cluster_key {
     const char *value;
     size_t value_len;
     int64_t mod_revision;
-    int64_t lease; /* 0: none */
+    int64_t lease;   /* 0: none */
+    json_t **parsed; /* NULL, or the caller's place for the value as JSON: what is found there is not read again */
 };
 
 /* Tags of a member. Absent numbers hold the defaults. */
@@ -97,6 +100,7 @@ struct status_key {
 };
 
 struct cluster {
+    atomic_uint refs;
     char *initialize; /* system identifier; "" while a bootstrap runs; NULL: absent */
     int64_t initialize_revision;
     int64_t initialize_lease; /* pgkeep hangs the claim of a bootstrap on the claimant's lease; 0: none */
@@ -122,8 +126,12 @@ struct cluster {
 
 /* Build a cluster out of keys. Never fails: what is malformed is absent and named in ->bad. */
 struct cluster *cluster_read(const struct cluster_key *keys, size_t key_count, int64_t revision);
-void cluster_free(struct cluster *c);
+void cluster_free(struct cluster *c); /* by who alone has it */
 AUTO_DEFINE(cluster, struct cluster, cluster_free)
+
+/* One that is not changed any more may be shared, between threads as well: jansson counts with atomics. */
+struct cluster *cluster_ref(struct cluster *c);
+void cluster_unref(struct cluster *c);
 
 const struct member *cluster_member(const struct cluster *c, const char *name);
 /* The member that owns the leader key, if its key exists. */
@@ -131,6 +139,8 @@ const struct member *cluster_leader_member(const struct cluster *c);
 
 /* Read a member's value by itself (REST answers have another shape; this is the store's). NULL: malformed. */
 struct member *member_read(const char *name, const char *value, size_t value_len);
+/* The same of a value that has been parsed; json NULL is fine, and malformed. */
+struct member *member_of_json(const char *name, json_t *json);
 void member_free(struct member *m);
 AUTO_DEFINE(member, struct member, member_free)
 

@@ -112,12 +112,20 @@ static json_t *get_object(const json_t *object, const char *key)
 
 struct member *member_read(const char *name, const char *value, size_t value_len)
 {
-    AUTO(member) struct member *m = mem_zero(1, sizeof(*m));
+    json_t *json = json_loadb(value, value_len, JSON_ALLOW_NUL, NULL);
+    struct member *m = member_of_json(name, json);
 
-    m->json = json_loadb(value, value_len, JSON_ALLOW_NUL, NULL);
-    if (!json_is_object(m->json))
+    json_decref(json);
+    return m;
+}
+
+struct member *member_of_json(const char *name, json_t *json)
+{
+    if (!json_is_object(json))
         return NULL;
 
+    AUTO(member) struct member *m = mem_zero(1, sizeof(*m));
+    m->json = json_incref(json);
     m->name = str_dup(name);
     set_string(&m->conn_url, m->json, "conn_url");
     set_string(&m->api_url, m->json, "api_url");

@@ -331,14 +331,13 @@ void agent_free(struct agent *a)
     http_client_free(a->http);
     guard_link_free(a->guard);
     local_free(a->local);
+    publish_deinit(a);
     snapshot_board_free(a->board);
     pg_instance_unref(a->instance);
     dynamic_unref(a->dynamic);
     settings_unref(a->settings);
-    char *texts[] = {a->instance_trouble, a->bad_key,     a->member_text,  a->member_core,
-                     a->member_urgent,    a->status_text, a->failsafe_text};
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-        free(texts[i]);
+    free(a->instance_trouble);
+    free(a->bad_key);
     loop_free(a->loop);
     free(a);
 }

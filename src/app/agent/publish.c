@@ -294,8 +294,7 @@ static char *json_text(const json_t *value)
 
 static void snapshot_cluster(struct snapshot *s, struct agent *a)
 {
-    const struct cluster *c = registry_cluster(a->registry);
-    size_t hosts = 0;
+    struct cluster *c = registry_cluster(a->registry);
 
     s->store_known = registry_answers(a->registry);
     s->dcs_last_seen = a->dcs_seen_s;
@@ -308,21 +307,7 @@ static void snapshot_cluster(struct snapshot *s, struct agent *a)
     s->optime = c->status.optime;
     s->sync_standby = cluster_is_synchronous(c) && cluster_sync_lists(c, agent_name(a));
     s->failsafe_member = c->failsafe && json_object_get(c->failsafe, agent_name(a));
-    json_t *view = cluster_view(c);
-    (void)json_object_set_new(view, "scope", json_string(a->settings->scope));
-    s->cluster = json_text(view);
-    json_decref(view);
-    s->config = json_text(c->config);
-    s->history = c->history ? json_text(c->history) : str_dup("[]");
-    s->failsafe = a->dynamic->failsafe_mode ? json_text(c->failsafe) : NULL;
-
-    s->member_hosts = mem_zero(c->member_count + 1, sizeof(*s->member_hosts));
-    for (size_t i = 0; i < c->member_count; i++) {
-        char *host;
-        int port;
-        if (c->members[i].api_url && url_host_port(c->members[i].api_url, &host, &port))
-            s->member_hosts[hosts++] = host;
-    }
+    s->cluster = cluster_ref(c);
 }
 
 static void snapshot_walsenders(struct snapshot *s, const struct pg_facts *f)
@@ -423,6 +408,57 @@ static char *text_without(json_t *o, const char *const *fields, size_t count)
     return json_dumps(o, JSON_COMPACT);
 }
 
+/* Whether the member key would say what it said last, apart from positions. */
+static bool member_is_as_seen(const struct agent *a, const struct member_seen *now)
+{
+    const struct member_seen *seen = &a->member_seen;
+
+    return seen->core && now->settings == seen->settings && now->scheduled_restart == seen->scheduled_restart &&
+           now->facts_serial == seen->facts_serial && now->timeline == seen->timeline && now->state == seen->state &&
+           now->role == seen->role && now->answers == seen->answers &&
+           now->checkpoint_pending == seen->checkpoint_pending && now->pause == seen->pause &&
+           !jobs_running(a->jobs, HA_JOB_CLONE); /* its progress is told */
+}
+
+static void member_seen_clear(struct member_seen *seen)
+{
+    settings_unref(seen->settings);
+    json_decref(seen->scheduled_restart);
+    free(seen->core);
+    free(seen->urgent);
+    *seen = (struct member_seen){0};
+}
+
+/* Bring a->member_seen up to date. */
+static void member_look(struct agent *a, const struct ha_pg *pg)
+{
+    static const char *const often[] = {"xlog_location", "receive_lsn", "replay_lsn"};
+    static const char *const unsettled[] = {"replication_state", "timeline", "pending_restart",
+                                            "pending_restart_reason"};
+    struct member_seen now = {
+        .settings = a->settings,
+        .scheduled_restart = a->scheduled_restart,
+        .facts_serial = local_facts_serial(a->local),
+        .timeline = pg->timeline,
+        .state = state_of(a, pg),
+        .role = role_of(a, pg),
+        .answers = local_answers(a->local),
+        .checkpoint_pending = a->plan.serving && !pg->checkpointed,
+        .pause = a->dynamic->pause,
+    };
+
+    if (member_is_as_seen(a, &now))
+        return;
+    json_t *member = member_json(a, pg);
+    now.core = text_without(member, often, ARRAY_LEN(often));
+    now.urgent = text_without(member, unsettled, ARRAY_LEN(unsettled));
+    json_decref(member);
+    now.settings = settings_ref(a->settings);
+    now.scheduled_restart = json_incref(a->scheduled_restart);
+    member_seen_clear(&a->member_seen);
+    a->member_seen = now;
+}
+
 /*
  * Role, state, tags, addresses are what others act on: written at once. What changes and changes back while a
  * leader is replaced waits until it has settled, for every write wakes every member. Positions are left to the
@@ -430,27 +466,21 @@ static char *text_without(json_t *o, const char *const *fields, size_t count)
  */
 static msec publish_member_if_changed(struct agent *a, const struct ha_pg *pg)
 {
-    static const char *const often[] = {"xlog_location", "receive_lsn", "replay_lsn"};
-    static const char *const unsettled[] = {"replication_state", "timeline", "pending_restart",
-                                            "pending_restart_reason"};
-    json_t *member = member_json(a, pg);
     msec now_ms = loop_clock_ms();
 
-    AUTO(cstr) char *core = text_without(member, often, ARRAY_LEN(often));
-    AUTO(cstr) char *urgent = text_without(member, unsettled, ARRAY_LEN(unsettled));
-    json_decref(member);
-    if (str_eq(core, a->member_core)) {
+    member_look(a, pg);
+    if (str_eq(a->member_seen.core, a->member_core)) {
         a->member_due_ms = 0;
         return MSEC_NEVER;
     }
-    if (str_eq(urgent, a->member_urgent)) {
+    if (str_eq(a->member_seen.urgent, a->member_urgent)) {
         if (!a->member_due_ms)
             a->member_due_ms = now_ms + SETTLED_MS;
         if (now_ms < a->member_due_ms)
             return a->member_due_ms;
     }
-    str_set(&a->member_core, core);
-    str_set(&a->member_urgent, urgent);
+    str_set(&a->member_core, a->member_seen.core);
+    str_set(&a->member_urgent, a->member_seen.urgent);
     a->member_due_ms = 0;
     leadership_publish(a->leadership);
     return MSEC_NEVER;
@@ -487,4 +517,13 @@ msec publish(struct agent *a)
     snapshot_publish(a->board, snapshot_make(a, &pg));
     ops_published(a);
     return again_ms;
+}
+
+void publish_deinit(struct agent *a)
+{
+    char *texts[] = {a->member_text, a->member_core, a->member_urgent, a->status_text, a->failsafe_text};
+
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        free(texts[i]);
+    member_seen_clear(&a->member_seen);
 }

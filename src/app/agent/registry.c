@@ -19,6 +19,8 @@ struct entry {
     size_t value_len;
     int64_t mod_revision;
     int64_t lease;
+    json_t *parsed; /* NULL: not yet, or it is no JSON */
+    bool seen;      /* by the reading that is being taken */
 };
 
 struct registry {
@@ -31,6 +33,8 @@ struct registry {
 
     struct entry *entries;
     size_t count;
+    bool stale; /* what has come is not in `cluster` yet */
+    bool news;  /* events that more follow have brought something */
     struct cluster *cluster;
     msec read_ms;
 
@@ -47,6 +51,7 @@ static void entry_clear(struct entry *e)
 {
     free(e->name);
     free(e->value);
+    json_decref(e->parsed);
     *e = (struct entry){0};
 }
 
@@ -65,6 +70,11 @@ static struct entry *entry_find(struct registry *r, const char *name)
     return NULL;
 }
 
+static bool entry_holds(const struct entry *e, const struct store_kv *kv)
+{
+    return e->value && e->value_len == kv->value_len && (!e->value_len || !memcmp(e->value, kv->value, e->value_len));
+}
+
 static void entry_put(struct registry *r, const struct store_kv *kv)
 {
     const char *name = kv->key + strlen(r->prefix);
@@ -75,23 +85,36 @@ static void entry_put(struct registry *r, const struct store_kv *kv)
         e = &r->entries[r->count++];
         *e = (struct entry){.name = str_dup(name)};
     }
+    e->seen = true;
+    if (e->mod_revision == kv->mod_revision && e->lease == kv->lease && entry_holds(e, kv))
+        return;
+    r->stale = true;
+    e->mod_revision = kv->mod_revision;
+    e->lease = kv->lease;
+    if (entry_holds(e, kv))
+        return;
+    json_decref(e->parsed);
+    e->parsed = NULL;
     free(e->value);
     e->value = mem_zero(kv->value_len + 1, 1);
     if (kv->value_len)
         memcpy(e->value, kv->value, kv->value_len);
     e->value_len = kv->value_len;
-    e->mod_revision = kv->mod_revision;
-    e->lease = kv->lease;
+}
+
+static void entry_drop(struct registry *r, struct entry *e)
+{
+    entry_clear(e);
+    *e = r->entries[--r->count];
+    r->stale = true;
 }
 
 static void entry_remove(struct registry *r, const char *name)
 {
     struct entry *e = entry_find(r, name);
 
-    if (!e)
-        return;
-    entry_clear(e);
-    *e = r->entries[--r->count];
+    if (e)
+        entry_drop(r, e);
 }
 
 static void rebuild(struct registry *r, int64_t revision)
@@ -105,11 +128,30 @@ static void rebuild(struct registry *r, int64_t revision)
             .value_len = r->entries[i].value_len,
             .mod_revision = r->entries[i].mod_revision,
             .lease = r->entries[i].lease,
+            .parsed = &r->entries[i].parsed,
         };
     struct cluster *fresh = cluster_read(keys, r->count, revision);
-    cluster_free(r->cluster);
+    cluster_unref(r->cluster);
     r->cluster = fresh;
+    r->stale = false;
     free(keys);
+}
+
+static void watch_change(struct registry *r, const struct store_event *event)
+{
+    bool known = r->cluster && event->revision >= r->cluster->revision && str_starts(event->kv->key, r->prefix);
+
+    if (known && event->kind == STORE_WATCH_PUT)
+        entry_put(r, event->kv);
+    else if (known)
+        entry_remove(r, event->kv->key + strlen(r->prefix));
+    r->news |= known;
+    if (event->more || !r->news)
+        return;
+    r->news = false;
+    rebuild(r, event->revision);
+    r->read_ms = loop_clock_ms();
+    r->fn(r->arg);
 }
 
 static void watch_event(const struct store_event *event, void *arg)
@@ -119,15 +161,7 @@ static void watch_event(const struct store_event *event, void *arg)
     switch (event->kind) {
     case STORE_WATCH_PUT:
     case STORE_WATCH_DELETE:
-        if (!r->cluster || event->revision < r->cluster->revision || !str_starts(event->kv->key, r->prefix))
-            return;
-        if (event->kind == STORE_WATCH_PUT)
-            entry_put(r, event->kv);
-        else
-            entry_remove(r, event->kv->key + strlen(r->prefix));
-        rebuild(r, event->revision);
-        r->read_ms = loop_clock_ms();
-        r->fn(r->arg);
+        watch_change(r, event);
         break;
     case STORE_WATCH_RESYNC:
         store_watch_stop(r->watch);
@@ -157,11 +191,16 @@ static bool take_reading(struct registry *r, const struct store_result *result)
         r->setbacks++;
     }
     r->distrust = false;
-    entries_clear(r);
+    for (size_t i = 0; i < r->count; i++)
+        r->entries[i].seen = false;
     for (size_t i = 0; i < result->kv_count; i++)
         if (str_starts(result->kvs[i].key, r->prefix))
             entry_put(r, &result->kvs[i]);
-    rebuild(r, result->revision);
+    for (size_t i = r->count; i-- > 0;)
+        if (!r->entries[i].seen)
+            entry_drop(r, &r->entries[i]);
+    if (r->stale || !r->cluster || r->cluster->revision != result->revision)
+        rebuild(r, result->revision);
     return true;
 }
 
@@ -227,7 +266,7 @@ void registry_free(struct registry *r)
     loop_timer_clear(&r->timer);
     entries_clear(r);
     free(r->entries);
-    cluster_free(r->cluster);
+    cluster_unref(r->cluster);
     free(r->prefix);
     free(r);
 }
@@ -244,7 +283,7 @@ void registry_timing(struct registry *r, msec period_ms, msec budget_ms)
     r->budget_ms = budget_ms;
 }
 
-const struct cluster *registry_cluster(const struct registry *r)
+struct cluster *registry_cluster(const struct registry *r)
 {
     return r->cluster;
 }

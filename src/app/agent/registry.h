@@ -31,8 +31,8 @@ void registry_timing(struct registry *r, msec period_ms, msec budget_ms);
 /* Read again now (after an unknown outcome, a lost compare); one more follows a reading under way. */
 void registry_refresh(struct registry *r);
 
-/* Newest picture; NULL before the first reading. Valid until the next change. */
-const struct cluster *registry_cluster(const struct registry *r);
+/* Newest picture; NULL before the first reading. Valid until the next change, or as long as a reference is held. */
+struct cluster *registry_cluster(const struct registry *r);
 /* How often the store was found put back to an earlier state: no revision of before means anything then. */
 unsigned int registry_setbacks(const struct registry *r);
 /* When the newest fact arrived; 0: never. */

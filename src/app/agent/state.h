@@ -112,6 +112,16 @@ struct agent {
     struct mailbox *op_mail;
     uint64_t snapshot_seq;
     char *member_text, *member_core, *member_urgent, *status_text, *failsafe_text;
+    struct member_seen {
+        struct settings *settings; /* held, as the next: no other can have its address */
+        json_t *scheduled_restart;
+        uint64_t facts_serial;
+        uint32_t timeline;
+        enum node_state state;
+        enum node_role role;
+        bool answers, checkpoint_pending, pause;
+        char *core, *urgent; /* what the member key would say; NULL: unknown */
+    } member_seen;
     msec member_due_ms;       /* a change that may still change back is written then; 0: none */
     enum node_role role_told; /* role of the last on_role_change */
     bool role_known;

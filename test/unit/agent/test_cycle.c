@@ -54,7 +54,7 @@ msec registry_read_ms(const struct registry *r)
     return loop_clock_ms();
 }
 
-const struct cluster *registry_cluster(const struct registry *r)
+struct cluster *registry_cluster(const struct registry *r)
 {
     return &cluster;
 }

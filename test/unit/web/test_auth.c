@@ -224,6 +224,21 @@ static void test_names_of_the_allowlist_are_looked_up_in_the_background(void **s
     assert_false(lets_in(a, "10.1.2.3", false, s, names));
 }
 
+static struct cluster *members_at(const char *first, const char *second, const char *third)
+{
+    const char *const hosts[] = {first, second, third};
+    struct cluster_key keys[ARRAY_LEN(hosts)];
+    char values[ARRAY_LEN(hosts)][64];
+    char names[ARRAY_LEN(hosts)][16];
+
+    for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
+        (void)snprintf(names[i], sizeof(names[i]), "members/n%zu", i + 1);
+        (void)snprintf(values[i], sizeof(values[i]), "{\"api_url\":\"http://%s:8008/patroni\"}", hosts[i]);
+        keys[i] = (struct cluster_key){.name = names[i], .value = values[i], .value_len = strlen(values[i])};
+    }
+    return cluster_read(keys, ARRAY_LEN(keys), 1);
+}
+
 static void test_members_may_come_in_but_for_where_they_are_not_asked(void **state)
 {
     struct settings settings = rest(NULL, NULL);
@@ -231,10 +246,7 @@ static void test_members_may_come_in_but_for_where_they_are_not_asked(void **sta
     AUTO(resolver) struct resolver *names = resolver_new(REFRESH_MS);
 
     (void)state;
-    s->member_hosts = mem_zero(4, sizeof(*s->member_hosts));
-    s->member_hosts[0] = str_dup("10.1.2.3");
-    s->member_hosts[1] = str_dup("localhost");
-    s->member_hosts[2] = str_dup("fd00:0::1");
+    s->cluster = members_at("10.1.2.3", "localhost", "[fd00:0::1]");
     settings.restapi.allowlist_include_members = true;
     AUTO(auth) struct auth *a = make(&settings);
     auth_watch(a, s, names);

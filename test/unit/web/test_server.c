@@ -189,23 +189,35 @@ static void expect_talk(const char *request, const char *wanted)
 
 /* ---- reading ---- */
 
+/* Names and values in turn. */
+static struct cluster *keys(const char *const *texts)
+{
+    struct cluster_key at[8];
+    size_t count = 0;
+
+    for (size_t i = 0; texts[i]; i += 2)
+        at[count++] = (struct cluster_key){.name = texts[i], .value = texts[i + 1], .value_len = strlen(texts[i + 1])};
+    return cluster_read(at, count, 1);
+}
+
 static void test_every_path_that_is_read_answers_with_its_code_and_type(void **state)
 {
     struct snapshot *s = primary();
 
     (void)state;
-    str_set(&s->cluster, "{\"members\": [], \"scope\": \"demo\"}");
-    str_set(&s->config, "{\"ttl\": 30}");
-    str_set(&s->history, "[[1, 25, \"no recovery target specified\", \"2026-11-24T09:00:00+00:00\", \"n1\"]]");
-    str_set(&s->failsafe, "{\"n1\": \"http://127.0.0.1:8008/patroni\"}");
+    s->failsafe_mode_enabled = true;
+    s->cluster = keys((const char *const[]){"config", "{\"ttl\": 30}", "history",
+                                            "[[1, 25, \"no recovery target specified\", "
+                                            "\"2026-11-24T09:00:00+00:00\", \"n1\"]]",
+                                            "failsafe", "{\"n1\": \"http://127.0.0.1:8008/patroni\"}", NULL});
     start(s);
-    expect("GET", "/cluster", NULL, 200, "{\"members\": [], \"scope\": \"demo\"}");
-    expect("GET", "/config", NULL, 200, "{\"ttl\": 30}");
-    expect("GET", "/config/and/more?x=y", NULL, 200, "{\"ttl\": 30}");
-    expect("GET", "//config", NULL, 200, "{\"ttl\": 30}");
+    expect("GET", "/cluster", NULL, 200, "{\"members\":[],\"scope\":\"demo\"}");
+    expect("GET", "/config", NULL, 200, "{\"ttl\":30}");
+    expect("GET", "/config/and/more?x=y", NULL, 200, "{\"ttl\":30}");
+    expect("GET", "//config", NULL, 200, "{\"ttl\":30}");
     expect("GET", "/history", NULL, 200,
-           "[[1, 25, \"no recovery target specified\", \"2026-11-24T09:00:00+00:00\", \"n1\"]]");
-    expect("GET", "/failsafe", NULL, 200, "{\"n1\": \"http://127.0.0.1:8008/patroni\"}");
+           "[[1,25,\"no recovery target specified\",\"2026-11-24T09:00:00+00:00\",\"n1\"]]");
+    expect("GET", "/failsafe", NULL, 200, "{\"n1\":\"http://127.0.0.1:8008/patroni\"}");
     expect_type("GET", "/cluster", NULL, "application/json");
     expect_type("GET", "/patroni", NULL, "application/json");
     expect_type("GET", "/primary", NULL, "application/json");
@@ -526,8 +538,7 @@ static void test_members_are_let_in_as_the_snapshot_names_them(void **state)
 
     s = primary();
     s->seq++;
-    s->member_hosts = mem_zero(2, sizeof(*s->member_hosts));
-    s->member_hosts[0] = str_dup("localhost");
+    s->cluster = keys((const char *const[]){"members/n1", "{\"api_url\":\"http://localhost:8008/patroni\"}", NULL});
     snapshot_publish(t.board, at_now(s));
     struct peer_answer a = {0};
     for (int i = 0; a.status != 202 && i < 500; i++) { /* the name is looked up in the background */
