@@ -365,9 +365,15 @@ int64_t mem_kv_compact_revision(const struct mem_kv *kv)
 
 const struct mem_event *mem_kv_event(const struct mem_kv *kv, int64_t revision, size_t skip)
 {
-    for (size_t i = 0; i < kv->event_count; i++) {
-        if (kv->events[i].kv.mod_revision >= revision && skip-- == 0)
-            return &kv->events[i];
+    size_t low = 0;
+    size_t high = kv->event_count;
+
+    while (low < high) { /* the first that is not earlier */
+        size_t middle = low + (high - low) / 2;
+        if (kv->events[middle].kv.mod_revision < revision)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    return NULL;
+    return skip < kv->event_count - low ? &kv->events[low + skip] : NULL;
 }

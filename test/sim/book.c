@@ -14,6 +14,8 @@ enum {
     REIGNS_MAX = 4096,
     EXCUSED = 300000, /* after a whole host has stood still */
     PROGRESS = 15000000,
+    REFUSED_OFTEN = 20,
+    BUSY = 5000000, /* after a new primary's first acknowledgement */
 };
 
 struct book book;
@@ -37,6 +39,14 @@ static struct rec *timeline_start(struct rec *r)
     return r;
 }
 
+static usec busy_until;
+
+void book_busy(usec until)
+{
+    if (until > busy_until)
+        busy_until = until;
+}
+
 /* No two nodes acknowledge at one moment: once a later one has, no earlier one does. */
 static void acknowledges(struct pg *p, struct rec *commit)
 {
@@ -48,6 +58,7 @@ static void acknowledges(struct pg *p, struct rec *commit)
     if (!i) {
         CHECK(book.reigns < REIGNS_MAX);
         reigns[book.reigns++] = (struct reign){.host = p->host->id, .first = first};
+        book_busy(world.now + BUSY);
         story("%s is the primary that acknowledges (timeline %u)", p->host->name, commit->tli);
     } else if (i != book.reigns) {
         if (thawed[p->host->id] && world.now - thawed[p->host->id] < EXCUSED) {
@@ -75,6 +86,7 @@ void book_thawed(struct host *h)
 struct writer {
     int id, target;
     uint64_t number, attempt;
+    unsigned int refused; /* in a row */
     bool waiting;
 };
 
@@ -88,6 +100,17 @@ struct letter_to { /* a statement on its way, and its answer */
 static struct host *home;
 static struct writer writers[WRITERS_MAX];
 
+/* What can be lost is written around faults; in between it is enough to see that it works. */
+static usec pause_between(void)
+{
+    return world.now < busy_until ? chance_between(20000, 300000) : chance_between(500000, 3000000);
+}
+
+static usec pause_refused(const struct writer *w)
+{
+    return w->refused < REFUSED_OFTEN ? chance_between(10000, 100000) : chance_between(100000, 400000);
+}
+
 static void write_next(void *arg);
 
 static void answer_seen(void *arg)
@@ -99,7 +122,8 @@ static void answer_seen(void *arg)
         w->waiting = false;
         if (!l->ok)
             w->target = (w->target + 1) % node_count;
-        event_in(l->ok ? chance_between(20000, 300000) : chance_between(10000, 100000), &home->kernel, write_next, w);
+        w->refused = l->ok ? 0 : w->refused + 1;
+        event_in(l->ok ? pause_between() : pause_refused(w), &home->kernel, write_next, w);
     }
     free(l);
 }

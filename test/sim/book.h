@@ -13,6 +13,8 @@ extern struct book {
 } book;
 
 void book_init(struct host *client_host, int writers);
+/* Writers write much until then: something is about to happen, or has. */
+void book_busy(usec until);
 void book_thawed(struct host *h);
 /* After all faults are over and their time to recover: L1, L2; counts what was lost. */
 void book_close(void);

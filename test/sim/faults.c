@@ -55,6 +55,8 @@ static const struct {
 #undef X
 };
 
+enum { BUSY_BEFORE = 1500000, BUSY_AFTER = 3000000 };
+
 struct fault {
     enum fault_kind kind;
     struct node *node, *other;
@@ -296,6 +298,7 @@ static void over(void *arg)
 {
     struct fault *f = arg;
 
+    book_busy(world.now + BUSY_AFTER);
     story("=== over: %s %s", kinds[f->kind].name, f->node->host->name);
     end(f);
     free(f);
@@ -328,6 +331,20 @@ static struct node *victim(void)
     return n;
 }
 
+static void next(void *arg);
+
+static void soon(void *arg)
+{
+    (void)arg;
+    book_busy(world.now + BUSY_BEFORE + BUSY_AFTER);
+}
+
+static void next_in(usec in)
+{
+    event_in(in > BUSY_BEFORE ? in - BUSY_BEFORE : 0, NULL, soon, NULL);
+    event_in(in, NULL, next, NULL);
+}
+
 static void next(void *arg)
 {
     (void)arg;
@@ -340,6 +357,7 @@ static void next(void *arg)
     count++;
     story("=== fault: %s %s%s%s", kinds[f->kind].name, f->node->host->name, f->other != f->node ? " other " : "",
           f->other != f->node ? f->other->host->name : "");
+    book_busy(world.now + BUSY_AFTER);
     begin(f);
     if (kinds[f->kind].lasts) {
         usec lasts = chance_one_in(3) ? chance_between(50000, 3000000) : chance_between(1000000, 60000000);
@@ -348,7 +366,7 @@ static void next(void *arg)
     } else {
         free(f);
     }
-    event_in(chance_one_in(3) ? chance(1500000) : chance_between(1000000, 45000000), NULL, next, NULL);
+    next_in(chance_one_in(3) ? chance(1500000) : chance_between(1000000, 45000000));
 }
 
 void faults_schedule(usec from, usec to, struct host *store, struct host *operator_host)
@@ -356,5 +374,5 @@ void faults_schedule(usec from, usec to, struct host *store, struct host *operat
     store_host = store;
     operator_home = operator_host;
     end_of_faults = to;
-    event_at(from, NULL, next, NULL);
+    next_in(from - world.now);
 }

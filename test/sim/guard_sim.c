@@ -13,6 +13,7 @@
 enum {
     MESSAGE = 200,        /* one way over the socket pair */
     AGENT_AGAIN = 100000, /* a dead agent's successor */
+    WATCH_LATE = 100000,
     ORPHANS_KILLED = 1000000,
     SYSTEMD_AGAIN = 2000000,
     SYSTEMD_AGAIN_MAX = 6000000,
@@ -275,12 +276,14 @@ static void start_agent(void *arg)
 static void watch_agent(void *arg)
 {
     struct sim_guard *g = arg;
+    usec silence = GUARD_SILENCE_MS * 1000;
+    bool silent = world.now - g->heard >= silence;
 
-    event_in(GUARD_BEAT_MS * 250, &g->proc, watch_agent, g);
-    if (g->agent.alive && world.now - g->heard > GUARD_SILENCE_MS * 1000) {
+    if (g->agent.alive && silent) {
         story("guard: the agent says nothing; replacing it");
         guard_sim_kill_agent(g);
     }
+    event_at(silent ? world.now + silence : g->heard + silence + chance(WATCH_LATE), &g->proc, watch_agent, g);
 }
 
 void guard_sim_kill_agent(struct sim_guard *g)

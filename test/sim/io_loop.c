@@ -80,6 +80,8 @@ static void turn(void *arg)
 {
     struct loop *l = arg;
 
+    if (world.now < l->turn_at)
+        return; /* an earlier one has come before it */
     l->turn_at = USEC_NEVER;
     l->in_turn = true;
     run_timers(l);

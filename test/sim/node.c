@@ -8,6 +8,7 @@
 #include "app/conf_files.h"
 #include "base/check.h"
 #include "base/str.h"
+#include "io/process.h"
 #include "wire/conf/settings.h"
 
 struct node nodes[NODES_MAX];
@@ -34,6 +35,14 @@ void conf_files_deinit(struct conf_files *f)
         free((char *)f->at[i].text);
     }
     free(f->at);
+}
+
+bool process_stat_read(pid_t pid, struct process_stat *ret_stat)
+{
+    const struct proc *postmaster = &nodes[world.current->host->id].pg.postmaster;
+
+    *ret_stat = (struct process_stat){.state = postmaster->stops ? 'T' : 'S'};
+    return postmaster->alive;
 }
 
 /* ---- life ---- */

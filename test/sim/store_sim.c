@@ -92,32 +92,53 @@ static bool asker_lives(const struct store *s, uint64_t generation)
     return s->proc->alive && s->proc->generation == generation;
 }
 
-static void tell(struct store_watch *w, enum store_watch_kind kind, const struct store_kv *kv, int64_t revision)
+static void tell(struct store_watch *w, enum store_watch_kind kind, int64_t revision)
 {
-    w->fn(&(struct store_event){.kind = kind, .kv = kv, .revision = revision}, w->arg);
+    w->fn(&(struct store_event){.kind = kind, .revision = revision}, w->arg);
+}
+
+static void tell_change(struct store_watch *w, const struct mem_event *event, bool more)
+{
+    w->fn(&(struct store_event){.kind = event->is_delete ? STORE_WATCH_DELETE : STORE_WATCH_PUT,
+                                .kv = &event->kv,
+                                .revision = event->kv.mod_revision,
+                                .more = more},
+          w->arg);
+}
+
+/* What a watch of this prefix is shown next; `*skip` stands behind it then. NULL: nothing up to there. */
+static const struct mem_event *next_event(const struct store_watch *w, int64_t from, int64_t upto, size_t *skip)
+{
+    const struct mem_event *event;
+
+    while ((event = mem_kv_event(server.kv, from, (*skip)++)) && event->kv.mod_revision <= upto)
+        if (str_starts(event->kv.key, w->prefix))
+            return event;
+    return NULL;
 }
 
 static void push_seen(void *arg)
 {
     struct push *p = arg;
     struct store_watch *w = p->watch;
-    const struct mem_event *event;
     int64_t from = w->next_revision;
+    size_t skip = 0;
 
     w->pushing = false;
     if (w->stopped || w->over)
         return;
     if (w->next_revision < mem_kv_compact_revision(server.kv)) {
         w->over = true;
-        tell(w, STORE_WATCH_RESYNC, NULL, w->next_revision - 1);
+        tell(w, STORE_WATCH_RESYNC, w->next_revision - 1);
         return;
     }
-    for (size_t skip = 0; !w->stopped && (event = mem_kv_event(server.kv, from, skip)); skip++) {
-        if (event->kv.mod_revision > p->upto)
-            break;
-        w->next_revision = event->kv.mod_revision + 1;
-        if (str_starts(event->kv.key, w->prefix))
-            tell(w, event->is_delete ? STORE_WATCH_DELETE : STORE_WATCH_PUT, &event->kv, event->kv.mod_revision);
+    if (p->upto >= from)
+        w->next_revision = p->upto + 1;
+    const struct mem_event *event = next_event(w, from, p->upto, &skip);
+    while (event && !w->stopped) {
+        const struct mem_event *after = next_event(w, from, p->upto, &skip);
+        tell_change(w, event, after != NULL);
+        event = after;
     }
     free(p);
 }
@@ -157,14 +178,14 @@ static void look(void *arg)
             w->silent_since = world.now;
         if (!w->lost && world.now - w->silent_since > STALE) {
             w->lost = true;
-            tell(w, STORE_WATCH_LOST, NULL, w->next_revision - 1);
+            tell(w, STORE_WATCH_LOST, w->next_revision - 1);
         }
         return;
     }
     w->silent_since = 0;
     if (w->lost) {
         w->lost = false;
-        tell(w, STORE_WATCH_BACK, NULL, w->next_revision - 1);
+        tell(w, STORE_WATCH_BACK, w->next_revision - 1);
     }
     if (!w->stopped && !w->pushing && w->next_revision <= mem_kv_revision(server.kv))
         push(w);

@@ -22,6 +22,8 @@ void (*world_agent_ended)(struct proc *p);
 
 static struct event *heap;
 static size_t heap_count, heap_cap;
+static struct event *soon; /* of this moment, made in it: they come after what the heap has for it */
+static size_t soon_at, soon_count, soon_cap;
 static struct event *held; /* of processes that stand still, in the order in which they were due */
 static size_t held_count, held_cap;
 static uint64_t next_seq;
@@ -98,14 +100,45 @@ static struct event pop(void)
     return first;
 }
 
+static void add(struct event e)
+{
+    if (e.at > world.now) {
+        push(e);
+        return;
+    }
+    if (soon_count == soon_cap) {
+        soon_cap = soon_cap ? soon_cap * 2 : 64;
+        soon = mem_grow(soon, soon_cap, sizeof(*soon));
+    }
+    soon[soon_count++] = e;
+}
+
+/* False: there is none until `until`. */
+static bool take(usec until, struct event *ret_event)
+{
+    if (heap_count && heap[0].at <= world.now) {
+        *ret_event = pop();
+        return true;
+    }
+    if (soon_at < soon_count) {
+        *ret_event = soon[soon_at++];
+        return true;
+    }
+    soon_at = soon_count = 0;
+    if (!heap_count || heap[0].at > until)
+        return false;
+    *ret_event = pop();
+    return true;
+}
+
 void event_at(usec at, struct proc *proc, event_fn *fn, void *arg)
 {
-    push((struct event){.at = at < world.now ? world.now : at,
-                        .seq = next_seq++,
-                        .proc = proc,
-                        .generation = proc ? proc->generation : 0,
-                        .fn = fn,
-                        .arg = arg});
+    add((struct event){.at = at < world.now ? world.now : at,
+                       .seq = next_seq++,
+                       .proc = proc,
+                       .generation = proc ? proc->generation : 0,
+                       .fn = fn,
+                       .arg = arg});
 }
 
 void event_in(usec delay, struct proc *proc, event_fn *fn, void *arg)
@@ -133,7 +166,7 @@ static void release_held(void)
             held[kept++] = e;
         } else {
             e.at = world.now;
-            push(e);
+            add(e);
         }
     }
     held_count = kept;
@@ -141,8 +174,9 @@ static void release_held(void)
 
 void world_run(usec until)
 {
-    while (!over && heap_count && heap[0].at <= until) {
-        struct event e = pop();
+    struct event e;
+
+    while (!over && take(until, &e)) {
         world.now = e.at;
         if (e.proc && (!e.proc->alive || e.proc->generation != e.generation))
             continue;
