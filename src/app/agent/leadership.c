@@ -54,7 +54,7 @@ struct leadership {
     uint32_t timeline_told; /* it is there */
     bool unfenced;          /* what we want in it */
     bool unfenced_told;     /* it is there: never true while it may not be */
-    bool told_newer;
+    bool told_opaque;
 
     /* What the store is known to hold, so that only changes are written. */
     char *wrote_member, *wrote_status, *wrote_failsafe;
@@ -132,17 +132,17 @@ static void compare_record(struct leadership *s)
 static void know_record(struct leadership *s, const struct record_key *record, int64_t revision)
 {
     struct record_key copy;
+    char why[RECORD_WHY_MAX];
 
     record_key_copy(record, &copy);
     record_key_deinit(&s->record);
     s->record = copy;
     s->record.mod_revision = revision;
-    if (record_key_is_newer(&s->record) && !s->told_newer)
-        log_critical("record.newer",
-                     "the record in the store is of version %d, this program knows versions up to %d: this node does "
-                     "not become primary, and leaves the record as it is",
-                     s->record.version, RECORD_VERSION);
-    s->told_newer = record_key_is_newer(&s->record);
+    if (record_key_is_opaque(&s->record) && !s->told_opaque)
+        log_critical("record.opaque",
+                     "the record in the store (pgkeep) %s: this node does not become primary, and leaves it as it is",
+                     record_key_why_opaque(&s->record, why));
+    s->told_opaque = record_key_is_opaque(&s->record);
     compare_record(s);
 }
 
@@ -377,7 +377,7 @@ static void write_record(struct leadership *s)
     }
     s->record_again = false;
     bool others = s->record.present && !record_is_ours(s);
-    if (!s->owner || !s->record_due || others || record_key_is_newer(&s->record))
+    if (!s->owner || !s->record_due || others || record_key_is_opaque(&s->record))
         return;
 
     record_key_copy(&s->record, &s->sent);
@@ -472,7 +472,7 @@ static bool reattach(struct leadership *s)
     bool as_it_should = c && c->leader_lease == s->lease && !s->release_doubt;
     if (!c || !str_eq(c->leader, s->name) || as_it_should || s->owner || is_of_the_past(s, c))
         return false;
-    if (record_key_is_newer(&c->record))
+    if (record_key_is_opaque(&c->record))
         return false;
 
     bool continued = c->record.present && str_eq(c->record.leader, s->name);
@@ -587,8 +587,8 @@ void leadership_acquire(struct leadership *s, uint32_t timeline, leadership_done
 
     begin(s, done, arg);
     CHECK(s->lease && c);
-    if (record_key_is_newer(&c->record)) {
-        finish(s, LEADERSHIP_LOST, "the record in the store was written by a newer pgkeep");
+    if (record_key_is_opaque(&c->record)) {
+        finish(s, LEADERSHIP_LOST, "what the record in the store promises is not known here");
         return;
     }
     s->newest_term = c->record.term; /* also in a store that went back: an election there is about what there is now */
@@ -640,7 +640,7 @@ static char *release_text(struct leadership *s, bool certain)
 {
     AUTO(record_key) struct record_key next = {0};
 
-    if (record_key_is_newer(&s->record) || (s->record.present && !record_is_ours(s)))
+    if (record_key_is_opaque(&s->record) || (s->record.present && !record_is_ours(s)))
         return NULL;
     record_key_copy(&s->record, &next);
     if (!next.present)

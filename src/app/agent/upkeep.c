@@ -43,7 +43,7 @@ static void files(struct agent *a, const struct ha_pg *pg)
         return;
     /* What keeps the promise that we cannot keep stands in the files of whoever led before us. */
     const struct cluster *c = registry_cluster(a->registry);
-    if (!pg->in_recovery && (dynamic_refused(a->dynamic) || (c && record_key_is_newer(&c->record))))
+    if (!pg->in_recovery && (dynamic_refused(a->dynamic) || (c && record_key_is_opaque(&c->record))))
         return;
     a->reload_needed = false;
     bool ok = pg->in_recovery ? config_apply(a, CONF_STANDBY, str_empty(pg->upstream) ? NULL : pg->upstream, &err)

@@ -77,12 +77,12 @@ bool leader_is_proved(const struct ha_view *v)
 bool promise_is_unkept(const struct ha_view *v, char ret_why[UNKEPT_MAX])
 {
     const struct cluster *c = v->store.cluster;
+    char why[RECORD_WHY_MAX];
 
     if (v->conf.refused)
         (void)snprintf(ret_why, UNKEPT_MAX, "%s promises what this program cannot keep yet", v->conf.refused);
-    else if (c && record_key_is_newer(&c->record))
-        (void)snprintf(ret_why, UNKEPT_MAX, "the record in the store is of version %d, this program knows %d",
-                       c->record.version, RECORD_VERSION);
+    else if (c && record_key_is_opaque(&c->record))
+        (void)snprintf(ret_why, UNKEPT_MAX, "the record in the store %s", record_key_why_opaque(&c->record, why));
     else
         return false;
     return true;

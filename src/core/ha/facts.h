@@ -34,7 +34,7 @@ const struct ha_peer *peer_answer(const struct ha_view *v, const char *name);
 bool leader_is_proved(const struct ha_view *v);
 
 /*
- * Something promises what this program cannot keep: a setting that is not built, or a record of a newer pgkeep. Then
+ * Something promises what this program cannot keep: a setting that is not built, or a record of a newer pgkeep or none that can be read. Then
  * this node must not become primary. ret_why: what, as the subject of a sentence.
  */
 enum { UNKEPT_MAX = 160 };

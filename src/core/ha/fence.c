@@ -146,7 +146,7 @@ static void tell_decide(const struct ha_view *v, struct ha_plan *p)
 {
     if (!v->lease.owner || !v->store.known || v->lease.telling || v->conf.pause == v->lease.unfenced)
         return;
-    if (v->store.cluster && record_key_is_newer(&v->store.cluster->record)) /* it is left as it is; so is the fence */
+    if (v->store.cluster && record_key_is_opaque(&v->store.cluster->record)) /* it is left as it is; so is the fence */
         return;
     (void)plan_add(p, v->conf.pause ? HA_DO_TELL_UNFENCED : HA_DO_TELL_FENCED);
 }
