@@ -144,6 +144,19 @@ static bool read_cohort(json_t *value, struct record_cohort *ret_cohort)
     return true;
 }
 
+/* Who was open with the cohort stands beside its members. */
+static bool read_open(json_t *value, struct record_key *r)
+{
+    const json_t *incarnation = json_object_get(value, "incarnation");
+
+    if (!read_cohort(value, &r->open) || !read_name(json_object_get(value, "leader"), RECORD_NAME_MAX, &r->open_leader))
+        return false;
+    if (!r->open_leader)
+        return true;
+    return read_incarnation(incarnation, &r->open_incarnation) &&
+           read_term(json_object_get(value, "term"), &r->open_term);
+}
+
 static bool read_line(const json_t *value, struct record_line *ret_line)
 {
     const char *fork = json_string_value(json_array_get(value, 2));
@@ -194,7 +207,9 @@ static const char *read_fields(json_t *json, struct record_key *r)
         return "unknown phase";
     if (!read_name(json_object_get(json, "coordinator"), RECORD_COORDINATOR_MAX, &r->coordinator))
         return "malformed coordinator";
-    if (open && !read_cohort(open, &r->open))
+    if (!read_timeline(json_object_get(json, "leader_timeline"), &r->leader_timeline))
+        return "malformed leader_timeline";
+    if (open && !read_open(open, r))
         return "malformed open";
     if (joint && !read_cohort(joint, &r->joint))
         return "malformed joint";
@@ -237,6 +252,7 @@ void record_key_deinit(struct record_key *r)
 {
     free(r->leader);
     free(r->coordinator);
+    free(r->open_leader);
     record_cohort_deinit(&r->open);
     record_cohort_deinit(&r->joint);
     free(r->lines);
@@ -249,6 +265,7 @@ void record_key_copy(const struct record_key *from, struct record_key *ret_copy)
     *ret_copy = *from;
     ret_copy->leader = str_dup(from->leader);
     ret_copy->coordinator = str_dup(from->coordinator);
+    ret_copy->open_leader = str_dup(from->open_leader);
     record_cohort_copy(&from->open, &ret_copy->open);
     record_cohort_copy(&from->joint, &ret_copy->joint);
     ret_copy->lines = NULL;

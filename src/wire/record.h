@@ -67,11 +67,15 @@ struct record_key {
     uint32_t timeline; /* the newest that a leader took for itself, used or not: no other may; 0: not told */
     char *leader;
     uint64_t leader_incarnation; /* 0: not told */
+    uint32_t leader_timeline;    /* that it was elected to be primary on; 0: not told */
     char *coordinator;           /* "name#attempt" that allocated the term; NULL: the leader itself */
     bool released;               /* the holder let go of the leader key itself: nobody has to wait for its ttl */
     bool unfenced;               /* paused: nothing stops the holder's PostgreSQL when its lease ends */
     struct record_cohort open;   /* last OPEN configuration; none in quorum mode: degraded, commits wait for nobody */
-    struct record_cohort joint;  /* while joining: the one that it is to become, whose acknowledgement counts as well */
+    char *open_leader;           /* who was OPEN with it, of which incarnation, under which term; NULL: nobody yet */
+    uint64_t open_incarnation;
+    term open_term;
+    struct record_cohort joint; /* while joining: the one that it is to become, whose acknowledgement counts as well */
     bool joining;
     struct record_line *lines; /* newest last */
     size_t line_count;

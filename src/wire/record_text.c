@@ -49,6 +49,21 @@ static json_t *cohort(const struct record_cohort *c, const json_t *was)
     return o;
 }
 
+static json_t *string_or_null(const char *text)
+{
+    return text ? json_string(text) : json_null();
+}
+
+static json_t *open_cohort(const struct record_key *r, const json_t *was)
+{
+    json_t *o = cohort(&r->open, was);
+
+    put_if(r->open_leader, o, "leader", string_or_null(r->open_leader));
+    put_if(r->open_leader, o, "incarnation", hex(r->open_incarnation));
+    put_if(r->open_leader, o, "term", json_integer((json_int_t)r->open_term));
+    return o;
+}
+
 static json_t *lines(const struct record_key *r)
 {
     json_t *list = json_array();
@@ -65,11 +80,6 @@ static json_t *lines(const struct record_key *r)
     return list;
 }
 
-static json_t *string_or_null(const char *text)
-{
-    return text ? json_string(text) : json_null();
-}
-
 char *record_key_text(const struct record_key *r)
 {
     CHECK(!record_key_is_opaque(r));
@@ -81,13 +91,14 @@ char *record_key_text(const struct record_key *r)
     put(o, "term", json_integer((json_int_t)r->term));
     put(o, "leader", string_or_null(r->leader));
     put_if(r->leader_incarnation, o, "leader_incarnation", hex(r->leader_incarnation));
+    put_if(r->leader_timeline, o, "leader_timeline", json_integer(r->leader_timeline));
     put_if(r->timeline, o, "timeline", json_integer(r->timeline));
     put(o, "released", json_boolean(r->released));
     put_if(r->unfenced, o, "unfenced", json_true());
     put_if(has_mode, o, "mode", json_string(record_mode_text(r->mode)));
     put_if(has_mode, o, "phase", json_string(record_phase_text(r->phase)));
     put_if(r->coordinator, o, "coordinator", string_or_null(r->coordinator));
-    put_if(by_quorum, o, "open", cohort(&r->open, json_object_get(o, "open")));
+    put_if(by_quorum, o, "open", open_cohort(r, json_object_get(o, "open")));
     put_if(r->joining, o, "joint", cohort(&r->joint, json_object_get(o, "joint")));
     put_if(r->line_count, o, "lines", lines(r));
 

@@ -92,6 +92,9 @@ static void test_what_is_malformed_is_no_record_and_opaque(void **state)
         "{\"term\":1,\"phase\":\"opened\"}",
         "{\"term\":1,\"phase\":2}",
         "{\"term\":1,\"coordinator\":[]}",
+        "{\"term\":1,\"leader_timeline\":-1}",
+        "{\"term\":1,\"open\":{\"k\":0,\"members\":{},\"leader\":\"n1\",\"term\":1}}",
+        "{\"term\":1,\"open\":{\"k\":0,\"members\":{},\"leader\":\"n1\",\"incarnation\":\"1\"}}",
         "{\"term\":1,\"open\":[]}",
         "{\"term\":1,\"open\":{}}",
         "{\"term\":1,\"open\":{\"members\":{}}}",
@@ -163,10 +166,12 @@ static void test_what_is_bigger_than_it_can_be_is_malformed(void **state)
 
 /* ---- quorum mode ---- */
 
-#define QUORUM                                                                                                \
-    "{\"version\":2,\"term\":7,\"leader\":\"n1\",\"leader_incarnation\":\"5f00000000000001\",\"timeline\":4," \
-    "\"released\":false,\"mode\":\"quorum\",\"phase\":\"elected\",\"coordinator\":\"n2#3\","                  \
-    "\"open\":{\"k\":1,\"members\":{\"n2\":\"8c\",\"n3\":\"ffffffffffffffff\"}},"                             \
+#define QUORUM                                                                                 \
+    "{\"version\":2,\"term\":7,\"leader\":\"n1\",\"leader_incarnation\":\"5f00000000000001\"," \
+    "\"leader_timeline\":4,\"timeline\":4,"                                                    \
+    "\"released\":false,\"mode\":\"quorum\",\"phase\":\"elected\",\"coordinator\":\"n2#3\","   \
+    "\"open\":{\"k\":1,\"members\":{\"n2\":\"8c\",\"n3\":\"ffffffffffffffff\"},"               \
+    "\"leader\":\"n3\",\"incarnation\":\"a1\",\"term\":6},"                                    \
     "\"joint\":{\"k\":0,\"members\":{}},\"lines\":[[3,5,\"0/3000110\"],[4,7,\"0/0\"]]}"
 
 static void test_a_record_of_quorum_mode_reads_back_as_written(void **state)
@@ -179,6 +184,10 @@ static void test_a_record_of_quorum_mode_reads_back_as_written(void **state)
     assert_int_equal(r.phase, RECORD_ELECTED);
     assert_string_equal(r.coordinator, "n2#3");
     assert_int_equal(r.leader_incarnation, UINT64_C(0x5f00000000000001));
+    assert_int_equal(r.leader_timeline, 4);
+    assert_string_equal(r.open_leader, "n3");
+    assert_int_equal(r.open_incarnation, 0xa1);
+    assert_int_equal(r.open_term, 6);
     assert_int_equal(r.open.count, 2);
     assert_int_equal(r.open.k, 1);
     assert_int_equal(record_cohort_find(&r.open, "n3")->incarnation, UINT64_MAX);
@@ -208,6 +217,7 @@ static void test_what_is_over_leaves_the_record(void **state)
     assert_int_equal(read_text(QUORUM, &r), RECORD_OK);
     r.joining = false;
     record_cohort_deinit(&r.open);
+    str_set(&r.open_leader, NULL);
     AUTO(cstr) char *degraded = record_key_text(&r);
     assert_non_null(strstr(degraded, "\"open\":{\"k\":0,\"members\":{}}"));
     assert_null(strstr(degraded, "joint"));
@@ -215,6 +225,7 @@ static void test_what_is_over_leaves_the_record(void **state)
     r.mode = RECORD_ASYNC;
     r.phase = RECORD_OPEN;
     r.leader_incarnation = 0;
+    r.leader_timeline = 0;
     str_set(&r.coordinator, NULL);
     r.line_count = 0;
     AUTO(cstr) char *async = record_key_text(&r);
