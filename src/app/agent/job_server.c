@@ -149,7 +149,7 @@ void job_start_notice(struct jobs *j)
         job_end(j, &err);
     } else if (pg.process == HA_PROC_RUNNING && pg.accepting) {
         callbacks_run(j->agent->callbacks, j->agent->instance,
-                      j->agent->memory.restarting ? CALLBACK_ON_RESTART : CALLBACK_ON_START,
+                      j->agent->memory.restart.under_way ? CALLBACK_ON_RESTART : CALLBACK_ON_START,
                       pg.in_recovery ? "replica" : "primary");
         job_end(j, NULL);
     } else if (loop_clock_ms() >= j->deadline_ms) {
@@ -245,7 +245,7 @@ void job_stop_notice(struct jobs *j)
         return;
     local_view(j->agent->local, &pg);
     if (pg.process == HA_PROC_NONE) {
-        if (!j->agent->memory.restarting) /* on_restart is told when it runs again, as by Patroni */
+        if (!j->agent->memory.restart.under_way) /* on_restart is told when it runs again, as by Patroni */
             callbacks_run(j->agent->callbacks, j->agent->instance, CALLBACK_ON_STOP,
                           node_role_text(j->agent->role_told));
         job_end(j, NULL);

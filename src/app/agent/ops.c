@@ -94,7 +94,7 @@ static void restart(struct agent *a, struct op *op)
         op_reply(op, 503, NULL, "restart conditions are not satisfied");
         return;
     }
-    if (a->restart_op || a->request.restart || a->memory.restarting) {
+    if (a->restart_op || a->request.restart || a->memory.restart.under_way) {
         op_reply(op, 503, NULL, "restart already in progress");
         return;
     }

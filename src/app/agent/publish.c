@@ -31,7 +31,7 @@ static enum node_role role_of(const struct agent *a, const struct ha_pg *pg)
         return pg->in_recovery ? ROLE_REPLICA : ROLE_PRIMARY;
     if (pg->process == HA_PROC_RUNNING)
         return pg->standby_signal ? ROLE_REPLICA : ROLE_PRIMARY;
-    if (a->plan.serving || (pg->control == HA_CONTROL_UNCLEAN_PRIMARY && a->memory.crashed_ms))
+    if (a->plan.serving || (pg->control == HA_CONTROL_UNCLEAN_PRIMARY && a->memory.lead.crashed_ms))
         return ROLE_PRIMARY;
     return pg->control == HA_CONTROL_SHUT_DOWN ? ROLE_DEMOTED : ROLE_REPLICA;
 }
@@ -46,9 +46,9 @@ static enum node_state state_of_job(const struct agent *a, const struct ha_pg *p
     case HA_JOB_CLONE:
         return NODE_CREATING_REPLICA;
     case HA_JOB_START:
-        return a->memory.restarting ? NODE_RESTARTING : NODE_STARTING;
+        return a->memory.restart.under_way ? NODE_RESTARTING : NODE_STARTING;
     case HA_JOB_STOP:
-        return a->memory.restarting ? NODE_RESTARTING : NODE_STOPPING;
+        return a->memory.restart.under_way ? NODE_RESTARTING : NODE_STOPPING;
     case HA_JOB_NONE:
     case HA_JOB_POST_BOOTSTRAP:
     case HA_JOB_PRE_PROMOTE:
@@ -77,7 +77,7 @@ static enum node_state state_of(const struct agent *a, const struct ha_pg *pg)
         return NODE_START_FAILED;
     if (j->state == HA_JOB_FAILED && j->action.job == HA_JOB_BOOTSTRAP)
         return NODE_INITDB_FAILED;
-    return a->memory.crashed_ms ? NODE_CRASHED : NODE_STOPPED;
+    return a->memory.lead.crashed_ms ? NODE_CRASHED : NODE_STOPPED;
 }
 
 /* ---- keys ---- */

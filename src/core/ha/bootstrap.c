@@ -7,6 +7,8 @@
 enum {
     CLEAN_UP_STOP_MS = 2000, /* nothing in it is worth waiting for */
     LOOK_AGAIN_MS = 1000,
+    /* What makes initdb fail lasts, and each attempt leaves a directory: the first failure waits like a fourth one. */
+    FAILURES_FIRST = 3,
 };
 
 /* The claim hangs on our lease. */
@@ -31,13 +33,13 @@ static bool may_become_cluster(const struct ha_view *v)
 
 void bootstrap_discard(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
-    if (backoff_waits(&m->discard_backoff, v, p)) {
+    if (backoff_waits(&m->rejoin.discard, v, p)) {
         (void)plan_why(p, "an earlier bootstrap did not finish; the next step follows a back-off");
         return;
     }
-    plan_job(p, HA_JOB_DISCARD, NULL)->remove = m->bootstrap_ours;
+    plan_job(p, HA_JOB_DISCARD, NULL)->remove = m->bootstrap.ours;
     (void)plan_why(p, "an earlier bootstrap did not finish: %s",
-                   m->bootstrap_ours ? "removing what it left" : "moving what is there out of the way");
+                   m->bootstrap.ours ? "removing what it left" : "moving what is there out of the way");
 }
 
 /* The half that an earlier attempt left, ours or an earlier agent's. */
@@ -62,7 +64,7 @@ static void clean_up(const struct ha_memory *m, const struct ha_view *v, struct 
 static void bootstrap_continue(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     /* Begun by another life of this agent, or the claim has passed to another node. */
-    bool not_ours = !m->bootstrapping || (v->store.cluster->initialize && !claim_is_ours(v));
+    bool not_ours = !m->bootstrap.under_way || (v->store.cluster->initialize && !claim_is_ours(v));
     bool stopped = v->pg.process == HA_PROC_NONE;
     bool start_failed = stopped && v->job.kind == HA_JOB_START && v->job.state == HA_JOB_FAILED;
 
@@ -111,7 +113,7 @@ static void bootstrap_begin(const struct ha_memory *m, const struct ha_view *v, 
         (void)plan_why(p, "no cluster yet; this node is tagged nofailover and does not bootstrap");
     } else if (c->initialize && !claim_is_ours(v)) { /* ours: its answer never came, or its first attempt failed */
         (void)plan_why(p, "another node is bootstrapping the cluster");
-    } else if (backoff_waits(&m->bootstrap_backoff, v, p)) {
+    } else if (backoff_waits(&m->bootstrap.backoff, v, p)) {
         (void)plan_why(p, "the bootstrap failed; the next attempt follows a back-off");
     } else if (!v->store.known || !v->lease.exists) {
         (void)plan_why(p, "no cluster yet; waiting for the store");
@@ -140,4 +142,29 @@ void bootstrap_decide(const struct ha_memory *m, const struct ha_view *v, struct
     } else {
         bootstrap_begin(m, v, p);
     }
+}
+
+void bootstrap_seen(struct ha_memory *m, const struct ha_view *v)
+{
+    if (job_runs(v, HA_JOB_BOOTSTRAP))
+        m->bootstrap.under_way = true;
+}
+
+void bootstrap_ended(struct ha_memory *m, const struct ha_view *v)
+{
+    m->bootstrap.ours = true;
+    if (v->job.state == HA_JOB_OK) {
+        m->bootstrap.under_way = true;
+        return;
+    }
+    m->bootstrap.under_way = false;
+    if (!m->bootstrap.backoff.failures)
+        m->bootstrap.backoff.failures = FAILURES_FIRST;
+    backoff_failed(&m->bootstrap.backoff, v->now_ms);
+}
+
+void bootstrap_discard_ended(struct ha_memory *m, const struct ha_view *v)
+{
+    if (v->job.state == HA_JOB_OK)
+        m->bootstrap.ours = false;
 }

@@ -16,3 +16,8 @@ void bootstrap_discard(const struct ha_memory *m, const struct ha_view *v, struc
 /* Nobody leads: there is no cluster yet, or we are in the middle of making one, and what is here has a part in it. */
 bool bootstrap_is_due(const struct ha_view *v);
 void bootstrap_decide(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);
+
+/* What observe() tells: every view, ends of jobs. */
+void bootstrap_seen(struct ha_memory *m, const struct ha_view *v);
+void bootstrap_ended(struct ha_memory *m, const struct ha_view *v);
+void bootstrap_discard_ended(struct ha_memory *m, const struct ha_view *v);

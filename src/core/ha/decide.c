@@ -11,6 +11,7 @@
 #include "core/ha/handover.h"
 #include "core/ha/lead.h"
 #include "core/ha/observe.h"
+#include "core/ha/promotion.h"
 #include "core/ha/rejoin.h"
 #include "core/ha/restart.h"
 
@@ -82,27 +83,14 @@ static void ending_decide(const struct ha_view *v, struct ha_plan *p)
     (void)plan_why(p, "ending");
 }
 
-/* The winner has received the most; it may have much of that to replay yet. Only one that stands still has failed. */
-static void promotion_decide(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
-{
-    msec failed_ms = m->promote_moved_ms + v->conf.pg_ctl_timeout_ms;
-
-    if (v->now_ms < failed_ms) {
-        plan_wake(p, failed_ms);
-        return;
-    }
-    (void)plan_add(p, HA_DO_CANCEL_JOB);
-    (void)plan_why(p, "the promotion makes no progress since %lld ms (pg_ctl_timeout): it is cancelled",
-                   (long long)(v->now_ms - m->promote_moved_ms));
-}
-
 /* Long work is under way: is it still wanted? */
 static void job_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     enum ha_job_kind kind = v->job.kind;
 
     /* The last processes take their time to go; the successor need not wait for them. */
-    bool given_up = kind == HA_JOB_STOP && v->pg.shut_down_at && v->lease.owner && v->store.known && !m->restarting;
+    bool given_up =
+        kind == HA_JOB_STOP && v->pg.shut_down_at && v->lease.owner && v->store.known && !m->restart.under_way;
     if (given_up && handover_finish(v, p))
         return;
 
@@ -115,11 +103,11 @@ static void job_decide(struct ha_memory *m, const struct ha_view *v, struct ha_p
         (void)plan_add(p, HA_DO_CANCEL_JOB);
         (void)plan_why(p, "the leader key is no longer ours: %s is cancelled", ha_job_text(kind));
     } else if (kind == HA_JOB_PROMOTE) {
-        promotion_decide(m, v, p);
+        promotion_watch(m, v, p);
     }
     if (against_leader && v->lease.owner)
         (void)plan_add(p, HA_DO_CANCEL_JOB);
-    if (kind == HA_JOB_CLONE && v->request.reinit && v->request.reinit_force && !m->reinitializing)
+    if (kind == HA_JOB_CLONE && v->request.reinit && v->request.reinit_force && !m->reinit.under_way)
         (void)plan_add(p, HA_DO_CANCEL_JOB);
 }
 
@@ -156,7 +144,7 @@ static void duty_decide(struct ha_memory *m, const struct ha_view *v, struct ha_
         bootstrap_decide(m, v, p);
         break;
     case DUTY_HANDED_OVER:
-        plan_wake(p, m->leader_gone_ms + v->conf.loop_wait_ms);
+        plan_wake(p, m->leader.gone_ms + v->conf.loop_wait_ms);
         (void)plan_why(p, "handed over; waiting for the new leader");
         break;
     case DUTY_DOUBT:
@@ -203,7 +191,7 @@ void ha_check(const struct ha_memory *m, const struct ha_view *v, const struct h
     size_t jobs = 0;
 
     CHECK(p->wake_ms > 0);
-    CHECK(m->started_ms <= v->now_ms);
+    CHECK(m->seen.started_ms <= v->now_ms);
     for (size_t i = 0; i < p->count; i++) {
         const struct ha_action *a = &p->actions[i];
         jobs += a->kind == HA_DO_START_JOB;

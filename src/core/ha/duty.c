@@ -18,10 +18,10 @@ static bool must_demote(const struct ha_view *v, const struct ha_fence *fence)
 /* We stepped down as the failover key asked, and whoever was to follow has its time. */
 static bool handed_over(const struct ha_memory *m, const struct ha_view *v)
 {
-    bool stepping_down = handover_is_asked(v) && v->store.cluster->failover.leader && m->leader_gone_ms &&
-                         v->now_ms - m->leader_gone_ms < v->conf.loop_wait_ms;
+    bool stepping_down = handover_is_asked(v) && v->store.cluster->failover.leader && m->leader.gone_ms &&
+                         v->now_ms - m->leader.gone_ms < v->conf.loop_wait_ms;
 
-    return pg_is_stopped(v) && stepping_down && str_eq(m->leader, v->conf.name);
+    return pg_is_stopped(v) && stepping_down && str_eq(m->leader.name, v->conf.name);
 }
 
 enum ha_duty duty_of(const struct ha_memory *m, const struct ha_view *v, const struct ha_fence *fence)
@@ -42,7 +42,7 @@ enum ha_duty duty_of(const struct ha_memory *m, const struct ha_view *v, const s
         return DUTY_BIRTH;
     if (handed_over(m, v))
         return DUTY_HANDED_OVER;
-    if (m->promote_doubt && v->pg.process == HA_PROC_RUNNING)
+    if (m->promotion.doubt && v->pg.process == HA_PROC_RUNNING)
         return DUTY_DOUBT;
     if (pg_is_standby(v) || pg_is_primary(v))
         return DUTY_RACE;

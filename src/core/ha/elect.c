@@ -81,7 +81,7 @@ static bool named_us(const struct ha_memory *m, const struct ha_view *v)
 /* In pause nothing is done by itself; but a leader that let go while it was asked to left the rest to us. */
 static bool pause_allows(const struct ha_memory *m, const struct ha_view *v)
 {
-    bool let_go = m->leader_released && str_eq(v->store.cluster->failover.leader, m->leader);
+    bool let_go = m->leader.released && str_eq(v->store.cluster->failover.leader, m->leader.name);
 
     return named_us(m, v) || pg_is_primary(v) || (asked_for(v) && let_go);
 }
@@ -100,16 +100,16 @@ static bool we_may_lead(const struct ha_memory *m, const struct ha_view *v, stru
                             "removes rewind.in-progress");
     if (v->conf.tags.nofailover || v->conf.tags.failover_priority <= 0)
         return !plan_why(p, "no leader; this node is tagged nofailover");
-    if (v->now_ms < m->stand_back_until_ms) {
-        plan_wake(p, m->stand_back_until_ms);
+    if (v->now_ms < m->elect.stand_back_until_ms) {
+        plan_wake(p, m->elect.stand_back_until_ms);
         return !plan_why(p, "no leader; standing back after giving the key up");
     }
     if (v->conf.pause && !pause_allows(m, v))
         return !plan_why(p, "no leader; paused, nothing is done automatically");
 
     int64_t lag = c->status.optime > v->pg.position ? (int64_t)(c->status.optime - v->pg.position) : 0;
-    if (lacks_last_record(m, v) && v->now_ms < m->leader_gone_ms + CATCH_UP_MS) {
-        plan_wake(p, m->leader_gone_ms + CATCH_UP_MS);
+    if (lacks_last_record(m, v) && v->now_ms < m->leader.gone_ms + CATCH_UP_MS) {
+        plan_wake(p, m->leader.gone_ms + CATCH_UP_MS);
         return !plan_why(p, "no leader; waiting for the last record of %s", c->record.leader);
     }
     if (named)
@@ -134,14 +134,14 @@ static bool we_may_lead(const struct ha_memory *m, const struct ha_view *v, stru
      * Somebody has more than we do: time for it to come up, when all start at once. Less than a lease, and only
      * for laggards.
      */
-    msec come_up_ms = msec_max(m->leader_gone_ms, m->started_ms) + v->conf.loop_wait_ms;
+    msec come_up_ms = msec_max(m->leader.gone_ms, m->seen.started_ms) + v->conf.loop_wait_ms;
     if (lag > 0 && v->now_ms < come_up_ms) {
         plan_wake(p, come_up_ms);
         return !plan_why(p, "no leader; %lld bytes behind what was published, giving a better member time to come up",
                          (long long)lag);
     }
 
-    msec race_ms = m->leader_gone_ms + v->conf.primary_race_backoff_ms;
+    msec race_ms = m->leader.gone_ms + v->conf.primary_race_backoff_ms;
     if (v->conf.primary_race_backoff_ms && v->pg.streaming && v->now_ms < race_ms) {
         plan_wake(p, race_ms);
         return !plan_why(p, "no leader; WAL still arrives, waiting out primary_race_backoff");
@@ -157,9 +157,9 @@ static bool handover_names_another(const struct ha_memory *m, const struct ha_vi
 
     if (!key->present || key->scheduled_epoch_ms > v->wall_ms)
         return false;
-    if (v->now_ms - m->leader_gone_ms > HANDOVER_MS)
+    if (v->now_ms - m->leader.gone_ms > HANDOVER_MS)
         return false; /* it had its time */
-    if (key->leader && m->leader[0] && !str_eq(key->leader, m->leader))
+    if (key->leader && m->leader.name[0] && !str_eq(key->leader, m->leader.name))
         return false; /* that leader has been replaced; the request is used up */
     if (key->candidate && !str_eq(key->candidate, v->conf.name)) {
         const struct member *candidate = cluster_member(v->store.cluster, key->candidate);
@@ -188,7 +188,7 @@ static bool handover_names_another(const struct ha_memory *m, const struct ha_vi
  */
 static bool is_last_primary(const struct ha_memory *m, const struct ha_view *v)
 {
-    return m->leader_key && str_eq(m->leader, v->conf.name) && pg_is_primary(v);
+    return m->leader.key && str_eq(m->leader.name, v->conf.name) && pg_is_primary(v);
 }
 
 /* Is anybody a better choice, or already primary? */
@@ -270,6 +270,11 @@ uint32_t elect_timeline(const struct ha_view *v)
     return newest + 1;
 }
 
+void elect_stand_back(struct ha_memory *m, const struct ha_view *v, msec for_ms)
+{
+    m->elect.stand_back_until_ms = v->now_ms + for_ms;
+}
+
 void elect_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     msec free_ms;
@@ -286,20 +291,20 @@ void elect_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *
     if (!v->lease.exists || !we_may_lead(m, v, p))
         return;
     if (!observe_key_is_free(m, v, &free_ms)) {
-        bool waits_for_lease = m->leader[0] && !m->leader_released;
+        bool waits_for_lease = m->leader.name[0] && !m->leader.released;
         long long left_s = (free_ms - v->now_ms + 999) / 1000;
         plan_wake(p, free_ms);
         if (observe_past_is_unknown(m, v))
             (void)plan_why(p, "no leader; the store knows no cluster: giving whoever led this one %lld s to show up",
                            left_s);
         else if (waits_for_lease)
-            (void)plan_why(p, "no leader; the lease of %s may still hold for %lld s", m->leader, left_s);
+            (void)plan_why(p, "no leader; the lease of %s may still hold for %lld s", m->leader.name, left_s);
         else
             (void)plan_why(p, "no leader; a stay that an earlier agent granted may still hold for %lld s", left_s);
         return;
     }
     bool ours = handed_over(m, v) && named_us(m, v); /* there is nobody to be asked */
-    if (!ours && !round_have(v, p, m->leader_gone_ms, ROUND_AGE_MS)) {
+    if (!ours && !round_have(v, p, m->leader.gone_ms, ROUND_AGE_MS)) {
         (void)plan_why(p, "no leader; asking the members how far they are");
         return;
     }

@@ -14,6 +14,9 @@
 /* The key is absent, we are a running standby or a primary without a key: decide about taking it. */
 void elect_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);
 
+/* We gave the key up, or are about to: others first for a while. */
+void elect_stand_back(struct ha_memory *m, const struct ha_view *v, msec for_ms);
+
 /*
  * The number of the timeline that this node is to be promoted to; a primary's own. PostgreSQL takes the next one that
  * it knows nothing of, and so may two nodes of which one was cut off right after its promotion: two histories under one

@@ -44,7 +44,7 @@ static msec deadline(const struct ha_memory *m, const struct ha_view *v)
     if (v->lease.inherited_kill_ms)
         return v->lease.inherited_kill_ms;
     msec ttl_ms = ttl_of(v);
-    return m->started_ms + v->conf.retry_timeout_ms + ttl_ms - share(ttl_ms, STOP_AT);
+    return m->seen.started_ms + v->conf.retry_timeout_ms + ttl_ms - share(ttl_ms, STOP_AT);
 }
 
 static msec stop_at(const struct ha_memory *m, const struct ha_view *v)
@@ -83,14 +83,14 @@ static void fence_set(const struct ha_memory *m, const struct ha_view *v, struct
     if (v->conf.pause && (v->lease.unfenced || !ours))
         return;
     /* A standby needs no fence, unless it may be about to stop being one. */
-    if (!pg_may_be_primary(v) && !fence_may_serve(m, v) && !job_runs(v, HA_JOB_PROMOTE) && !m->promote_doubt)
+    if (!pg_may_be_primary(v) && !fence_may_serve(m, v) && !job_runs(v, HA_JOB_PROMOTE) && !m->promotion.doubt)
         return;
     if (nobody_beside_us(v))
         return;
 
     if (leader_is_other(v)) {
         /* We stop now, by plan; this is for the case that we cannot. */
-        msec since_ms = m->rival_ms ? m->rival_ms : v->now_ms;
+        msec since_ms = m->seen.rival_ms ? m->seen.rival_ms : v->now_ms;
         p->fence.stop_ms = since_ms;
         p->fence.quit_ms = since_ms + LOST_KILL_MS / 2;
         p->fence.kill_ms = since_ms + LOST_KILL_MS;

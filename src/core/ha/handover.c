@@ -51,8 +51,8 @@ bool handover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pla
     const char *why_not;
 
     if (!handover_is_asked(v)) {
-        if (m->opened_ms && v->now_ms < m->opened_ms + HA_OPENED_MS) {
-            plan_wake(p, m->opened_ms + HA_OPENED_MS);
+        if (m->lead.opened_ms && v->now_ms < m->lead.opened_ms + HA_OPENED_MS) {
+            plan_wake(p, m->lead.opened_ms + HA_OPENED_MS);
             return false;
         }
         (void)plan_add(p, HA_DO_CLEAR_FAILOVER);
@@ -69,16 +69,16 @@ bool handover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pla
         return refuse(p, "its time", "has passed");
     if (v->conf.pause && !key->candidate)
         return refuse(p, "paused:", "name a candidate");
-    if (m->handover_revision == key->mod_revision)
+    if (m->handover.stopped_for == key->mod_revision)
         return refuse(p, "the last attempt", "did not stop PostgreSQL in good order");
 
-    if (m->asked_revision != key->mod_revision) {
-        m->asked_revision = key->mod_revision;
-        m->asked_since_ms = v->now_ms;
+    if (m->handover.asked != key->mod_revision) {
+        m->handover.asked = key->mod_revision;
+        m->handover.asked_ms = v->now_ms;
     }
     if (round_is_open(v)) /* even one that began before: two at a time would hurry nobody */
         return plan_why(p, "switchover: waiting for the members' answers");
-    if (!round_have(v, p, m->asked_since_ms, ROUND_AGE_MS))
+    if (!round_have(v, p, m->handover.asked_ms, ROUND_AGE_MS))
         return plan_why(p, "switchover: asking the members");
     if (!handover_has_successor(v, key->candidate, &why_not))
         return refuse(p, key->candidate ? key->candidate : "no member qualifies; the last one asked", why_not);
@@ -87,7 +87,7 @@ bool handover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pla
     struct ha_action *stop = plan_stop(p, HA_STOP_FAST, budget_ms);
     str_copy(stop->subject, sizeof(stop->subject), key->candidate ? key->candidate : "");
     stop->checkpoint_first = stop->in_good_time = true;
-    m->handover_revision = key->mod_revision;
+    m->handover.stopped_for = key->mod_revision;
     return plan_why(p, "switchover: stopping for %s", key->candidate ? key->candidate : "the best member");
 }
 

@@ -6,9 +6,10 @@
 #include "core/ha/facts.h"
 #include "core/ha/fence.h"
 #include "core/ha/handover.h"
-#include "core/ha/observe.h"
+#include "core/ha/promotion.h"
 #include "core/ha/restart.h"
 #include "core/ha/round.h"
+#include "core/ha/start.h"
 
 enum {
     LOOK_AGAIN_MS = 1000, /* a change that should come by an event is looked for then at the latest */
@@ -16,7 +17,6 @@ enum {
     /* Reading pg_control takes milliseconds; a disk that needs longer is no place for a leader. */
     UNREADABLE_MS = 10000,
     CHECKPOINT_AGAIN_MS = 10000, /* after one that failed: a full disk stays full for a while */
-    PROMOTIONS_MAX = 2,          /* that fail in a row; then another may try */
 };
 
 /*
@@ -27,20 +27,20 @@ static bool give_up_for_another(struct ha_memory *m, const struct ha_view *v, st
 {
     const char *why_not;
 
-    if (!round_have(v, p, m->crashed_ms, ROUND_AGE_MS))
+    if (!round_have(v, p, m->lead.crashed_ms, ROUND_AGE_MS))
         return plan_why(p, "PostgreSQL is down; asking whether another member can lead");
     if (!handover_has_successor(v, NULL, &why_not))
         return false;
 
     (void)plan_add(p, HA_DO_RELEASE);
-    m->stand_back_until_ms = v->now_ms + v->conf.loop_wait_ms;
+    elect_stand_back(m, v, v->conf.loop_wait_ms);
     return plan_why(p, "PostgreSQL is down and another member can lead: letting go of the leader key");
 }
 
 /* How long PostgreSQL here may be down before another takes over. */
 static msec start_timeout_ms(const struct ha_memory *m, const struct ha_view *v)
 {
-    return m->restart_timeout_ms ? m->restart_timeout_ms : v->conf.primary_start_timeout_ms;
+    return m->restart.timeout_ms ? m->restart.timeout_ms : v->conf.primary_start_timeout_ms;
 }
 
 static void start_primary(struct ha_plan *p, const struct ha_view *v, const char *why)
@@ -71,25 +71,22 @@ static void lead_stopped(struct ha_memory *m, const struct ha_view *v, struct ha
         (void)plan_why(p, "%s: letting go of the leader key", unkept);
         return;
     }
-    if (v->conf.pause && !m->restarting) {
+    if (v->conf.pause && !m->restart.under_way) {
         (void)plan_add(p, HA_DO_RELEASE);
         (void)plan_why(p, "paused and PostgreSQL is not running: letting go of the leader key");
         return;
     }
-    if (m->restarting) {
+    if (m->restart.under_way) {
         start_primary(p, v, "restarting as the operator asked");
         return;
     }
     if (handover_finish(v, p))
         return;
-    bool in_vain = m->promote_term == v->lease.term && m->promote_failures >= PROMOTIONS_MAX;
-    bool had_its_time = in_vain || v->now_ms - m->crashed_ms >= start_timeout_ms(m, v);
+    bool had_its_time = promotion_in_vain(m, v) || v->now_ms - m->lead.crashed_ms >= start_timeout_ms(m, v);
     if (had_its_time && give_up_for_another(m, v, p))
         return;
-    if (backoff_waits(&m->start_backoff, v, p)) {
-        (void)plan_why(p, "PostgreSQL did not start; the next attempt follows a back-off");
+    if (start_waits(m, v, p))
         return;
-    }
     start_primary(p, v, "PostgreSQL is down: starting it in place");
 }
 
@@ -98,68 +95,19 @@ static void lead_starting(struct ha_memory *m, const struct ha_view *v, struct h
 {
     (void)plan_why(p, "waiting for PostgreSQL to accept connections");
     plan_wake(p, v->now_ms + LOOK_AGAIN_MS);
-    if (!m->crashed_ms || v->conf.pause)
+    if (!m->lead.crashed_ms || v->conf.pause)
         return;
-    if (v->now_ms - m->crashed_ms < start_timeout_ms(m, v))
+    if (v->now_ms - m->lead.crashed_ms < start_timeout_ms(m, v))
         return;
 
     const char *why_not;
-    if (!round_is_known(v, m->crashed_ms, ROUND_AGE_MS) || !handover_has_successor(v, NULL, &why_not)) {
-        round_again(v, p, m->crashed_ms);
+    if (!round_is_known(v, m->lead.crashed_ms, ROUND_AGE_MS) || !handover_has_successor(v, NULL, &why_not)) {
+        round_again(v, p, m->lead.crashed_ms);
         return;
     }
-    m->restarting = false;
+    restart_forget(m);
     (void)plan_stop(p, HA_STOP_IMMEDIATE, STOP_NOW_MS);
     (void)plan_why(p, "starting took longer than primary_start_timeout and another member can lead");
-}
-
-static void promote_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
-{
-    char unkept[UNKEPT_MAX];
-
-    if (promise_is_unkept(v, unkept)) {
-        (void)plan_add(p, HA_DO_RELEASE);
-        (void)plan_why(p, "%s: letting go of the leader key", unkept);
-        return;
-    }
-    /* It may still open: it is stopped first, and comes up as a standby. One that an agent before us began goes on. */
-    if (m->promote_doubt && m->promote_failures) {
-        (void)plan_stop(p, HA_STOP_IMMEDIATE, STOP_NOW_MS);
-        (void)plan_why(p, "the promotion did not end well: stopping PostgreSQL before anything else");
-        return;
-    }
-    msec until_ms;
-    if (observe_promised(v, &until_ms)) { /* granted while our taking of the key was under way */
-        plan_wake(p, until_ms);
-        (void)plan_why(p, "%s may stay on our word for another %lld ms: the promotion waits",
-                       v->store.failsafe_heard_from, (long long)(until_ms - v->now_ms));
-        return;
-    }
-    if (v->conf.pre_promote && m->pre_promote_term != v->lease.term) {
-        (void)plan_job(p, HA_JOB_PRE_PROMOTE, NULL);
-        (void)plan_why(p, "running pre_promote before the promotion");
-        return;
-    }
-    if (v->conf.pre_promote && !m->pre_promote_ok) {
-        (void)plan_add(p, HA_DO_RELEASE);
-        m->stand_back_until_ms = v->now_ms + v->conf.ttl_ms;
-        (void)plan_why(p, "pre_promote failed: letting go of the leader key");
-        return;
-    }
-
-    /* A key that was ours all along, or came back to us: its number was used up by what we were primary on before. */
-    if (v->lease.timeline <= v->pg.timeline) {
-        if (!v->lease.telling)
-            plan_add(p, HA_DO_TAKE_TIMELINE)->timeline = elect_timeline(v);
-        plan_wake(p, v->now_ms + LOOK_AGAIN_MS);
-        (void)plan_why(p, "taking a timeline's number before the promotion");
-        return;
-    }
-
-    struct ha_action *promote = plan_job(p, HA_JOB_PROMOTE, NULL);
-    promote->term = v->lease.term;
-    promote->timeline = v->lease.timeline;
-    (void)plan_why(p, "promoting under term %llu", (unsigned long long)v->lease.term);
 }
 
 /* No rewind from us may start before there is a checkpoint on the new timeline (pg_rewind reads pg_control). */
@@ -167,21 +115,21 @@ static void checkpoint_decide(struct ha_memory *m, const struct ha_view *v, stru
 {
     if (v->pg.checkpointed)
         return;
-    if (m->checkpoint_asked && v->pg.checkpoint_failed_ms) {
+    if (m->lead.checkpoint_asked && v->pg.checkpoint_failed_ms) {
         plan_wake(p, v->pg.checkpoint_failed_ms + CHECKPOINT_AGAIN_MS);
-        m->checkpoint_asked = v->now_ms < v->pg.checkpoint_failed_ms + CHECKPOINT_AGAIN_MS;
+        m->lead.checkpoint_asked = v->now_ms < v->pg.checkpoint_failed_ms + CHECKPOINT_AGAIN_MS;
     }
-    if (m->checkpoint_asked)
+    if (m->lead.checkpoint_asked)
         return;
-    if (!m->opened_ms)
-        m->opened_ms = v->now_ms;
-    if (v->now_ms < m->opened_ms + HA_OPENED_MS) {
-        plan_wake(p, m->opened_ms + HA_OPENED_MS);
+    if (!m->lead.opened_ms)
+        m->lead.opened_ms = v->now_ms;
+    if (v->now_ms < m->lead.opened_ms + HA_OPENED_MS) {
+        plan_wake(p, m->lead.opened_ms + HA_OPENED_MS);
         return;
     }
     (void)plan_add(p, HA_DO_CHECKPOINT);
-    m->checkpoint_asked = true;
-    m->opened_ms = 0;
+    m->lead.checkpoint_asked = true;
+    m->lead.opened_ms = 0;
 }
 
 /* PostgreSQL runs as primary and we may serve. */
@@ -213,7 +161,7 @@ void lead_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p
     case HA_PROC_UNKNOWN:
         (void)plan_why(p, "waiting to learn what runs here");
         /* A control file that cannot be read for so long: others should lead. */
-        if (m->crashed_ms && v->now_ms - m->crashed_ms >= v->conf.primary_start_timeout_ms + UNREADABLE_MS)
+        if (m->lead.crashed_ms && v->now_ms - m->lead.crashed_ms >= v->conf.primary_start_timeout_ms + UNREADABLE_MS)
             (void)give_up_for_another(m, v, p);
         else
             plan_wake(p, v->now_ms + LOOK_AGAIN_MS);
@@ -222,7 +170,7 @@ void lead_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p
         (void)plan_add(p, HA_DO_KILL_ORPHANS);
         /* Whether somebody else can lead is the next question then, and its answer takes as long as the killing. */
         if (!v->conf.primary_start_timeout_ms && !v->conf.pause)
-            (void)round_have(v, p, m->crashed_ms, MSEC_NEVER);
+            (void)round_have(v, p, m->lead.crashed_ms, MSEC_NEVER);
         (void)plan_why(p, "the postmaster died; ending the processes it left");
         return;
     case HA_PROC_NONE:
@@ -233,11 +181,27 @@ void lead_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p
     }
     if (!v->pg.answered || !v->pg.accepting) {
         /* A primary that answered before and is slow now is still the primary. */
-        p->serving = !m->crashed_ms && !v->pg.standby_signal;
+        p->serving = !m->lead.crashed_ms && !v->pg.standby_signal;
         lead_starting(m, v, p);
     } else if (v->pg.in_recovery) {
-        promote_decide(m, v, p);
+        promotion_decide(m, v, p);
     } else {
         lead_primary(m, v, p);
+    }
+}
+
+void lead_died(struct ha_memory *m)
+{
+    m->lead.checkpoint_asked = false;
+    m->lead.opened_ms = 0;
+}
+
+void lead_seen(struct ha_memory *m, const struct ha_view *v)
+{
+    if (v->lease.owner && !pg_is_primary(v) && v->pg.process != HA_PROC_RUNNING) {
+        if (!m->lead.crashed_ms)
+            m->lead.crashed_ms = v->now_ms;
+    } else if (pg_is_primary(v) || !v->lease.owner) {
+        m->lead.crashed_ms = 0;
     }
 }

@@ -10,3 +10,7 @@
 
 /* We own the key and the lease lets us act. */
 void lead_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);
+
+/* What observe() tells: another postmaster, every view. */
+void lead_died(struct ha_memory *m);
+void lead_seen(struct ha_memory *m, const struct ha_view *v);

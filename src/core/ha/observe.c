@@ -2,13 +2,13 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "core/ha/bootstrap.h"
 #include "core/ha/facts.h"
-
-enum {
-    UP_MS = 10000, /* a server that ran that long did start */
-    /* What makes initdb fail lasts, and each attempt leaves a directory: the first failure waits like a fourth one. */
-    BOOTSTRAP_FAILURES = 3,
-};
+#include "core/ha/lead.h"
+#include "core/ha/promotion.h"
+#include "core/ha/rejoin.h"
+#include "core/ha/restart.h"
+#include "core/ha/start.h"
 
 /* The newest store revision that only an owner of the key can have caused. */
 static int64_t newest_beat(const struct cluster *c, const char *leader)
@@ -35,12 +35,10 @@ static int64_t newest_sign(const struct cluster *c)
 
 static void leader_changes(struct ha_memory *m, const struct ha_view *v, const char *name)
 {
-    str_copy(m->leader, sizeof(m->leader), name);
-    m->leader_new_ms = v->now_ms;
-    m->leader_sign = 0;
-    m->rejoin = HA_REJOIN_UNKNOWN;
-    m->rewind_failures = 0;
-    backoff_reset(&m->rejoin_backoff);
+    str_copy(m->leader.name, sizeof(m->leader.name), name);
+    m->leader.new_ms = v->now_ms;
+    m->leader.sign = 0;
+    rejoin_leader_changes(m);
 }
 
 static void leader_present(struct ha_memory *m, const struct ha_view *v)
@@ -48,22 +46,22 @@ static void leader_present(struct ha_memory *m, const struct ha_view *v)
     const struct cluster *c = v->store.cluster;
     int64_t sign = newest_sign(c);
 
-    if (!str_eq(m->leader, c->leader))
+    if (!str_eq(m->leader.name, c->leader))
         leader_changes(m, v, c->leader);
-    if (sign != m->leader_sign) {
-        m->leader_sign = sign;
-        m->leader_alive_ms = msec_max(v->store.read_ms, m->started_ms);
+    if (sign != m->leader.sign) {
+        m->leader.sign = sign;
+        m->leader.alive_ms = msec_max(v->store.read_ms, m->seen.started_ms);
     }
-    m->leader_key = c->leader_revision;
-    m->leader_gone_ms = 0;
-    m->leader_released = false;
+    m->leader.key = c->leader_revision;
+    m->leader.gone_ms = 0;
+    m->leader.released = false;
 }
 
 bool observe_record_stands(const struct ha_memory *m, const struct ha_view *v)
 {
     const struct record_key *record = &v->store.cluster->record;
 
-    return record->present && str_eq(record->leader, m->leader) && record->mod_revision >= m->leader_key;
+    return record->present && str_eq(record->leader, m->leader.name) && record->mod_revision >= m->leader.key;
 }
 
 /* How long a leader in failsafe mode may count on what we granted. Its ttl may be an older one than ours. */
@@ -84,42 +82,42 @@ static void leader_absent(struct ha_memory *m, const struct ha_view *v)
 {
     const struct cluster *c = v->store.cluster;
 
-    if (!m->leader_gone_ms)
-        m->leader_gone_ms = v->now_ms;
-    if (!m->leader[0] && c->record.present)
-        str_copy(m->leader, sizeof(m->leader), c->record.leader);
+    if (!m->leader.gone_ms)
+        m->leader.gone_ms = v->now_ms;
+    if (!m->leader.name[0] && c->record.present)
+        str_copy(m->leader.name, sizeof(m->leader.name), c->record.leader);
 
     /* A whole reign that we did not see. */
-    bool missed = m->leader[0] && c->record.present && !str_eq(c->record.leader, m->leader) &&
-                  c->record.mod_revision > m->leader_sign;
+    bool missed = m->leader.name[0] && c->record.present && !str_eq(c->record.leader, m->leader.name) &&
+                  c->record.mod_revision > m->leader.sign;
     if (missed)
         leader_changes(m, v, c->record.leader);
 
     /* Beats that we see only now, when the key is gone again: from the last one on the lease may hold for a ttl. */
-    int64_t beat = m->leader[0] ? newest_beat(c, m->leader) : 0;
-    if (beat > m->leader_sign) {
-        m->leader_sign = beat;
-        m->leader_alive_ms = msec_max(v->store.read_ms, m->started_ms);
+    int64_t beat = m->leader.name[0] ? newest_beat(c, m->leader.name) : 0;
+    if (beat > m->leader.sign) {
+        m->leader.sign = beat;
+        m->leader.alive_ms = msec_max(v->store.read_ms, m->seen.started_ms);
     }
 
-    if (v->store.failsafe_heard_ms > m->leader_alive_ms) {
-        str_copy(m->leader, sizeof(m->leader), v->store.failsafe_heard_from);
-        m->leader_alive_ms = v->store.failsafe_heard_ms;
+    if (v->store.failsafe_heard_ms > m->leader.alive_ms) {
+        str_copy(m->leader.name, sizeof(m->leader.name), v->store.failsafe_heard_from);
+        m->leader.alive_ms = v->store.failsafe_heard_ms;
     }
 
     /*
      * Patroni deletes the key and keeps its member key, which hangs on the same lease. One of ours says so in
      * the record: a key that somebody else removed is not given up.
      */
-    const struct member *last = m->leader[0] ? cluster_member(c, m->leader) : NULL;
+    const struct member *last = m->leader.name[0] ? cluster_member(c, m->leader.name) : NULL;
     bool kept_lease = last && last->lease && !last->pgkeep;
     bool recorded = c->record.released && observe_record_stands(m, v);
     msec until_ms;
     if (observe_promised(v, &until_ms)) {
-        m->leader_released = false;
+        m->leader.released = false;
         return;
     }
-    m->leader_released = recorded || kept_lease || str_eq(m->leader, v->conf.name);
+    m->leader.released = recorded || kept_lease || str_eq(m->leader.name, v->conf.name);
 }
 
 /*
@@ -131,146 +129,61 @@ static bool stay_may_be_forgotten(const struct ha_memory *m, const struct ha_vie
     const json_t *asked = v->store.cluster->failsafe;
     size_t others = json_object_size(asked) - (json_object_get(asked, v->conf.name) != NULL);
 
-    return v->conf.failsafe_mode && others > 0 && !m->leader_key;
+    return v->conf.failsafe_mode && others > 0 && !m->leader.key;
 }
 
 bool observe_past_is_unknown(const struct ha_memory *m, const struct ha_view *v)
 {
-    return !m->leader[0] && str_empty(v->store.cluster->initialize);
+    return !m->leader.name[0] && str_empty(v->store.cluster->initialize);
 }
 
 bool observe_key_is_free(const struct ha_memory *m, const struct ha_view *v, msec *ret_when_ms)
 {
     if (observe_past_is_unknown(m, v)) {
-        *ret_when_ms = m->leader_gone_ms + v->conf.ttl_ms;
+        *ret_when_ms = m->leader.gone_ms + v->conf.ttl_ms;
         return v->now_ms >= *ret_when_ms;
     }
-    *ret_when_ms = stay_may_be_forgotten(m, v) ? m->started_ms + v->conf.ttl_ms : v->now_ms;
-    if (!m->leader[0] || m->leader_released)
+    *ret_when_ms = stay_may_be_forgotten(m, v) ? m->seen.started_ms + v->conf.ttl_ms : v->now_ms;
+    if (!m->leader.name[0] || m->leader.released)
         return v->now_ms >= *ret_when_ms;
 
-    bool by_promise = v->store.failsafe_heard_ms && m->leader_alive_ms == v->store.failsafe_heard_ms;
-    msec ended_ms = m->leader_alive_ms + (by_promise ? promise_ms(v) : v->conf.ttl_ms);
+    bool by_promise = v->store.failsafe_heard_ms && m->leader.alive_ms == v->store.failsafe_heard_ms;
+    msec ended_ms = m->leader.alive_ms + (by_promise ? promise_ms(v) : v->conf.ttl_ms);
     *ret_when_ms = msec_max(*ret_when_ms, ended_ms);
     return v->now_ms >= *ret_when_ms;
 }
 
-static void start_ended(struct ha_memory *m, const struct ha_view *v)
-{
-    if (v->job.state == HA_JOB_OK) {
-        m->up_since_ms = v->now_ms;
-        m->reinitializing = false; /* it runs: whatever was to be replaced has been, or the leader went away first */
-    } else {
-        backoff_failed(&m->start_backoff, v->now_ms);
-    }
-}
-
-static void rejoin_ended(struct ha_memory *m, const struct ha_view *v)
-{
-    bool ok = v->job.state == HA_JOB_OK;
-
-    if (v->job.kind == HA_JOB_CHECK_REJOIN && ok) {
-        m->rejoin = v->job.verdict;
-        backoff_reset(&m->rejoin_backoff);
-        str_copy(m->rejoin_leader, sizeof(m->rejoin_leader), m->leader);
-        return;
-    }
-    if (ok) { /* rewound: nothing of the old history is left */
-        m->rejoin = HA_REJOIN_FOLLOW;
-        str_copy(m->rejoin_leader, sizeof(m->rejoin_leader), m->leader);
-        m->rewind_failures = 0;
-        backoff_reset(&m->rejoin_backoff);
-        return;
-    }
-    if (v->job.kind == HA_JOB_REWIND && !v->job.nothing_done)
-        m->rewind_failures++;
-    backoff_failed(&m->rejoin_backoff, v->now_ms);
-}
-
-static void clone_ended(struct ha_memory *m, const struct ha_view *v)
-{
-    if (v->job.state == HA_JOB_FAILED) {
-        backoff_failed(&m->clone_backoff, v->now_ms);
-        return;
-    }
-    backoff_reset(&m->clone_backoff);
-    m->reinitializing = false;
-    m->rejoin = HA_REJOIN_FOLLOW;
-    str_copy(m->rejoin_leader, sizeof(m->rejoin_leader), m->leader);
-}
-
-static void bootstrap_ended(struct ha_memory *m, const struct ha_view *v)
-{
-    m->bootstrap_ours = true;
-    if (v->job.state == HA_JOB_OK) {
-        m->bootstrapping = true;
-        return;
-    }
-    m->bootstrapping = false;
-    if (!m->bootstrap_backoff.failures)
-        m->bootstrap_backoff.failures = BOOTSTRAP_FAILURES;
-    backoff_failed(&m->bootstrap_backoff, v->now_ms);
-}
-
-static void promotion_ended(struct ha_memory *m, const struct ha_view *v)
-{
-    if (m->promote_term != v->lease.term)
-        m->promote_failures = 0;
-    m->promote_term = v->lease.term;
-    m->promote_doubt = v->job.state != HA_JOB_OK;
-    m->promote_failures = m->promote_doubt ? m->promote_failures + 1 : 0;
-}
-
-/* What was received and not replayed yet comes before it opens. */
-static void promotion_seen(struct ha_memory *m, const struct ha_view *v)
-{
-    if (!job_runs(v, HA_JOB_PROMOTE))
-        return;
-    if (m->promote_moved_ms < v->job.since_ms) {
-        m->promote_moved_ms = v->job.since_ms;
-        m->promote_replayed = v->pg.replayed;
-    } else if (v->pg.replayed > m->promote_replayed) {
-        m->promote_moved_ms = v->now_ms;
-        m->promote_replayed = v->pg.replayed;
-    }
-}
-
-/* Take in the result of a job once. */
+/* Take in the result of a job once: each is told to those who wait for it. */
 static void job_ended(struct ha_memory *m, const struct ha_view *v)
 {
-    if (v->job.state == HA_JOB_IDLE || v->job.state == HA_JOB_RUNNING || v->job.id == m->job_seen)
+    if (v->job.state == HA_JOB_IDLE || v->job.state == HA_JOB_RUNNING || v->job.id == m->seen.job)
         return;
-    m->job_seen = v->job.id;
+    m->seen.job = v->job.id;
 
     switch (v->job.kind) {
     case HA_JOB_START:
         start_ended(m, v);
+        rejoin_start_ended(m, v);
         break;
     case HA_JOB_CHECK_REJOIN:
+        rejoin_check_ended(m, v);
+        break;
     case HA_JOB_REWIND:
-        rejoin_ended(m, v);
+        rejoin_rewind_ended(m, v);
         break;
     case HA_JOB_CLONE:
-        clone_ended(m, v);
+        rejoin_clone_ended(m, v);
         break;
     case HA_JOB_BOOTSTRAP:
     case HA_JOB_POST_BOOTSTRAP:
         bootstrap_ended(m, v);
         break;
     case HA_JOB_PRE_PROMOTE:
-        m->pre_promote_ok = v->job.state == HA_JOB_OK;
-        m->pre_promote_term = v->lease.term;
-        if (!m->pre_promote_ok)
-            m->stand_back_until_ms = v->now_ms + v->conf.ttl_ms;
+        promotion_pre_ended(m, v);
         break;
     case HA_JOB_DISCARD:
-        m->rejoin = HA_REJOIN_UNKNOWN;
-        if (v->job.state == HA_JOB_FAILED) {
-            backoff_failed(&m->discard_backoff, v->now_ms);
-        } else {
-            backoff_reset(&m->discard_backoff);
-            m->bootstrap_ours = false;
-        }
+        rejoin_discard_ended(m, v);
+        bootstrap_discard_ended(m, v);
         break;
     case HA_JOB_PROMOTE:
         promotion_ended(m, v);
@@ -281,55 +194,41 @@ static void job_ended(struct ha_memory *m, const struct ha_view *v)
     }
 }
 
+/* Another owns the key while PostgreSQL here may be a primary, or become one. */
+static void rival_seen(struct ha_memory *m, const struct ha_view *v)
+{
+    bool may_open = pg_may_be_primary(v) || m->promotion.doubt || job_runs(v, HA_JOB_PROMOTE) || v->lease.owner;
+
+    if (!leader_is_other(v) || !may_open)
+        m->seen.rival_ms = 0;
+    else if (!m->seen.rival_ms)
+        m->seen.rival_ms = v->now_ms;
+}
+
 static void postgres_seen(struct ha_memory *m, const struct ha_view *v)
 {
-    if (v->pg.deaths != m->deaths) {
-        m->deaths = v->pg.deaths;
-        m->checkpoint_asked = false;
-        m->opened_ms = 0;
-        m->promote_doubt = m->found_fenced = false;
-        m->rejoin = HA_REJOIN_UNKNOWN;
-        /* A server that dies soon after each start is not started in a hot loop. */
-        bool soon = v->job.kind != HA_JOB_STOP && m->up_since_ms && v->now_ms - m->up_since_ms < UP_MS;
-        if (soon && m->died_soon)
-            backoff_failed(&m->start_backoff, v->now_ms);
-        m->died_soon = soon; /* once is an accident */
+    if (v->pg.deaths != m->seen.deaths) {
+        m->seen.deaths = v->pg.deaths;
+        start_died(m, v);
+        lead_died(m);
+        promotion_died(m);
+        rejoin_died(m);
     }
-    if (m->up_since_ms && v->pg.process == HA_PROC_RUNNING && v->now_ms - m->up_since_ms >= UP_MS) {
-        backoff_reset(&m->start_backoff);
-    }
-    if (v->lease.owner && !pg_is_primary(v) && v->pg.process != HA_PROC_RUNNING) {
-        if (!m->crashed_ms)
-            m->crashed_ms = v->now_ms;
-    } else if (pg_is_primary(v) || !v->lease.owner) {
-        m->crashed_ms = 0;
-    }
-    if (!m->restarting && v->pg.process == HA_PROC_RUNNING && v->pg.accepting)
-        m->restart_timeout_ms = 0;
-    /* A fence is never in force over a mere standby: the agent before us was promoting it, or about to. */
-    if (m->found_fenced && (v->pg.standby_signal || pg_is_standby(v)))
-        m->promote_doubt = true;
-    if (m->promote_doubt || pg_is_primary(v))
-        m->found_fenced = false;
-    if (pg_is_primary(v))
-        m->promote_doubt = false;
-    bool may_open = pg_may_be_primary(v) || m->promote_doubt || job_runs(v, HA_JOB_PROMOTE) || v->lease.owner;
-    if (leader_is_other(v) && may_open) {
-        if (!m->rival_ms)
-            m->rival_ms = v->now_ms;
-    } else {
-        m->rival_ms = 0;
-    }
+    start_seen(m, v);
+    lead_seen(m, v);
+    promotion_seen(m, v);
+    restart_seen(m, v);
+    bootstrap_seen(m, v);
 }
 
 void observe(struct ha_memory *m, const struct ha_view *v)
 {
-    if (!m->started_ms) {
-        m->started_ms = v->now_ms;
-        m->deaths = v->pg.deaths;
-        m->found_fenced = v->lease.inherited_kill_ms && v->pg.process == HA_PROC_RUNNING;
+    if (!m->seen.started_ms) {
+        m->seen.started_ms = v->now_ms;
+        m->seen.deaths = v->pg.deaths;
+        promotion_found(m, v);
     }
-    CHECK(v->now_ms >= m->started_ms);
+    CHECK(v->now_ms >= m->seen.started_ms);
 
     if (v->store.cluster) {
         if (v->store.cluster->leader)
@@ -338,8 +237,6 @@ void observe(struct ha_memory *m, const struct ha_view *v)
             leader_absent(m, v);
     }
     postgres_seen(m, v);
-    if (job_runs(v, HA_JOB_BOOTSTRAP))
-        m->bootstrapping = true;
-    promotion_seen(m, v);
+    rival_seen(m, v);
     job_ended(m, v);
 }

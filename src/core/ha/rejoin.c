@@ -6,6 +6,7 @@
 #include "core/ha/facts.h"
 #include "core/ha/restart.h"
 #include "core/ha/round.h"
+#include "core/ha/start.h"
 
 enum {
     LOOK_AGAIN_MS = 1000, /* a change that should come by an event is looked for then at the latest */
@@ -43,7 +44,7 @@ static const char *clone_source(const struct ha_memory *m, const struct ha_view 
 {
     const struct cluster *c = v->store.cluster;
 
-    if (!m->reinit_from_leader)
+    if (!m->reinit.from_leader)
         for (size_t i = 0; i < c->member_count; i++) {
             const struct member *from = &c->members[i];
             if (from->tags.clonefrom && !str_eq(from->name, v->conf.name) && !str_eq(from->name, c->leader) &&
@@ -56,10 +57,8 @@ static const char *clone_source(const struct ha_memory *m, const struct ha_view 
 
 static void start_standby(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p, const char *upstream)
 {
-    if (backoff_waits(&m->start_backoff, v, p)) {
-        (void)plan_why(p, "PostgreSQL did not start; the next attempt follows a back-off");
+    if (start_waits(m, v, p))
         return;
-    }
     plan_job(p, HA_JOB_START, upstream)->start = HA_START_STANDBY;
     if (upstream)
         (void)plan_why(p, "starting as a standby of %s", upstream);
@@ -80,12 +79,12 @@ static bool have_proof(const struct ha_view *v, struct ha_plan *p)
 
 static void clone_decide(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
-    if (backoff_waits(&m->clone_backoff, v, p)) {
+    if (backoff_waits(&m->rejoin.clone, v, p)) {
         (void)plan_why(p, "the last clone failed; the next attempt follows a back-off");
         return;
     }
     /* A source that just failed may be the reason: the leader itself is the second choice. */
-    const char *source = m->clone_backoff.failures % 2 ? leader_name(v) : clone_source(m, v);
+    const char *source = m->rejoin.clone.failures % 2 ? leader_name(v) : clone_source(m, v);
     if (!source || !cluster_member(v->store.cluster, source)) {
         (void)plan_why(p, "waiting for a member to clone from");
         return;
@@ -118,12 +117,12 @@ static void discard_decide(const struct ha_memory *m, const struct ha_view *v, s
                            const char *why)
 {
     const struct ha_peer *leader = peer_answer(v, leader_name(v));
-    if (backoff_waits(&m->discard_backoff, v, p)) {
+    if (backoff_waits(&m->rejoin.discard, v, p)) {
         (void)plan_why(p, "%s; the next attempt follows a back-off", why);
         return;
     }
     /* Who asks for a new copy has judged that, and this one is kept. */
-    if (!have_proof(v, p) || (!m->reinitializing && holds_more(v, leader, p)))
+    if (!have_proof(v, p) || (!m->reinit.under_way && holds_more(v, leader, p)))
         return;
     plan_job(p, HA_JOB_DISCARD, leader_name(v))->remove = remove;
     (void)plan_why(p, "%s: giving this data directory up", why);
@@ -143,12 +142,12 @@ static void rewind_decide(const struct ha_memory *m, const struct ha_view *v, st
         return;
     }
     /* One that never began may be a leader that is just restarting; one that never begins is a failure, too. */
-    bool failed = m->rewind_failures || m->rejoin_backoff.failures >= REWIND_TRIES_MAX;
+    bool failed = m->rejoin.rewind_failures || m->rejoin.backoff.failures >= REWIND_TRIES_MAX;
     if (failed && v->conf.remove_on_rewind_failure) {
         discard_decide(m, v, p, true, "pg_rewind failed");
         return;
     }
-    if (backoff_waits(&m->rejoin_backoff, v, p)) {
+    if (backoff_waits(&m->rejoin.backoff, v, p)) {
         (void)plan_why(p, "pg_rewind failed; the next attempt follows a back-off");
         return;
     }
@@ -166,7 +165,7 @@ static void rewind_decide(const struct ha_memory *m, const struct ha_view *v, st
 /* Stopped, with a data directory of the cluster: may it follow as it is? */
 static void come_back(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
-    bool judged = m->rejoin != HA_REJOIN_UNKNOWN && str_eq(m->rejoin_leader, leader_name(v));
+    bool judged = m->rejoin.verdict != HA_REJOIN_UNKNOWN && str_eq(m->rejoin.leader, leader_name(v));
 
     /* Its first start failed (a port that was taken). It is a copy of the history, without an end of its own yet. */
     if (!judged && v->pg.backup_label) {
@@ -178,11 +177,11 @@ static void come_back(const struct ha_memory *m, const struct ha_view *v, struct
          * A standby whose leader is silent may start: it can be read and elected, and it follows nobody it
          * should not.
          */
-        if (!pg_was_primary(v) && v->now_ms < m->rejoin_backoff.not_before_ms) {
+        if (!pg_was_primary(v) && v->now_ms < m->rejoin.backoff.not_before_ms) {
             start_standby(m, v, p, upstream_for(v));
             return;
         }
-        if (backoff_waits(&m->rejoin_backoff, v, p)) {
+        if (backoff_waits(&m->rejoin.backoff, v, p)) {
             (void)plan_why(p, "could not compare histories with %s; trying again after a back-off", leader_name(v));
             return;
         }
@@ -193,7 +192,7 @@ static void come_back(const struct ha_memory *m, const struct ha_view *v, struct
         return;
     }
 
-    switch (m->rejoin) {
+    switch (m->rejoin.verdict) {
     case HA_REJOIN_UNKNOWN:
         UNREACHABLE();
     case HA_REJOIN_FOLLOW:
@@ -219,8 +218,8 @@ static void reinit_begin(struct ha_memory *m, bool from_leader, struct ha_plan *
 
     answer->answer_to = HA_ANSWER_REINIT;
     answer->ok = true;
-    m->reinitializing = true;
-    m->reinit_from_leader = from_leader;
+    m->reinit.under_way = true;
+    m->reinit.from_leader = from_leader;
 }
 
 static bool operator_asks(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
@@ -242,7 +241,7 @@ static bool opens_soon(const struct ha_memory *m, const struct ha_view *v, const
     const struct member *leader = cluster_leader_member(v->store.cluster);
 
     return leader && str_eq(leader->name, upstream) && !str_eq(v->pg.upstream, upstream) &&
-           !str_eq(leader->role, "primary") && v->now_ms < m->leader_new_ms + OPEN_MS;
+           !str_eq(leader->role, "primary") && v->now_ms < m->leader.new_ms + OPEN_MS;
 }
 
 /* Running in recovery and answering: right upstream, really streaming? */
@@ -255,49 +254,49 @@ static void stay_attached(struct ha_memory *m, const struct ha_view *v, struct h
         return;
     /* A leader without an address (its member key is about to come) is no reason to let go of the old one. */
     if (upstream && opens_soon(m, v, upstream)) {
-        plan_wake(p, m->leader_new_ms + OPEN_MS);
+        plan_wake(p, m->leader.new_ms + OPEN_MS);
         (void)plan_why(p, "a standby; %s is about to open", upstream);
         return;
     }
     if (upstream && (!str_eq(v->pg.upstream, upstream) || v->pg.upstream_conninfo_state)) {
         struct ha_action *follow = plan_add(p, HA_DO_FOLLOW);
         str_copy(follow->subject, sizeof(follow->subject), upstream);
-        m->silent_ms = 0;
+        m->rejoin.silent_ms = 0;
         return;
     }
     if (v->pg.streaming || !upstream || v->conf.tags.nostream || v->conf.pause) {
-        m->silent_ms = 0;
+        m->rejoin.silent_ms = 0;
         return;
     }
-    if (!m->silent_ms)
-        m->silent_ms = v->now_ms;
-    if (v->now_ms - m->silent_ms < SILENT_MS) {
-        plan_wake(p, m->silent_ms + SILENT_MS);
+    if (!m->rejoin.silent_ms)
+        m->rejoin.silent_ms = v->now_ms;
+    if (v->now_ms - m->rejoin.silent_ms < SILENT_MS) {
+        plan_wake(p, m->rejoin.silent_ms + SILENT_MS);
         return;
     }
-    bool judged = m->rejoin != HA_REJOIN_UNKNOWN && str_eq(m->rejoin_leader, leader_name(v));
-    if (!judged && v->now_ms >= m->rejoin_backoff.not_before_ms && have_proof(v, p)) {
+    bool judged = m->rejoin.verdict != HA_REJOIN_UNKNOWN && str_eq(m->rejoin.leader, leader_name(v));
+    if (!judged && v->now_ms >= m->rejoin.backoff.not_before_ms && have_proof(v, p)) {
         (void)plan_job(p, HA_JOB_CHECK_REJOIN, leader_name(v));
         (void)plan_why(p, "does not stream from %s; comparing histories", upstream);
-    } else if (judged && m->rejoin == HA_REJOIN_REWIND && v->conf.use_pg_rewind) {
+    } else if (judged && m->rejoin.verdict == HA_REJOIN_REWIND && v->conf.use_pg_rewind) {
         (void)plan_stop(p, HA_STOP_FAST, STOP_MS);
         (void)plan_why(p, "diverged from %s; stopping for pg_rewind", upstream);
-    } else if (judged && m->rejoin == HA_REJOIN_CLONE) {
+    } else if (judged && m->rejoin.verdict == HA_REJOIN_CLONE) {
         bool replace = v->conf.remove_on_diverged_timelines || v->conf.remove_on_rewind_failure;
         if (replace)
             (void)plan_stop(p, HA_STOP_FAST, STOP_MS);
         (void)plan_why(p, "diverged from %s, and pg_rewind cannot help: %s", upstream,
                        replace ? "stopping for a clone" : "an operator must reinitialize this node");
-    } else if (judged && m->rejoin == HA_REJOIN_FOLLOW) {
-        m->rejoin = HA_REJOIN_UNKNOWN; /* look again after the next silence: the leader may have moved on */
-        m->silent_ms = 0;
+    } else if (judged && m->rejoin.verdict == HA_REJOIN_FOLLOW) {
+        m->rejoin.verdict = HA_REJOIN_UNKNOWN; /* look again after the next silence: the leader may have moved on */
+        m->rejoin.silent_ms = 0;
         (void)plan_why(p, "does not stream from %s although its history fits (see PostgreSQL's log)", upstream);
     }
 }
 
 static void rejoin_running(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
-    if (pg_may_be_primary(v) || m->promote_doubt) {
+    if (pg_may_be_primary(v) || m->promotion.doubt) {
         if (v->conf.pause) {
             (void)plan_why(p, "paused: runs as primary although %s owns the leader key", leader_name(v));
             return;
@@ -317,7 +316,7 @@ static void rejoin_running(struct ha_memory *m, const struct ha_view *v, struct 
 
 static void rejoin_stopped(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
-    if (m->reinitializing && (v->pg.data == HA_DATA_VALID || v->pg.data == HA_DATA_REWINDING)) {
+    if (m->reinit.under_way && (v->pg.data == HA_DATA_VALID || v->pg.data == HA_DATA_REWINDING)) {
         discard_decide(m, v, p, false, "reinitialize");
         return;
     }
@@ -327,7 +326,7 @@ static void rejoin_stopped(struct ha_memory *m, const struct ha_view *v, struct 
         (void)plan_why(p, "reinitializing as the operator asked");
         return;
     }
-    if (v->conf.pause && !m->reinitializing && !m->restarting && !v->request.restart) {
+    if (v->conf.pause && !m->reinit.under_way && !m->restart.under_way && !v->request.restart) {
         (void)plan_why(p, "paused and PostgreSQL is not running");
         return;
     }
@@ -384,7 +383,7 @@ static bool clone_alone(const struct ha_memory *m, const struct ha_view *v, stru
     if (!empty || !v->conf.clone_without_leader || v->conf.pause || !v->store.cluster ||
         str_empty(v->store.cluster->initialize))
         return false;
-    if (backoff_waits(&m->clone_backoff, v, p))
+    if (backoff_waits(&m->rejoin.clone, v, p))
         return plan_why(p, "the last clone failed; the next attempt follows a back-off");
     (void)plan_job(p, HA_JOB_CLONE, NULL);
     return plan_why(p, "no leader; creating this replica by a method that needs none");
@@ -395,7 +394,8 @@ void rejoin_stay_up(struct ha_memory *m, const struct ha_view *v, struct ha_plan
     if (v->pg.process == HA_PROC_ORPHANS) {
         (void)plan_add(p, HA_DO_KILL_ORPHANS);
         (void)plan_why(p, "the postmaster died; ending the processes it left");
-    } else if (v->pg.process == HA_PROC_NONE && v->pg.data == HA_DATA_VALID && (!v->conf.pause || m->restarting)) {
+    } else if (v->pg.process == HA_PROC_NONE && v->pg.data == HA_DATA_VALID &&
+               (!v->conf.pause || m->restart.under_way)) {
         start_standby(m, v, p, NULL);
     } else if (v->pg.process == HA_PROC_NONE && clone_alone(m, v, p)) {
         return;
@@ -405,4 +405,71 @@ void rejoin_stay_up(struct ha_memory *m, const struct ha_view *v, struct ha_plan
     } else {
         (void)plan_why(p, "waiting for a leader");
     }
+}
+
+void rejoin_leader_changes(struct ha_memory *m)
+{
+    m->rejoin.verdict = HA_REJOIN_UNKNOWN;
+    m->rejoin.rewind_failures = 0;
+    backoff_reset(&m->rejoin.backoff);
+}
+
+void rejoin_died(struct ha_memory *m)
+{
+    m->rejoin.verdict = HA_REJOIN_UNKNOWN;
+}
+
+/* It holds against the leader of now. */
+static void judge(struct ha_memory *m, enum ha_rejoin verdict)
+{
+    m->rejoin.verdict = verdict;
+    str_copy(m->rejoin.leader, sizeof(m->rejoin.leader), m->leader.name);
+}
+
+void rejoin_start_ended(struct ha_memory *m, const struct ha_view *v)
+{
+    if (v->job.state == HA_JOB_OK)
+        m->reinit.under_way = false; /* whatever was to be replaced has been, or the leader went away first */
+}
+
+void rejoin_check_ended(struct ha_memory *m, const struct ha_view *v)
+{
+    if (v->job.state == HA_JOB_FAILED) {
+        backoff_failed(&m->rejoin.backoff, v->now_ms);
+        return;
+    }
+    judge(m, v->job.verdict);
+    backoff_reset(&m->rejoin.backoff);
+}
+
+void rejoin_rewind_ended(struct ha_memory *m, const struct ha_view *v)
+{
+    if (v->job.state == HA_JOB_FAILED) {
+        m->rejoin.rewind_failures += !v->job.nothing_done;
+        backoff_failed(&m->rejoin.backoff, v->now_ms);
+        return;
+    }
+    judge(m, HA_REJOIN_FOLLOW); /* nothing of the old history is left */
+    m->rejoin.rewind_failures = 0;
+    backoff_reset(&m->rejoin.backoff);
+}
+
+void rejoin_clone_ended(struct ha_memory *m, const struct ha_view *v)
+{
+    if (v->job.state == HA_JOB_FAILED) {
+        backoff_failed(&m->rejoin.clone, v->now_ms);
+        return;
+    }
+    judge(m, HA_REJOIN_FOLLOW);
+    backoff_reset(&m->rejoin.clone);
+    m->reinit.under_way = false;
+}
+
+void rejoin_discard_ended(struct ha_memory *m, const struct ha_view *v)
+{
+    m->rejoin.verdict = HA_REJOIN_UNKNOWN;
+    if (v->job.state == HA_JOB_FAILED)
+        backoff_failed(&m->rejoin.discard, v->now_ms);
+    else
+        backoff_reset(&m->rejoin.discard);
 }

@@ -15,3 +15,12 @@ void rejoin_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan 
 
 /* Nobody owns it, or the store is away: keep a standby running so that it can be read and elected. */
 void rejoin_stay_up(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);
+
+/* What observe() tells: another leader, another postmaster, ends of jobs. */
+void rejoin_leader_changes(struct ha_memory *m);
+void rejoin_died(struct ha_memory *m);
+void rejoin_start_ended(struct ha_memory *m, const struct ha_view *v);
+void rejoin_check_ended(struct ha_memory *m, const struct ha_view *v);
+void rejoin_rewind_ended(struct ha_memory *m, const struct ha_view *v);
+void rejoin_clone_ended(struct ha_memory *m, const struct ha_view *v);
+void rejoin_discard_ended(struct ha_memory *m, const struct ha_view *v);

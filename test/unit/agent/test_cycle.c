@@ -204,14 +204,14 @@ static void test_what_no_fence_covers_is_neither_done_nor_remembered(void **stat
     cycle();
     assert_int_equal(seen.arms, 1);
     assert_int_equal(seen.act_count, 0);
-    assert_false(a.memory.restarting);
+    assert_false(a.memory.restart.under_way);
 
     /* The guard hears us again: the same is decided anew, once. */
     seen.guard_refuses = false;
     a.arm_not_before_ms = 0;
     cycle();
     assert_int_equal(seen.arms, 2);
-    assert_true(a.memory.restarting);
+    assert_true(a.memory.restart.under_way);
     assert_int_equal(seen.act_count, 1);
     assert_int_equal(seen.acts[0].job, HA_JOB_STOP);
 }
