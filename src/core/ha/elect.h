@@ -23,6 +23,3 @@ void elect_stand_back(struct ha_memory *m, const struct ha_view *v, msec for_ms)
  * number, which nothing that PostgreSQL looks at can tell apart. So a number is taken in the record before it is used.
  */
 uint32_t elect_timeline(const struct ha_view *v);
-
-/* May this member become primary as far as its answer and its tags go? Says why not. */
-bool elect_can_lead(const struct ha_view *v, const struct member *member, const char **ret_why_not);

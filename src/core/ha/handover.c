@@ -1,43 +1,17 @@
 #include "core/ha/handover.h"
 
 #include "base/str.h"
-#include "core/ha/elect.h"
+#include "core/ha/candidate.h"
 #include "core/ha/facts.h"
+#include "core/ha/observe.h"
 #include "core/ha/round.h"
 
 enum {
     STOP_BUDGET_MS = 60000, /* a longer stop (stuck backend, archiver) is ended by force: clients wait */
     STALE_MS_MIN = 10000,   /* scheduled, and its time passed that long ago (leader was down): dropped, as by Patroni */
+    /* How long a chosen successor may take before everybody races again; a promotion takes well under a second. */
+    SUCCESSOR_MS = 10000,
 };
-
-bool handover_has_successor(const struct ha_view *v, const char *candidate, const char **ret_why_not)
-{
-    const struct cluster *c = v->store.cluster;
-    /* A server that is down tells no position; successors go by the one that was published. */
-    lsn position = v->pg.position > c->status.optime ? v->pg.position : c->status.optime;
-
-    *ret_why_not = "there is no other member";
-    for (size_t i = 0; i < c->member_count; i++) {
-        const struct member *member = &c->members[i];
-        if (str_eq(member->name, v->conf.name) || (candidate && !str_eq(candidate, member->name)))
-            continue;
-        if (!elect_can_lead(v, member, ret_why_not))
-            continue;
-
-        const struct ha_peer *peer = peer_answer(v, member->name);
-        if (peer->timeline && v->pg.timeline && peer->timeline != v->pg.timeline) {
-            *ret_why_not = "is on another timeline";
-            continue;
-        }
-        if (position > peer->position && (int64_t)(position - peer->position) > v->conf.maximum_lag_on_failover) {
-            *ret_why_not = "is too far behind";
-            continue;
-        }
-        *ret_why_not = NULL;
-        return true;
-    }
-    return false;
-}
 
 static bool refuse(struct ha_plan *p, const char *who, const char *why_not)
 {
@@ -80,7 +54,7 @@ bool handover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pla
         return plan_why(p, "switchover: waiting for the members' answers");
     if (!round_have(v, p, m->handover.asked_ms, ROUND_AGE_MS))
         return plan_why(p, "switchover: asking the members");
-    if (!handover_has_successor(v, key->candidate, &why_not))
+    if (!candidate_successor(v, key->candidate, &why_not))
         return refuse(p, key->candidate ? key->candidate : "no member qualifies; the last one asked", why_not);
 
     msec budget_ms = v->conf.primary_stop_timeout_ms ? v->conf.primary_stop_timeout_ms : STOP_BUDGET_MS;
@@ -98,7 +72,94 @@ bool handover_finish(const struct ha_view *v, struct ha_plan *p)
     if (!v->pg.shut_down_at && v->pg.control != HA_CONTROL_SHUT_DOWN)
         return false; /* it fell over on the way: a crash like any other */
 
-    /* The release publishes where the shutdown checkpoint is; the successor sees to it that it has that (elect.c). */
+    /* The release publishes where the shutdown checkpoint is; the successor sees to it that it has that. */
     (void)plan_add(p, HA_DO_RELEASE);
     return plan_why(p, "switchover: shut down, letting go of the leader key");
+}
+
+/*
+ * The last leader let go of the key in good order, shut down, as the failover key had asked it. A leader that fell over
+ * lets go as well, but only one that shut down says with it, in the same transaction, where it ended; and what is asked
+ * for after it has gone is no handover.
+ */
+static bool handed_over(const struct ha_memory *m, const struct ha_view *v)
+{
+    const struct cluster *c = v->store.cluster;
+    const struct failover_key *key = &c->failover;
+    bool in_good_order = c->record.released && c->status.mod_revision == c->record.mod_revision;
+    bool asked = key->present && key->scheduled_epoch_ms <= v->wall_ms && key->mod_revision < c->record.mod_revision &&
+                 (str_empty(key->leader) || str_eq(key->leader, c->record.leader));
+
+    return in_good_order && asked && observe_record_stands(m, v);
+}
+
+/* What it published with the release is where its last record begins. */
+static bool lacks_last_record(const struct ha_memory *m, const struct ha_view *v)
+{
+    return handed_over(m, v) && v->pg.position <= v->store.cluster->status.optime;
+}
+
+/* The failover key wants us, and its time has come. */
+static bool asked_for(const struct ha_view *v)
+{
+    const struct failover_key *key = &v->store.cluster->failover;
+
+    return key->present && str_eq(key->candidate, v->conf.name) && key->scheduled_epoch_ms <= v->wall_ms;
+}
+
+/* The failover key wants somebody else, lately: another candidate, or, of us that led, anybody. */
+static bool others_asked_for(const struct ha_memory *m, const struct ha_view *v)
+{
+    const struct failover_key *key = &v->store.cluster->failover;
+
+    if (!key->present || key->scheduled_epoch_ms > v->wall_ms)
+        return false;
+    if (v->now_ms - m->leader.gone_ms > SUCCESSOR_MS)
+        return false; /* it had its time */
+    if (key->leader && m->leader.name[0] && !str_eq(key->leader, m->leader.name))
+        return false; /* that leader has been replaced; the request is used up */
+    return key->candidate ? !str_eq(key->candidate, v->conf.name) : str_eq(key->leader, v->conf.name);
+}
+
+/*
+ * A handover is to lose nothing: who lacks the end of it is no better than any other. Without one only a failover (no
+ * leader is named) says that an operator wants us whatever we lack: a leader that died while a switchover was asked
+ * for, or planned for later, is replaced like any other.
+ */
+enum handover_turn handover_turn_of(const struct ha_memory *m, const struct ha_view *v)
+{
+    if (lacks_last_record(m, v) && v->now_ms < m->leader.gone_ms + HANDOVER_CATCH_UP_MS)
+        return TURN_WAIT;
+    if (asked_for(v) && handed_over(m, v) && !lacks_last_record(m, v))
+        return TURN_OURS;
+    if (asked_for(v) && !handed_over(m, v) && str_empty(v->store.cluster->failover.leader))
+        return TURN_FORCED;
+    return others_asked_for(m, v) ? TURN_OTHERS : TURN_OPEN_RACE;
+}
+
+bool handover_leave(const struct ha_view *v, struct ha_plan *p)
+{
+    const struct cluster *c = v->store.cluster;
+    const char *wanted = c->failover.candidate;
+    const char *why_not;
+
+    for (size_t i = 0; i < c->member_count; i++) {
+        const struct member *other = &c->members[i];
+        if (str_eq(other->name, v->conf.name) || (wanted && !str_eq(other->name, wanted)) ||
+            !candidate_may_lead(v, other, &why_not))
+            continue;
+        plan_wake(p, v->now_ms + ROUND_AGAIN_MS);
+        return plan_why(p, "no leader; leaving the key to %s%s", other->name, wanted ? " as the operator asked" : "");
+    }
+    return false;
+}
+
+bool handover_is_for_us(const struct ha_memory *m, const struct ha_view *v)
+{
+    return asked_for(v) && m->leader.released && str_eq(v->store.cluster->failover.leader, m->leader.name);
+}
+
+bool handover_has_all_of(const struct ha_memory *m, const struct ha_view *v, const char *member)
+{
+    return handed_over(m, v) && str_eq(v->store.cluster->record.leader, member) && !lacks_last_record(m, v);
 }

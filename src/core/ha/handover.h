@@ -1,14 +1,16 @@
 /*
- * Switchover and manual failover, seen from the leader.
+ * Switchover and manual failover: the failover key asks.
  *
- * The failover key asks; we check that somebody can take over, stop PostgreSQL in good order (a checkpoint
- * first, while clients still work), and let go of the key once the shutdown checkpoint is written, saying where
- * it is: the successor takes the key when it has it. Level-triggered: a leader that finds itself cleanly
- * stopped while the key still asks goes on from there, whoever stopped it.
+ * The leader checks that somebody can take over, stops PostgreSQL in good order (a checkpoint first, while clients
+ * still work), and lets go of the key once the shutdown checkpoint is written, saying where it is: the successor takes
+ * the key when it has it. Level-triggered: a leader that finds itself cleanly stopped while the key still asks goes on
+ * from there, whoever stopped it. The others ask here whose turn it is before they race.
  */
 #pragma once
 
 #include "core/ha/decide.h"
+
+/* ---- the leader ---- */
 
 /* We are primary and the failover key is present. True if the plan is made. */
 bool handover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);
@@ -16,5 +18,30 @@ bool handover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pla
 /* We own the key, PostgreSQL has shut down and the failover key asks us to leave. True if the plan is made. */
 bool handover_finish(const struct ha_view *v, struct ha_plan *p);
 
-/* Is there a member (other than us) that could lead, by its answer in a round since since_ms? */
-bool handover_has_successor(const struct ha_view *v, const char *candidate, const char **ret_why_not);
+/* ---- its successors: the key is absent ---- */
+
+/*
+ * Walsenders ship the shutdown checkpoint before they end; a successor that has it not so long after the key went will
+ * never have it.
+ */
+enum { HANDOVER_CATCH_UP_MS = 2000 };
+
+enum handover_turn {
+    TURN_OPEN_RACE, /* nobody is asked for, or it had its time: whoever is best */
+    TURN_OURS,      /* the last leader handed over to us, and we have all that it had: nobody is to be asked */
+    TURN_FORCED,    /* an operator wants us, whatever we lack: only a primary that still runs is in the way */
+    TURN_WAIT,      /* it was handed over, and its last record may still arrive here */
+    TURN_OTHERS,    /* another one is asked for, or any but us: theirs, if one of them can */
+};
+
+/* Whose turn is it? */
+enum handover_turn handover_turn_of(const struct ha_memory *m, const struct ha_view *v);
+
+/* TURN_OTHERS, and a round has told who can lead: one that is asked for can. True if the plan is to leave it to that. */
+bool handover_leave(const struct ha_view *v, struct ha_plan *p);
+
+/* The last leader let go while it was asked to, for us: in pause, too, the rest is ours. */
+bool handover_is_for_us(const struct ha_memory *m, const struct ha_view *v);
+
+/* This member stepped down in good order, and we have all that it had: however far it says to be, it is no better. */
+bool handover_has_all_of(const struct ha_memory *m, const struct ha_view *v, const char *member);

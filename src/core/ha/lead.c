@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "core/ha/candidate.h"
 #include "core/ha/elect.h"
 #include "core/ha/facts.h"
 #include "core/ha/fence.h"
@@ -29,7 +30,7 @@ static bool give_up_for_another(struct ha_memory *m, const struct ha_view *v, st
 
     if (!round_have(v, p, m->lead.crashed_ms, ROUND_AGE_MS))
         return plan_why(p, "PostgreSQL is down; asking whether another member can lead");
-    if (!handover_has_successor(v, NULL, &why_not))
+    if (!candidate_successor(v, NULL, &why_not))
         return false;
 
     (void)plan_add(p, HA_DO_RELEASE);
@@ -101,7 +102,7 @@ static void lead_starting(struct ha_memory *m, const struct ha_view *v, struct h
         return;
 
     const char *why_not;
-    if (!round_is_known(v, m->lead.crashed_ms, ROUND_AGE_MS) || !handover_has_successor(v, NULL, &why_not)) {
+    if (!round_is_known(v, m->lead.crashed_ms, ROUND_AGE_MS) || !candidate_successor(v, NULL, &why_not)) {
         round_again(v, p, m->lead.crashed_ms);
         return;
     }
