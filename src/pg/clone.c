@@ -12,7 +12,9 @@
 #include "pg/conffile.h"
 #include "pg/control.h"
 #include "pg/datadir.h"
+#include "pg/incarnation.h"
 #include "pg/instance.h"
+#include "pg/names.h"
 #include "pg/passfile.h"
 #include "pg/sql.h"
 #include "pg/tool.h"
@@ -41,6 +43,7 @@ struct clone_job {
     int attempt; /* of the current method */
     bool use_slot;
     bool old_data; /* the directory still holds what was there before us */
+    const struct conf_freeze *freeze;
     bool *leftovers_ours;
     char *fill_path;
     struct clone_progress told;
@@ -188,9 +191,12 @@ static bool make_standby(struct clone_job *j, struct err *err)
                             .role = CONF_STANDBY,
                             .primary_conninfo = j->primary_conninfo,
                             .primary_slot_name = j->primary_slot_name};
-    bool good = datadir_clear_promote(fresh->data_dir, err) && conffile_restore(fresh, err) &&
-                conffile_write(&in, &result, &findings, err) && datadir_set_standby_signal(fresh->data_dir, err) &&
-                conffile_save(fresh, err) && datadir_unmark(fresh->state_dir, err);
+    conffile_hold(&in, j->freeze);
+    bool good = datadir_clear_promote(fresh->data_dir, err) && names_remove(fresh, err) &&
+                conffile_restore(fresh, err) && conffile_write(&in, &result, &findings, err) &&
+                datadir_set_standby_signal(fresh->data_dir, err) && conffile_save(fresh, err) &&
+                incarnation_renew(fresh->data_dir, fresh->state_dir, NULL, err) &&
+                datadir_unmark(fresh->state_dir, err);
     findings_deinit(&findings); /* the start tells them again */
     pg_instance_unref(fresh);
     return good;
@@ -466,6 +472,7 @@ bool clone_start(struct loop *l, const struct clone_spec *spec, clone_fn *done, 
     j->slot = str_dup(spec->source.slot);
     j->use_slot = true;
     j->old_data = old_data;
+    j->freeze = spec->freeze;
     j->leftovers_ours = spec->leftovers_ours;
     j->system_identifier = str_empty(spec->source.system_identifier) ? NULL : str_dup(spec->source.system_identifier);
     j->primary_conninfo = str_dup(spec->primary_conninfo);

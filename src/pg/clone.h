@@ -4,9 +4,10 @@
  * "basebackup" is built in (pg_basebackup, WAL streamed along, two tries); any other name is a command of
  * the configuration with Patroni's arguments. The directory must be absent or empty (keep_data methods
  * excepted): moving an old one aside is the caller's decision, made with datadir.h before.
- * Marker DATADIR_MARK_CLONE stands from before the first byte until the copy has standby.signal, our configuration
- * and no promote file, fsynced; a crash in between leaves DATADIR_HALF. Connections are made as
- * application_name pgkeep_job, so that no clone ever counts as a synchronous standby.
+ * Marker DATADIR_MARK_CLONE stands from before the first byte until the copy has standby.signal, our configuration, an
+ * incarnation of its own, and neither promote file nor override of synchronous_standby_names, fsynced; a crash in
+ * between leaves DATADIR_HALF. Connections are made as application_name pgkeep_job, so that no clone ever counts as a
+ * synchronous standby.
  */
 #pragma once
 
@@ -19,7 +20,7 @@
 
 struct loop;
 struct pg_instance;
-struct conf_input;
+struct conf_freeze;
 
 struct clone_source {
     const char *name; /* member name; NULL: none is reachable, only methods with no_leader are tried */
@@ -39,6 +40,7 @@ struct clone_spec {
     struct pg_instance *instance;                     /* a reference is taken */
     struct clone_source source;                       /* copied */
     const char *primary_conninfo, *primary_slot_name; /* written into the copy's configuration; copied; may be NULL */
+    const struct conf_freeze *freeze; /* looked at when the files are written, at the end; borrowed; may be NULL */
     bool *leftovers_ours; /* what lies under the mark of a half clone is just that; kept up to date; may be NULL */
     void (*progress)(const struct clone_progress *p, void *arg); /* at most once a second; may be NULL */
 };

@@ -143,17 +143,17 @@ static bool write_config(const struct conf_input *in, struct conf_result *result
 }
 
 /* Recovery parameters set by ALTER SYSTEM would win over ours. */
-static bool sanitize_auto(const struct pg_instance *i, bool *changed, struct err *err)
+bool conffile_sanitize(const struct pg_instance *i, bool names_too, bool *ret_changed, struct err *err)
 {
     AUTO(cstr) char *path = str_fmt("%s/postgresql.auto.conf", i->data_dir);
     AUTO(cstr) char *old = NULL;
 
     if (!read_maybe(path, &old, err))
         return false;
-    AUTO(cstr) char *text = old ? conffile_sanitize_auto(old) : NULL;
+    AUTO(cstr) char *text = old ? conffile_sanitize_auto(old, names_too) : NULL;
     if (!text)
         return true;
-    *changed = true;
+    *ret_changed = true;
     return file_replace(path, text, strlen(text), mode_for(i, path), err);
 }
 
@@ -210,9 +210,10 @@ bool conffile_write(const struct conf_input *in, struct conf_result *ret_result,
     bool custom = in->role == CONF_BOOTSTRAP && bootstrap_is_custom(i);
     bool keep_recovery = custom && bootstrap_keep_recovery_conf(i) && !bootstrap_recovery_conf(i);
 
+    CHECK(!(in->frozen && (in->primary_conninfo || in->primary_slot_name)));
     if (!make_folders(i, err) || !write_config(in, &result, findings, err))
         return err_wrap(err, "configuration");
-    if (!keep_recovery && !sanitize_auto(i, &result.config_changed, err))
+    if (!keep_recovery && !conffile_sanitize(i, in->names_floor, &result.config_changed, err))
         return err_wrap(err, "configuration");
     if (!write_hba(in, &result.hba_changed, err) || !write_ident(in, &result.ident_changed, err))
         return err_wrap(err, "configuration");

@@ -14,6 +14,7 @@
 #include "pg/guc.h"
 #include "pg/initdb.h"
 #include "pg/instance.h"
+#include "pg/names.h"
 #include "wire/conf/dynamic.h"
 
 /* A list of parameters, sorted by name without regard to case. */
@@ -129,6 +130,8 @@ static void collect_plain(const struct conf_input *in, struct params *p, struct 
     }
     if (in->synchronous_standby_names)
         params_set(p, "synchronous_standby_names", in->synchronous_standby_names);
+    if (in->names_floor)
+        params_set(p, "synchronous_standby_names", in->names_floor);
     if (in->hot_standby_feedback)
         params_set(p, "hot_standby_feedback", "on");
 }
@@ -182,18 +185,11 @@ static void collect_method_recovery(const struct conf_input *in, struct params *
     params_set(p, "standby_mode", NULL);
 }
 
-static void collect_recovery(const struct conf_input *in, struct params *p, struct findings *findings)
+static void collect_usual_recovery(const struct conf_input *in, struct params *p, struct findings *findings)
 {
     /* Set in an included file one of these would stop, pause or promote a standby. */
     static const char *const targets[] = {"recovery_target", "recovery_target_name", "recovery_target_time",
                                           "recovery_target_xid", "recovery_target_lsn"};
-
-    if (is_custom_bootstrap(in) && bootstrap_recovery_conf(in->instance)) {
-        collect_method_recovery(in, p, findings);
-        return;
-    }
-    if (is_custom_bootstrap(in) && bootstrap_keep_recovery_conf(in->instance))
-        return;
 
     add_recovery(in, in->instance->dynamic->parameters, false, p, findings);
     add_recovery(in, in->instance->dynamic->recovery_conf, false, p, findings);
@@ -202,6 +198,19 @@ static void collect_recovery(const struct conf_input *in, struct params *p, stru
     params_set(p, "recovery_target_timeline", "latest");
     params_set(p, "primary_conninfo", in->primary_conninfo ? in->primary_conninfo : "");
     params_set(p, "primary_slot_name", in->primary_slot_name ? in->primary_slot_name : "");
+}
+
+static void collect_recovery(const struct conf_input *in, struct params *p, struct findings *findings)
+{
+    if (is_custom_bootstrap(in) && bootstrap_recovery_conf(in->instance))
+        collect_method_recovery(in, p, findings);
+    else if (!is_custom_bootstrap(in) || !bootstrap_keep_recovery_conf(in->instance))
+        collect_usual_recovery(in, p, findings);
+    if (!in->frozen)
+        return;
+    params_set(p, "primary_conninfo", "");
+    params_set(p, "primary_slot_name", "");
+    params_set(p, "restore_command", ""); /* an archive may hold what the old primary wrote since */
 }
 
 char *conffile_quote(const char *value)
@@ -260,6 +269,8 @@ char *conffile_config_text(const struct conf_input *in, struct findings *finding
         buf_add_str(&text, "\n# recovery.conf\n");
     for (size_t n = 0; n < recovery.count; n++)
         add_line(&text, recovery.at[n].name, recovery.at[n].value);
+    if (in->names_floor) /* the last line: what it includes wins */
+        buf_add_str(&text, "\ninclude_if_exists '" NAMES_FILE "'\n");
     return buf_take(&text);
 }
 
@@ -384,7 +395,7 @@ void conffile_args_free(char **argv)
 
 /* ---- postgresql.auto.conf ---- */
 
-char *conffile_sanitize_auto(const char *text)
+char *conffile_sanitize_auto(const char *text, bool names_too)
 {
     AUTO(buf) struct buf kept = BUF_EMPTY;
     bool dropped = false;
@@ -395,7 +406,7 @@ char *conffile_sanitize_auto(const char *text)
         const char *name = line + strspn(line, " \t");
         size_t name_len = strcspn(name, " \t=\n");
         AUTO(cstr) char *word = str_fmt("%.*s", (int)name_len, name);
-        if (guc_is_recovery(word))
+        if (guc_is_recovery(word) || (names_too && str_eq_nocase(word, "synchronous_standby_names")))
             dropped = true;
         else
             buf_add(&kept, line, len);

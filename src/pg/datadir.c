@@ -16,6 +16,7 @@
 #include "pg/bin.h"
 #include "pg/file.h"
 #include "pg/history.h"
+#include "pg/incarnation.h"
 
 enum { PG_VERSION_FILE_MAX = 64, PID_FILE_MAX = 4096, MARKER_MAX = 4096, BOOT_ID_MAX = 64, PERMISSION_BITS = 07777 };
 
@@ -153,6 +154,7 @@ void datadir_look(const char *data_dir, const char *state_dir, struct datadir_st
     s.recovery_signal = exists_in(data_dir, "recovery.signal");
     s.backup_label = exists_in(data_dir, "backup_label");
     s.promote_file = exists_in(data_dir, "promote");
+    s.incarnation = incarnation_look(data_dir, state_dir);
     s.postmaster_pid = read_postmaster_pid(data_dir);
     s.kind = kind_of(data_dir, &contents, &s, &unclear);
     if (s.kind == DATADIR_UNREADABLE && err)

@@ -52,6 +52,7 @@ struct datadir_state {
     bool backup_label; /* a restored backup that has never been started */
     bool promote_file; /* a trigger somebody left: remove it before any start */
     bool shared;       /* lost+found or old contents are in it: tools that want an empty directory need datadir_fill */
+    uint64_t incarnation; /* of the contents, see pg/incarnation.h; 0: none that counts */
     pid_t postmaster_pid; /* first line of postmaster.pid; 0: no such file. Says nothing about life */
 };
 

@@ -15,7 +15,9 @@
 #include "pg/conffile.h"
 #include "pg/datadir.h"
 #include "pg/file.h"
+#include "pg/incarnation.h"
 #include "pg/instance.h"
+#include "pg/names.h"
 #include "pg/passfile.h"
 #include "pg/sql.h"
 #include "wire/conf/settings.h"
@@ -122,7 +124,7 @@ static bool check_result(const struct pg_instance *i, struct err *err)
 /* What a restored backup may bring along that must not act now. */
 static bool after_custom(const struct pg_instance *i, struct err *err)
 {
-    if (!check_result(i, err) || !conffile_restore(i, err))
+    if (!check_result(i, err) || !names_remove(i, err) || !conffile_restore(i, err))
         return false;
     (void)datadir_clear_promote(i->data_dir, NULL); /* the start does it again, and says so if it fails */
     if (bootstrap_recovery_conf(i))
@@ -145,7 +147,8 @@ static void created(const struct child_result *result, void *arg)
     j->child = NULL;
     pwfile_remove(j);
     bool good = child_succeeded(result, custom ? "bootstrap command" : "initdb", &err) &&
-                (custom ? after_custom(j->instance, &err) : after_initdb(j, &err));
+                (custom ? after_custom(j->instance, &err) : after_initdb(j, &err)) &&
+                incarnation_renew(j->instance->data_dir, j->instance->state_dir, NULL, &err);
     job_end(j, good ? NULL : &err);
 }
 

@@ -9,7 +9,9 @@
 #include "pg/bin.h"
 #include "pg/conffile.h"
 #include "pg/datadir.h"
+#include "pg/incarnation.h"
 #include "pg/instance.h"
+#include "pg/names.h"
 #include "pg/passfile.h"
 #include "pg/rewind_job.h"
 #include "pg/tool.h"
@@ -63,7 +65,7 @@ msec rewind_job_left_ms(const struct rewind_job *j)
     return msec_max(j->deadline_ms - loop_clock_ms(), 1);
 }
 
-/* The directory as a standby of ours: configuration, standby.signal, no promote file; all on disk. */
+/* The directory as a standby of ours, with other contents than before; all on disk. */
 static bool make_standby(const struct rewind_job *j, struct err *err)
 {
     const struct pg_instance *i = j->instance;
@@ -71,11 +73,13 @@ static bool make_standby(const struct rewind_job *j, struct err *err)
                             .role = CONF_STANDBY,
                             .primary_conninfo = j->primary_conninfo,
                             .primary_slot_name = j->primary_slot_name};
+    conffile_hold(&in, j->freeze);
     struct conf_result result;
     struct findings findings = {0};
 
-    bool good = datadir_clear_promote(i->data_dir, err) && conffile_restore(i, err) &&
-                conffile_write(&in, &result, &findings, err) && datadir_set_standby_signal(i->data_dir, err);
+    bool good = datadir_clear_promote(i->data_dir, err) && names_remove(i, err) && conffile_restore(i, err) &&
+                conffile_write(&in, &result, &findings, err) && datadir_set_standby_signal(i->data_dir, err) &&
+                incarnation_renew(i->data_dir, i->state_dir, NULL, err);
     findings_deinit(&findings); /* the start tells them */
     return good;
 }
@@ -333,6 +337,7 @@ bool rewind_start(struct loop *l, const struct rewind_spec *spec, rewind_fn *don
     j->port = spec->source.port;
     j->primary_conninfo = str_dup(spec->primary_conninfo);
     j->primary_slot_name = str_dup(spec->primary_slot_name);
+    j->freeze = spec->freeze;
     j->progress = spec->progress;
     if (!run_begin(j, err)) {
         rewind_job_free(j);

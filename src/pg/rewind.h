@@ -21,6 +21,7 @@
 
 struct loop;
 struct pg_instance;
+struct conf_freeze;
 struct pg_control;
 struct history;
 
@@ -127,15 +128,17 @@ MUST_USE bool rewind_recover(struct loop *l, struct pg_instance *i, enum rewind_
 struct rewind_spec {
     struct pg_instance *instance; /* a reference is taken */
     struct rewind_source source;
-    const char *primary_conninfo, *primary_slot_name;                     /* for the configuration afterwards; copied */
+    const char *primary_conninfo, *primary_slot_name; /* for the configuration afterwards; copied */
+    const struct conf_freeze *freeze;                 /* looked at when that is written; borrowed; may be NULL */
     void (*progress)(int64_t done_bytes, int64_t total_bytes, void *arg); /* may be NULL */
 };
 
 /*
  * pg_rewind, after what it needs: a clean end, a checkpoint where pg_control is behind its own timeline, and
  * a copy of our WAL in the state directory, so that an attempt that is cut off can be repeated. Marker first;
- * afterwards configuration, standby.signal (pg_rewind deletes it and imports the source's postgresql.auto.conf)
- * and no promote file, fsynced; then the copy goes, marker last.
+ * afterwards configuration, standby.signal (pg_rewind deletes it and imports the source's postgresql.auto.conf), an
+ * incarnation of its own and neither promote file nor the source's override of synchronous_standby_names, fsynced;
+ * then the copy goes, marker last.
  */
 MUST_USE bool rewind_start(struct loop *l, const struct rewind_spec *spec, rewind_fn *done, void *arg,
                            struct rewind_job **ret_job, struct err *err);

@@ -57,6 +57,7 @@ struct rewind_job {
     /* run */
     rewind_fn *done;
     char *primary_conninfo, *primary_slot_name;
+    const struct conf_freeze *freeze;
     void (*progress)(int64_t done_bytes, int64_t total_bytes, void *arg);
     bool touched;             /* the first byte may have been changed */
     bool marked_before;       /* there is half a rewind of an earlier attempt */

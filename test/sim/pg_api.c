@@ -16,7 +16,9 @@
 #include "pg/datadir.h"
 #include "pg/file.h"
 #include "pg/history.h"
+#include "pg/incarnation.h"
 #include "pg/instance.h"
+#include "pg/names.h"
 #include "pg/passfile.h"
 #include "pg/probe.h"
 #include "pg/promote.h"
@@ -149,7 +151,19 @@ bool file_replace(const char *path, const char *text, size_t len, unsigned int m
     return true;
 }
 
+/* The list of synchronous standbys is not modelled. */
+bool names_remove(const struct pg_instance *i, struct err *err)
+{
+    return true;
+}
+
 /* ---- the data directory ---- */
+
+bool incarnation_settle(const char *data_dir, const char *state_dir, bool *ret_renewed, struct err *err)
+{
+    *ret_renewed = false;
+    return true;
+}
 
 bool datadir_postmaster_starts(const char *data_dir, pid_t postmaster)
 {

@@ -299,6 +299,7 @@ struct conf_input config_input(struct agent *a, enum conf_role role, const char 
         hold->members[in.member_count++] = (struct conf_member){.name = c->members[i].name, .host = host};
     }
     in.members = hold->members;
+    conffile_hold(&in, &a->freeze);
     return in;
 }
 
@@ -313,7 +314,8 @@ bool config_apply(struct agent *a, enum conf_role role, const char *upstream, st
     bool ok = conffile_write(&in, &result, &findings, err);
     log_findings(&findings);
     if (ok) {
-        local_attached(a->local, upstream ? upstream : "", hold.conninfo ? hold.conninfo : "");
+        const char *conninfo = in.primary_conninfo ? in.primary_conninfo : "";
+        local_attached(a->local, upstream && !in.frozen ? upstream : "", conninfo);
         if (result.config_changed || result.hba_changed || result.ident_changed)
             ok = signal_reload(a, err);
     }

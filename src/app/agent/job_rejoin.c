@@ -147,6 +147,7 @@ void job_rewind_begin(struct jobs *j)
         .instance = a->instance,
         .primary_conninfo = in.primary_conninfo,
         .primary_slot_name = in.primary_slot_name,
+        .freeze = &a->freeze,
         .progress = rewind_progress,
     };
 
@@ -199,6 +200,7 @@ void job_clone_begin(struct jobs *j)
         .source = {.name = source, .system_identifier = c ? c->initialize : NULL},
         .primary_conninfo = in.primary_conninfo,
         .primary_slot_name = in.primary_slot_name,
+        .freeze = &a->freeze,
         .leftovers_ours = &j->clone_ours,
         .progress = clone_progressed,
     };

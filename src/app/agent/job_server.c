@@ -16,7 +16,9 @@
 #include "pg/conffile.h"
 #include "pg/datadir.h"
 #include "pg/file.h"
+#include "pg/incarnation.h"
 #include "pg/instance.h"
+#include "pg/names.h"
 #include "pg/promote.h"
 #include "pg/sql.h"
 #include "wire/conf/dynamic.h"
@@ -78,8 +80,15 @@ static bool prepare_files(struct jobs *j, bool standby, struct err *err)
     const struct pg_control *control = local_control(j->agent->local);
     bool bootstrap = local_datadir(j->agent->local)->marker == DATADIR_MARK_BOOTSTRAP;
 
-    if (!datadir_clear_promote(i->data_dir, err))
+    struct err unsettled = {0};
+    bool renewed = false;
+
+    if (!datadir_clear_promote(i->data_dir, err) || !names_remove(i, err))
         return false;
+    if (!incarnation_settle(i->data_dir, i->state_dir, &renewed, &unsettled))
+        log_warning("datadir.incarnation", "%s, starting all the same: nobody counts on this node", unsettled.text);
+    else if (renewed)
+        log_info("datadir.incarnation", "the contents of the data directory are new to this node");
     if (bootstrap && !standby)
         return true; /* signal files are the bootstrap method's */
     bool in_recovery = control && (control->state == PG_CONTROL_IN_ARCHIVE_RECOVERY ||

@@ -12,6 +12,7 @@
 #include "core/ha/decide.h"
 #include "core/ha/slots.h"
 #include "io/loop.h"
+#include "pg/conffile.h"
 #include "web/snapshot.h"
 #include "wire/guard.h"
 
@@ -51,6 +52,7 @@ struct agent {
     int64_t config_revision;      /* of the config key that `dynamic` was read from; 0: none yet */
     struct pg_instance *instance; /* NULL until PostgreSQL's programs are found */
     char *instance_trouble;       /* why not */
+    struct conf_freeze freeze;    /* what the promise on disk asks of PostgreSQL's files */
 
     struct store *store;
     char *bad_key; /* what of the cluster could not be read, as last logged; NULL: all well */

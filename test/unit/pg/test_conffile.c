@@ -1,11 +1,15 @@
 /* Configuration files by Patroni's scheme: their text, and how they come to the disk. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -348,8 +352,79 @@ static void test_alter_system_cannot_override_recovery_settings(void **state)
     assert_true(conffile_write(&f.in, &r, &findings, NULL));
     AUTO(cstr) char *text = config_slurp(path);
     assert_string_equal(text, "# ALTER SYSTEM\nwork_mem = '1MB'\n");
-    AUTO(cstr) char *nothing = conffile_sanitize_auto(text);
+    AUTO(cstr) char *nothing = conffile_sanitize_auto(text, false);
     assert_null(nothing);
+    findings_deinit(&findings);
+    drop(&f);
+}
+
+static void test_a_frozen_nodes_files_name_no_upstream_and_no_archive(void **state)
+{
+    static const struct conf_freeze freeze = {.frozen = true, .names_floor = "__fence__"};
+    struct fixture f;
+    struct conf_result r;
+    struct findings findings = {0};
+
+    make(&f, NULL,
+         "{\"postgresql\": {\"parameters\": {\"restore_command\": \"cp %f %p\"}, \"recovery_conf\": "
+         "{\"restore_command\": \"fetch %f %p\"}}}");
+    f.in.role = CONF_STANDBY;
+    f.in.primary_conninfo = "host=10.0.0.1";
+    f.in.primary_slot_name = "n1";
+    AUTO(cstr) char *thawed = config_text(&f.in, NULL);
+    assert_true(has_line(thawed, "restore_command = 'fetch %f %p'"));
+    conffile_hold(&f.in, NULL);
+    assert_string_equal(f.in.primary_conninfo, "host=10.0.0.1");
+    conffile_hold(&f.in, &freeze);
+    assert_true(conffile_write(&f.in, &r, &findings, NULL));
+    AUTO(cstr) char *text = config_slurp(f.config.instance->config_file);
+    assert_true(has_line(text, "primary_conninfo = ''"));
+    assert_true(has_line(text, "primary_slot_name = ''"));
+    assert_true(has_line(text, "restore_command = ''"));
+    assert_null(strstr(text, "fetch"));
+    assert_null(strstr(text, "10.0.0.1"));
+    findings_deinit(&findings);
+    drop(&f);
+}
+
+static void test_an_upstream_past_the_freeze_is_a_mistake_of_ours(void **state)
+{
+    struct fixture f;
+    struct conf_result r;
+    struct findings findings = {0};
+    int status;
+
+    make(&f, NULL, "{}");
+    f.in.frozen = true;
+    f.in.primary_conninfo = "host=10.0.0.1";
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)freopen("/dev/null", "w", stderr);
+        _exit(conffile_write(&f.in, &r, &findings, NULL) ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    drop(&f);
+}
+
+static void test_the_floor_of_the_names_stands_below_an_override_that_is_read_last(void **state)
+{
+    static const struct conf_freeze floor = {.names_floor = "__fence__"};
+    struct fixture f;
+    struct conf_result r;
+    struct findings findings = {0};
+
+    make(&f, "  parameters: {synchronous_standby_names: '*'}\n", "{}");
+    conffile_hold(&f.in, &floor);
+    AUTO(cstr) char *path = str_fmt("%s/postgresql.auto.conf", f.config.instance->data_dir);
+    config_spill(path, "work_mem = '1MB'\nsynchronous_standby_names = ''\nSynchronous_Standby_Names='*'\n");
+    assert_true(conffile_write(&f.in, &r, &findings, NULL));
+    AUTO(cstr) char *text = config_slurp(f.config.instance->config_file);
+    assert_true(has_line(text, "synchronous_standby_names = '__fence__'"));
+    assert_null(strstr(text, "'*'"));
+    assert_true(str_ends(text, "\ninclude_if_exists 'pgkeep.sync.conf'\n"));
+    AUTO(cstr) char *rest = config_slurp(path);
+    assert_string_equal(rest, "work_mem = '1MB'\n");
     findings_deinit(&findings);
     drop(&f);
 }
@@ -531,6 +606,9 @@ int main(void)
         cmocka_unit_test(test_an_original_beside_the_data_is_kept_where_the_configuration_is_to_be),
         cmocka_unit_test(test_a_debian_configuration_that_is_not_used_is_named),
         cmocka_unit_test(test_alter_system_cannot_override_recovery_settings),
+        cmocka_unit_test(test_a_frozen_nodes_files_name_no_upstream_and_no_archive),
+        cmocka_unit_test(test_an_upstream_past_the_freeze_is_a_mistake_of_ours),
+        cmocka_unit_test(test_the_floor_of_the_names_stands_below_an_override_that_is_read_last),
         cmocka_unit_test(test_configured_hba_and_ident_are_written_whole),
         cmocka_unit_test(test_without_a_configured_hba_the_members_are_let_in),
         cmocka_unit_test(test_a_missing_hba_lets_us_in),

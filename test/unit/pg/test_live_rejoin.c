@@ -15,6 +15,8 @@
 #include "pg/bin.h"
 #include "pg/datadir.h"
 #include "pg/history.h"
+#include "pg/incarnation.h"
+#include "pg/names.h"
 #include "pg/passfile.h"
 #include "pg/promote.h"
 #include "pg/rewind.h"
@@ -126,12 +128,17 @@ static void rewound(enum rewind_outcome outcome, const struct err *err, void *ar
         r->err = *err;
 }
 
+static struct conf_freeze freeze;
+static bool promise_while_it_runs;
+
 static void progressed(int64_t done_bytes, int64_t total_bytes, void *arg)
 {
     struct rewinding *r = arg;
 
     (void)done_bytes;
     r->total_bytes = total_bytes;
+    if (promise_while_it_runs)
+        freeze = (struct conf_freeze){.frozen = true, .names_floor = NAMES_FENCE};
 }
 
 static struct rewinding rewind_to(struct live *n, int port)
@@ -141,6 +148,7 @@ static struct rewinding rewind_to(struct live *n, int port)
                                .source = {.host = "127.0.0.1", .port = port},
                                .primary_conninfo = conninfo,
                                .primary_slot_name = "some_slot",
+                               .freeze = &freeze,
                                .progress = progressed};
     struct rewinding r = {0};
     struct rewind_job *job;
@@ -255,7 +263,9 @@ static void test_quarantine_finds_the_end_without_writing_wal(void **state)
     assert_int_equal(found.upstream_tli, 2);
     assert_int_equal(found.fork_tli, 1);
     live_start(&n1, &n2);
-    live_query_until(&n1, "SELECT status FROM pg_stat_wal_receiver", "streaming");
+    /* "streaming" is said before the new timeline's history has come. */
+    AUTO(cstr) char *rows = live_query(&n2, "SELECT count(*) FROM public.t");
+    live_query_until(&n1, "SELECT count(*) FROM public.t", rows);
 }
 
 /* ---- a crashed primary with WAL of its own ---- */
@@ -452,6 +462,35 @@ static void test_a_rewind_that_fails_half_way_keeps_its_mark_and_can_be_repeated
 
 /* ---- single user, refusals, cancelling ---- */
 
+static void test_a_promise_given_while_a_rewind_runs_binds_the_files_it_writes(void **state)
+{
+    AUTO(cstr) char *list = names_path(n2.config.instance);
+    AUTO(cstr) char *incarnation = str_fmt("%s/%s", n2.config.instance->data_dir, INCARNATION_FILE);
+    AUTO(cstr)
+    char *script = str_fmt("#!/bin/sh\necho '1/2 kB (50%%) copied'\n"
+                           "echo \"synchronous_standby_names = 'ANY 1 (n1)'\" > %s\necho 0123456789abcdef > %s\n",
+                           list, incarnation);
+
+    live_stop(&n2, SIGINT);
+    uint64_t before = look(&n2).incarnation;
+    assert_true(before != 0);
+    promise_while_it_runs = true;
+    struct rewinding r = rewind_by_script(script);
+    promise_while_it_runs = false;
+    freeze = (struct conf_freeze){0};
+    if (r.outcome != REWIND_DONE)
+        fail_msg("%s", r.err.text);
+    AUTO(cstr) char *conf = config_slurp(n2.config.instance->config_file);
+    assert_non_null(strstr(conf, "\nprimary_conninfo = ''\n"));
+    assert_non_null(strstr(conf, "\nrestore_command = ''\n"));
+    assert_non_null(strstr(conf, "\nsynchronous_standby_names = '__fence__'\n"));
+    assert_false(file_exists(list)); /* the source's, as pg_rewind brings it */
+    uint64_t after = look(&n2).incarnation;
+    assert_true(after != 0 && after != before && after != 0x0123456789abcdefU);
+    live_start(&n2, &n1);
+    same_rows();
+}
+
 static void test_single_user_recovery_leaves_a_clean_standby(void **state)
 {
     insert(&n1);
@@ -535,6 +574,7 @@ int main(void)
         cmocka_unit_test(test_another_cluster_is_never_followed),
         cmocka_unit_test(test_a_rewind_that_cannot_begin_changes_nothing),
         cmocka_unit_test(test_a_rewind_that_fails_half_way_keeps_its_mark_and_can_be_repeated),
+        cmocka_unit_test(test_a_promise_given_while_a_rewind_runs_binds_the_files_it_writes),
         cmocka_unit_test(test_single_user_recovery_leaves_a_clean_standby),
         cmocka_unit_test(test_an_unfinished_restore_is_not_recovered),
         cmocka_unit_test(test_a_recovery_that_cannot_work_says_what_the_server_said),

@@ -16,6 +16,7 @@
 #include "live.h"
 #include "pg/clone.h"
 #include "pg/datadir.h"
+#include "pg/names.h"
 #include "pg/passfile.h"
 #include "pg/promote.h"
 #include "pg/slots.h"
@@ -71,6 +72,8 @@ static void clone_progressed(const struct clone_progress *p, void *arg)
     c->total_bytes = p->total_bytes;
 }
 
+static struct conf_freeze freeze;
+
 static struct cloned run_clone(struct live *n, const struct clone_source *source, const char *slot_name)
 {
     AUTO(cstr) char *conninfo = primary_conninfo(n->config.instance, "127.0.0.1", n1.port);
@@ -78,6 +81,7 @@ static struct cloned run_clone(struct live *n, const struct clone_source *source
                               .source = *source,
                               .primary_conninfo = conninfo,
                               .primary_slot_name = slot_name,
+                              .freeze = &freeze,
                               .progress = clone_progressed};
     struct cloned c = {0};
     struct clone_job *job;
@@ -130,6 +134,35 @@ static void test_a_clone_is_a_standby_with_our_configuration(void **state)
     AUTO(cstr) char *conf = config_slurp(n2.config.instance->config_file);
     assert_non_null(strstr(conf, "\nprimary_slot_name = 'n2'\n"));
     assert_null(strstr(conf, "secret"));
+}
+
+static void test_a_clone_under_a_promise_names_no_upstream_and_brings_nothing_of_its_sources(void **state)
+{
+    struct clone_source source = {.name = "n1", .host = "127.0.0.1", .port = n1.port};
+    AUTO(cstr) char *list = names_path(n1.config.instance);
+    struct datadir_state theirs;
+    struct datadir_state ours;
+    struct live n3;
+
+    config_spill(list, "synchronous_standby_names = 'ANY 1 (n2)'\n"); /* nothing of n1 includes it here */
+    live_new(&n3, l, "n3", NULL, NULL);
+    freeze = (struct conf_freeze){.frozen = true, .names_floor = NAMES_FENCE};
+    struct cloned c = run_clone(&n3, &source, "n3");
+    freeze = (struct conf_freeze){0};
+    assert_true(names_remove(n1.config.instance, NULL));
+    if (!c.good)
+        fail_msg("%s", c.err.text);
+    AUTO(cstr) char *conf = config_slurp(n3.config.instance->config_file);
+    assert_non_null(strstr(conf, "\nprimary_conninfo = ''\n"));
+    assert_non_null(strstr(conf, "\nprimary_slot_name = ''\n"));
+    assert_non_null(strstr(conf, "\nrestore_command = ''\n"));
+    assert_non_null(strstr(conf, "\nsynchronous_standby_names = '__fence__'\n"));
+    AUTO(cstr) char *copied = names_path(n3.config.instance);
+    assert_false(file_exists(copied));
+    datadir_look(n1.config.instance->data_dir, n1.config.instance->state_dir, &theirs, NULL);
+    datadir_look(n3.config.instance->data_dir, n3.config.instance->state_dir, &ours, NULL);
+    assert_true(theirs.incarnation != 0 && ours.incarnation != 0 && ours.incarnation != theirs.incarnation);
+    live_free(&n3);
 }
 
 static void test_a_standby_streams_and_both_sides_say_so(void **state)
@@ -487,6 +520,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_source_of_another_cluster_is_refused_before_the_first_byte),
         cmocka_unit_test(test_a_clone_is_a_standby_with_our_configuration),
+        cmocka_unit_test(test_a_clone_under_a_promise_names_no_upstream_and_brings_nothing_of_its_sources),
         cmocka_unit_test(test_a_standby_streams_and_both_sides_say_so),
         cmocka_unit_test(test_a_new_slot_name_needs_a_reload_only),
         cmocka_unit_test(test_a_slot_in_use_is_not_dropped),

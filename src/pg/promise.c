@@ -1,0 +1,163 @@
+#include "pg/promise.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/check.h"
+#include "base/str.h"
+#include "pg/file.h"
+
+enum { FILE_MAX = 4096 };
+
+static const char first_line[] = "pgkeep promise 1";
+
+static char *path_of(const char *state_dir)
+{
+    return str_fmt("%s/promise", state_dir);
+}
+
+/* FNV-1a: tells damage, not malice. */
+static uint64_t sum_of(const char *text)
+{
+    uint64_t sum = 14695981039346656037U;
+
+    for (const char *c = text; *c; c++)
+        sum = (sum ^ (unsigned char)*c) * 1099511628211U;
+    return sum;
+}
+
+static char *text_of(const struct promise *p)
+{
+    AUTO(buf) struct buf text = BUF_EMPTY;
+
+    buf_printf(&text, "%s\n", first_line);
+    buf_printf(&text, "term %" PRIu64 "\n", p->term);
+    buf_printf(&text, "coordinator %s\n", p->coordinator);
+    buf_printf(&text, "incarnation %016" PRIx64 "\n", p->incarnation);
+    buf_printf(&text, "record_term %" PRIu64 "\n", p->record_term);
+    buf_printf(&text, "record_revision %" PRId64 "\n", p->record_revision);
+    buf_printf(&text, "store_cluster %s\n", p->store_cluster);
+    buf_printf(&text, "position_timeline %" PRIu32 "\n", p->position_timeline);
+    buf_printf(&text, "sum %016" PRIx64 "\n", sum_of(buf_cstr(&text)));
+    return buf_take(&text);
+}
+
+/* The value of the next line, if that is of this name; *at moves behind it. NULL otherwise. free() it. */
+static char *take_line(const char **at, const char *name)
+{
+    size_t name_len = strlen(name);
+    size_t len = strcspn(*at, "\n");
+
+    if (len <= name_len || strncmp(*at, name, name_len) != 0 || (*at)[name_len] != ' ' || (*at)[len] != '\n')
+        return NULL;
+    char *value = str_fmt("%.*s", (int)(len - name_len - 1), *at + name_len + 1);
+    *at += len + 1;
+    return value;
+}
+
+static void take_text(const char **at, const char *name, char *to, size_t cap)
+{
+    AUTO(cstr) char *value = take_line(at, name);
+
+    str_copy(to, cap, value ? value : "");
+}
+
+static uint64_t take_number(const char **at, const char *name, int base)
+{
+    AUTO(cstr) char *value = take_line(at, name);
+
+    return value ? strtoull(value, NULL, base) : 0;
+}
+
+/* Read loosely, then written again: the file is good exactly if that gives the same bytes. */
+static bool parse(const char *text, struct promise *ret_promise)
+{
+    struct promise p = {0};
+    const char *at = text + strcspn(text, "\n");
+
+    at += *at == '\n';
+    p.term = take_number(&at, "term", 10);
+    take_text(&at, "coordinator", p.coordinator, sizeof(p.coordinator));
+    p.incarnation = take_number(&at, "incarnation", 16);
+    p.record_term = take_number(&at, "record_term", 10);
+    p.record_revision = (int64_t)take_number(&at, "record_revision", 10);
+    take_text(&at, "store_cluster", p.store_cluster, sizeof(p.store_cluster));
+    p.position_timeline = (uint32_t)take_number(&at, "position_timeline", 10);
+
+    AUTO(cstr) char *again = text_of(&p);
+    if (!str_eq(again, text))
+        return false;
+    *ret_promise = p;
+    return true;
+}
+
+enum promise_outcome promise_read(const char *state_dir, struct promise *ret_promise, struct err *err)
+{
+    AUTO(cstr) char *path = path_of(state_dir);
+    AUTO(cstr) char *text = NULL;
+    struct err failed = {0};
+    size_t len = 0;
+
+    *ret_promise = (struct promise){0};
+    if (!file_read(path, FILE_MAX, &text, &len, &failed)) {
+        if (failed.code == ERR_NOT_FOUND)
+            return PROMISE_ABSENT;
+        (void)err_set(err, failed.code, "what this node has promised is not known, it votes for nobody: %s",
+                      failed.text);
+        return PROMISE_UNUSABLE;
+    }
+    if (strlen(text) == len && parse(text, ret_promise))
+        return PROMISE_READ;
+    (void)err_set(
+        err, ERR_INPUT,
+        "what this node has promised is not known, it votes for nobody: %s is %s; if it is removed, this "
+        "node counts again once the cluster has taken it in anew",
+        path, str_starts(text, "pgkeep promise ") && !str_starts(text, first_line) ? "of another version" : "damaged");
+    return PROMISE_UNUSABLE;
+}
+
+static bool is_plain(const char *text)
+{
+    for (const char *c = text; *c; c++) {
+        if (iscntrl((unsigned char)*c))
+            return false;
+    }
+    return true;
+}
+
+static bool check_step(const struct promise *old, const struct promise *p, struct err *err)
+{
+    if (p->term < old->term)
+        return err_set(err, ERR_CONFLICT, "term %" PRIu64 " is promised already, not %" PRIu64, old->term, p->term);
+    if (p->term == old->term && !str_eq(p->coordinator, old->coordinator))
+        return err_set(err, ERR_CONFLICT, "term %" PRIu64 " is promised to %s, not to %s", old->term, old->coordinator,
+                       p->coordinator);
+    bool same_store = str_eq(p->store_cluster, old->store_cluster);
+    if (p->record_term < old->record_term ||
+        (p->record_term == old->record_term && same_store && p->record_revision < old->record_revision))
+        return err_set(err, ERR_CONFLICT,
+                       "the store's record was seen at term %" PRIu64 ", revision %" PRId64
+                       ", and is now at term %" PRIu64 ", revision %" PRId64,
+                       old->record_term, old->record_revision, p->record_term, p->record_revision);
+    return true;
+}
+
+bool promise_write(const char *state_dir, const struct promise *promise, struct err *err)
+{
+    AUTO(cstr) char *path = path_of(state_dir);
+    AUTO(cstr) char *text = text_of(promise);
+    struct promise old;
+
+    CHECK(promise->record_revision >= 0);
+    CHECK((promise->term == 0) == str_empty(promise->coordinator));
+    if (!is_plain(promise->coordinator) || !is_plain(promise->store_cluster))
+        return err_set(err, ERR_INPUT, "promise: a name with control characters");
+    if (promise_read(state_dir, &old, err) == PROMISE_UNUSABLE)
+        return false;
+    if (!check_step(&old, promise, err) || !file_replace(path, text, strlen(text), 0600, err))
+        return err_wrap(err, "promise");
+    return true;
+}
