@@ -22,6 +22,8 @@ struct loop;
 
 struct pg_walsender { /* pg_stat_replication, physical and logical */
     int pid;
+    int64_t started_us;                             /* wall clock; tells it from a later one with the same pid */
+    bool physical;                                  /* holds a physical slot, or none and is connected to no database */
     char *usename, *application_name, *client_addr; /* client_addr NULL: Unix socket */
     char *state;                                    /* startup, catchup, streaming, backup, stopping */
     char *sync_state;                               /* async, potential, sync, quorum */

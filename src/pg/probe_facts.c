@@ -69,9 +69,12 @@ const char probe_query[] =
     /* pg_stat_replication without the join over every backend. */
     " (SELECT json_agg(s ORDER BY s.pid) FROM (SELECT w.pid, pg_get_userbyid(a.usesysid) AS usename,"
     "   a.application_name, host(a.client_addr) AS client_addr, w.state, w.sync_state, w.sync_priority,"
-    "   w.sent_lsn, w.write_lsn, w.flush_lsn, w.replay_lsn,"
-    "   (SELECT slot_name FROM pg_get_replication_slots() WHERE active_pid = w.pid LIMIT 1) AS slot_name"
-    "   FROM pg_stat_get_wal_senders() w CROSS JOIN LATERAL pg_stat_get_activity(w.pid) a) s),"
+    "   w.sent_lsn, w.write_lsn, w.flush_lsn, w.replay_lsn, q.slot_name,"
+    "   " MICROSECONDS("a.backend_start") " AS started_us,"
+    "   coalesce(q.slot_type = 'physical', a.datid IS NULL) AS physical"
+    "   FROM pg_stat_get_wal_senders() w CROSS JOIN LATERAL pg_stat_get_activity(w.pid) a"
+    "   LEFT JOIN LATERAL (SELECT slot_name, slot_type FROM pg_get_replication_slots()"
+    "     WHERE active_pid = w.pid LIMIT 1) q ON true) s),"
     " (SELECT json_agg(to_json(s) ORDER BY s.slot_name) FROM pg_replication_slots s WHERE NOT s.temporary),"
     " current_setting('synchronous_standby_names'),"
     " current_setting('primary_conninfo'), current_setting('primary_slot_name'), current_setting('cluster_name'),"
@@ -194,6 +197,8 @@ static void read_senders(const struct sql_rows *rows, struct pg_facts *f)
     {
         f->senders[f->sender_count++] = (struct pg_walsender){
             .pid = (int)json_number(w, "pid"),
+            .started_us = json_number(w, "started_us"),
+            .physical = json_bool(w, "physical"),
             .usename = json_text(w, "usename"),
             .application_name = json_text(w, "application_name"),
             .client_addr = json_text(w, "client_addr"),
