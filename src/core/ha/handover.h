@@ -37,7 +37,7 @@ enum handover_turn {
 /* Whose turn is it? */
 enum handover_turn handover_turn_of(const struct ha_memory *m, const struct ha_view *v);
 
-/* TURN_OTHERS, and a round has told who can lead: one that is asked for can. True if the plan is to leave it to that. */
+/* TURN_OTHERS, and a round has told who can lead. True if one that is asked for can: the plan leaves it to that one. */
 bool handover_leave(const struct ha_view *v, struct ha_plan *p);
 
 /* The last leader let go while it was asked to, for us: in pause, too, the rest is ours. */

@@ -1,0 +1,51 @@
+#include "print.h"
+
+#include <inttypes.h>
+
+static void print_moment(struct buf *out, const char *name, msec at_ms)
+{
+    if (at_ms == MSEC_NEVER)
+        buf_printf(out, " %s=never", name);
+    else
+        buf_printf(out, " %s=%.3f", name, (double)at_ms / 1000);
+}
+
+static void print_action(struct buf *out, const struct ha_action *a)
+{
+    buf_printf(out, ">   %s", ha_action_text(a->kind));
+    if (a->kind == HA_DO_START_JOB)
+        buf_printf(out, " %s", ha_job_text(a->job));
+    if (a->kind == HA_DO_START_JOB && a->job == HA_JOB_START)
+        buf_add_str(out, a->start == HA_START_PRIMARY ? " as primary" : " as standby");
+    if (a->kind == HA_DO_START_JOB && a->job == HA_JOB_STOP)
+        buf_printf(out, " %s%s",
+                   a->stop == HA_STOP_FAST        ? "fast"
+                   : a->stop == HA_STOP_IMMEDIATE ? "immediate"
+                                                  : "kill",
+                   a->checkpoint_first ? " after a checkpoint" : "");
+    if (a->kind == HA_DO_START_JOB && a->job == HA_JOB_DISCARD)
+        buf_add_str(out, a->remove ? " remove" : " move aside");
+    if (a->subject[0])
+        buf_printf(out, " %s", a->subject);
+    if (a->term)
+        buf_printf(out, " term=%" PRIu64, a->term);
+    if (a->timeline)
+        buf_printf(out, " timeline=%u", a->timeline);
+    if (a->kind == HA_DO_ANSWER)
+        buf_printf(out, " %s %s", a->answer_to == HA_ANSWER_RESTART ? "restart" : "reinit", a->ok ? "ok" : "failed");
+    buf_add_char(out, '\n');
+}
+
+void print_plan(struct buf *out, const struct ha_plan *p, msec now_ms)
+{
+    buf_printf(out, "> %.3f %s%s\n", (double)now_ms / 1000, p->why, p->serving ? " [serving]" : "");
+    for (size_t i = 0; i < p->count; i++)
+        print_action(out, &p->actions[i]);
+    if (p->fence.kill_ms != MSEC_NEVER) {
+        buf_add_str(out, ">   fence");
+        print_moment(out, "stop", p->fence.stop_ms);
+        print_moment(out, "quit", p->fence.quit_ms);
+        print_moment(out, "kill", p->fence.kill_ms);
+        buf_add_char(out, '\n');
+    }
+}

@@ -1,0 +1,165 @@
+#include "world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+
+_Noreturn void bad(const struct scenario *s, const char *what, const char *text)
+{
+    (void)fprintf(stderr, "%s:%d: %s: %s\n", s->path, s->line, what, text);
+    exit(2);
+}
+
+const char *keep(struct scenario *s, const char *text)
+{
+    if (s->string_count == ARRAY_LEN(s->strings))
+        bad(s, "too many strings", text);
+    return s->strings[s->string_count++] = str_dup(text);
+}
+
+static void reread(struct scenario *s)
+{
+    struct cluster_key keys[KEYS_MAX];
+
+    for (size_t i = 0; i < s->key_count; i++)
+        keys[i] = (struct cluster_key){s->keys[i].name, s->keys[i].value, strlen(s->keys[i].value),
+                                       s->keys[i].mod_revision, s->keys[i].lease};
+    cluster_free(s->cluster);
+    s->cluster = cluster_read(keys, s->key_count, s->revision);
+    if (s->cluster->bad)
+        bad(s, "malformed key", s->cluster->bad);
+    s->view.store.cluster = s->cluster;
+    s->view.store.read_ms = s->view.now_ms;
+}
+
+void put_key(struct scenario *s, const char *name, const char *value, int64_t lease, bool same_txn)
+{
+    struct key *k = NULL;
+
+    for (size_t i = 0; i < s->key_count; i++)
+        if (str_eq(s->keys[i].name, name))
+            k = &s->keys[i];
+    if (!k) {
+        if (s->key_count == KEYS_MAX)
+            bad(s, "too many keys", name);
+        k = &s->keys[s->key_count++];
+        *k = (struct key){.name = str_dup(name)};
+    }
+    str_set(&k->value, value);
+    k->mod_revision = same_txn ? s->revision : ++s->revision;
+    k->lease = lease;
+    reread(s);
+}
+
+void remove_key(struct scenario *s, const char *name)
+{
+    for (size_t i = 0; i < s->key_count; i++) {
+        if (!str_eq(s->keys[i].name, name))
+            continue;
+        free(s->keys[i].name);
+        free(s->keys[i].value);
+        s->keys[i] = s->keys[--s->key_count];
+        s->revision++;
+        reread(s);
+        return;
+    }
+    bad(s, "no such key", name);
+}
+
+struct ha_peer *peer_of(struct scenario *s, const char *name)
+{
+    struct ha_peers *p = &s->view.peers;
+
+    for (size_t i = 0; i < p->count; i++)
+        if (str_eq(p->at[i].name, name))
+            return &p->at[i];
+    if (p->count == HA_PEERS_MAX)
+        bad(s, "too many peers", name);
+    p->at[p->count] = (struct ha_peer){
+        .name = keep(s, name), .answer = HA_ANSWER_YES, .running = true, .failover_priority = 1, .timeline = 1};
+    return &p->at[p->count++];
+}
+
+void carry_out(struct scenario *s)
+{
+    for (size_t i = 0; i < s->plan.count; i++) {
+        const struct ha_action *a = &s->plan.actions[i];
+        if (a->kind == HA_DO_START_JOB) {
+            s->view.job = (struct ha_job){.kind = a->job,
+                                          .state = HA_JOB_RUNNING,
+                                          .id = s->view.job.id + 1,
+                                          .since_ms = s->view.now_ms,
+                                          .subject = keep(s, a->subject)};
+        } else if (a->kind == HA_DO_ACQUIRE || a->kind == HA_DO_TAKE_TIMELINE) {
+            s->view.lease.timeline = a->timeline;
+        } else if (a->kind == HA_DO_ASK_PEERS) {
+            s->view.peers = (struct ha_peers){.asked_ms = s->view.now_ms};
+        } else if (a->kind == HA_DO_RENEW) {
+            s->view.lease.tried_ms = s->view.now_ms;
+            s->view.lease.renewing = true;
+        } else if (a->kind == HA_DO_ASK_FAILSAFE) {
+            s->view.lease.failsafe_tried_ms = s->view.now_ms;
+        } else if (a->kind == HA_DO_ANSWER) {
+            s->view.request.restart = s->view.request.restart && a->answer_to != HA_ANSWER_RESTART;
+            s->view.request.reinit = s->view.request.reinit && a->answer_to != HA_ANSWER_REINIT;
+        }
+    }
+}
+
+void not_done(struct scenario *s)
+{
+    s->view.job.state = HA_JOB_IDLE;
+    s->view.job.kind = HA_JOB_NONE;
+}
+
+void renewed(struct scenario *s)
+{
+    struct ha_lease *l = &s->view.lease;
+
+    l->renewing = false;
+    l->exists = true;
+    l->renewed_ms = l->tried_ms;
+    l->ttl_ms = s->view.conf.ttl_ms;
+    l->deadline_ms = l->renewed_ms + s->view.conf.ttl_ms;
+}
+
+void restart_agent(struct scenario *s)
+{
+    ha_memory_init(&s->memory);
+    s->view.job = (struct ha_job){0};
+    s->view.peers = (struct ha_peers){0};
+}
+
+void scenario_init(struct scenario *s, const char *path)
+{
+    *s = (struct scenario){.path = path};
+    ha_memory_init(&s->memory);
+    s->view.now_ms = 1000;
+    s->view.wall_ms = 1000000;
+    s->view.conf = (struct ha_conf){
+        .name = "n1",
+        .ttl_ms = 30000,
+        .loop_wait_ms = 10000,
+        .retry_timeout_ms = 10000,
+        .primary_start_timeout_ms = 300000,
+        .pg_ctl_timeout_ms = 60000,
+        .maximum_lag_on_failover = 1048576,
+        .tags = {.failover_priority = 1, .sync_priority = 1},
+    };
+    s->view.store.known = true;
+    s->view.pg = (struct ha_pg){.data = HA_DATA_EMPTY, .process = HA_PROC_NONE, .upstream = ""};
+    reread(s);
+}
+
+void scenario_deinit(struct scenario *s)
+{
+    for (size_t i = 0; i < s->string_count; i++)
+        free(s->strings[i]);
+    for (size_t i = 0; i < s->key_count; i++) {
+        free(s->keys[i].name);
+        free(s->keys[i].value);
+    }
+    cluster_free(s->cluster);
+}

@@ -1,0 +1,57 @@
+/*
+ * The fake world of a scenario: what ha_decide() is shown, and what the shell would have made of its plan.
+ *
+ * The scenario owns what the view points at, until it ends. A script that is wrong ends the runner, with its line.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/ha/decide.h"
+#include "wire/cluster.h"
+
+enum { KEYS_MAX = 64, STRINGS_MAX = 256 };
+
+struct key {
+    char *name, *value;
+    int64_t mod_revision, lease;
+};
+
+struct scenario {
+    const char *path;
+    int line;
+    struct ha_memory memory;
+    struct ha_view view;
+    struct ha_plan plan;
+    struct key keys[KEYS_MAX];
+    size_t key_count;
+    int64_t revision;
+    struct cluster *cluster;
+    char *strings[STRINGS_MAX]; /* what the view points at */
+    size_t string_count;
+};
+
+void scenario_init(struct scenario *s, const char *path);
+void scenario_deinit(struct scenario *s);
+
+/* The script is wrong here. */
+_Noreturn void bad(const struct scenario *s, const char *what, const char *text);
+/* A copy that lives as long as the scenario. */
+const char *keep(struct scenario *s, const char *text);
+
+/* The store; a key that changes is read again at once. same_txn: by the transaction that wrote the last one. */
+void put_key(struct scenario *s, const char *name, const char *value, int64_t lease, bool same_txn);
+void remove_key(struct scenario *s, const char *name);
+
+/* The answer of a member; made if there is none: runs, on timeline 1. */
+struct ha_peer *peer_of(struct scenario *s, const char *name);
+
+/* What the shell does at once with the plan: a job that was begun runs, a round that was asked is open. */
+void carry_out(struct scenario *s);
+/* An earlier action failed: the job of the last plan never began. */
+void not_done(struct scenario *s);
+/* The renewal under way was answered. */
+void renewed(struct scenario *s);
+/* The agent is another one: memory is lost, facts are not. */
+void restart_agent(struct scenario *s);
