@@ -43,11 +43,8 @@ static bool note(const char *state_dir, uint64_t incarnation, struct err *err)
 {
     struct promise promise;
 
-    if (promise_read(state_dir, &promise, NULL) == PROMISE_UNUSABLE)
-        return true;
-    promise.incarnation = incarnation;
-    promise.position_timeline = 0; /* of other contents */
-    return promise_write(state_dir, &promise, err);
+    return promise_read(state_dir, &promise, NULL) == PROMISE_UNUSABLE ||
+           promise_note_incarnation(state_dir, incarnation, err);
 }
 
 bool incarnation_renew(const char *data_dir, const char *state_dir, uint64_t *ret_incarnation, struct err *err)

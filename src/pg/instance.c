@@ -234,6 +234,7 @@ struct sql_target pg_instance_local_replication(const struct pg_instance *i)
     t.hostaddr = i->local_repl_addr;
     t.user = &i->settings->postgresql.replication;
     t.replication = true;
+    t.application_name = "pgkeep_job"; /* never a name that could count as a synchronous standby */
     return t;
 }
 

@@ -128,36 +128,83 @@ static bool is_plain(const char *text)
     return true;
 }
 
-static bool check_step(const struct promise *old, const struct promise *p, struct err *err)
+static bool is_older_record(const struct promise *p, const struct promise *seen)
 {
-    if (p->term < old->term)
-        return err_set(err, ERR_CONFLICT, "term %" PRIu64 " is promised already, not %" PRIu64, old->term, p->term);
-    if (p->term == old->term && !str_eq(p->coordinator, old->coordinator))
-        return err_set(err, ERR_CONFLICT, "term %" PRIu64 " is promised to %s, not to %s", old->term, old->coordinator,
-                       p->coordinator);
-    bool same_store = str_eq(p->store_cluster, old->store_cluster);
-    if (p->record_term < old->record_term ||
-        (p->record_term == old->record_term && same_store && p->record_revision < old->record_revision))
+    bool same_store = str_eq(p->store_cluster, seen->store_cluster);
+
+    return p->record_term < seen->record_term ||
+           (p->record_term == seen->record_term && same_store && p->record_revision < seen->record_revision);
+}
+
+static bool begin(const char *state_dir, struct promise *ret_now, struct err *err)
+{
+    return promise_read(state_dir, ret_now, err) != PROMISE_UNUSABLE || err_wrap(err, "promise");
+}
+
+static bool write_whole(const char *state_dir, const struct promise *p, struct err *err)
+{
+    AUTO(cstr) char *path = path_of(state_dir);
+    AUTO(cstr) char *text = text_of(p);
+
+    if (!is_plain(p->coordinator) || !is_plain(p->store_cluster))
+        return err_set(err, ERR_INPUT, "promise: a name with control characters");
+    return file_replace(path, text, strlen(text), 0600, err) || err_wrap(err, "promise");
+}
+
+bool promise_give(const char *state_dir, term t, const char *coordinator, struct err *err)
+{
+    struct promise p;
+
+    CHECK(t > 0 && !str_empty(coordinator) && strlen(coordinator) < PROMISE_COORDINATOR_MAX);
+    if (!begin(state_dir, &p, err))
+        return false;
+    if (t < p.term)
+        return err_set(err, ERR_CONFLICT, "term %" PRIu64 " is promised already, not %" PRIu64, p.term, t);
+    if (t == p.term && !str_eq(coordinator, p.coordinator))
+        return err_set(err, ERR_CONFLICT, "term %" PRIu64 " is promised to %s, not to %s", t, p.coordinator,
+                       coordinator);
+    p.term = t;
+    str_copy(p.coordinator, sizeof(p.coordinator), coordinator);
+    return write_whole(state_dir, &p, err);
+}
+
+bool promise_note_record(const char *state_dir, term record_term, int64_t revision, const char *store_cluster,
+                         struct err *err)
+{
+    struct promise seen;
+
+    CHECK(revision >= 0 && strlen(store_cluster) < PROMISE_STORE_MAX);
+    if (!begin(state_dir, &seen, err))
+        return false;
+    struct promise p = seen;
+    p.record_term = record_term;
+    p.record_revision = revision;
+    str_copy(p.store_cluster, sizeof(p.store_cluster), store_cluster);
+    if (is_older_record(&p, &seen))
         return err_set(err, ERR_CONFLICT,
                        "the store's record was seen at term %" PRIu64 ", revision %" PRId64
                        ", and is now at term %" PRIu64 ", revision %" PRId64,
-                       old->record_term, old->record_revision, p->record_term, p->record_revision);
-    return true;
+                       seen.record_term, seen.record_revision, record_term, revision);
+    return write_whole(state_dir, &p, err);
 }
 
-bool promise_write(const char *state_dir, const struct promise *promise, struct err *err)
+bool promise_note_timeline(const char *state_dir, uint32_t timeline, struct err *err)
 {
-    AUTO(cstr) char *path = path_of(state_dir);
-    AUTO(cstr) char *text = text_of(promise);
-    struct promise old;
+    struct promise p;
 
-    CHECK(promise->record_revision >= 0);
-    CHECK((promise->term == 0) == str_empty(promise->coordinator));
-    if (!is_plain(promise->coordinator) || !is_plain(promise->store_cluster))
-        return err_set(err, ERR_INPUT, "promise: a name with control characters");
-    if (promise_read(state_dir, &old, err) == PROMISE_UNUSABLE)
+    if (!begin(state_dir, &p, err))
         return false;
-    if (!check_step(&old, promise, err) || !file_replace(path, text, strlen(text), 0600, err))
-        return err_wrap(err, "promise");
-    return true;
+    p.position_timeline = timeline;
+    return write_whole(state_dir, &p, err);
+}
+
+bool promise_note_incarnation(const char *state_dir, uint64_t incarnation, struct err *err)
+{
+    struct promise p;
+
+    if (!begin(state_dir, &p, err))
+        return false;
+    p.incarnation = incarnation;
+    p.position_timeline = 0;
+    return write_whole(state_dir, &p, err);
 }

@@ -37,10 +37,20 @@ enum promise_outcome {
 enum promise_outcome promise_read(const char *state_dir, struct promise *ret_promise, struct err *err);
 
 /*
- * Write it whole: temporary file, fsync, rename, fsync of the folder, also where the same stands there already (an
- * earlier write may have failed after its rename). False: it counts as not given, though a later read may show it.
- * Refused with ERR_CONFLICT: a lower term, the same term for another coordinator, a record older than the one
- * seen (lower term, or in the same store the same term with a lower revision). Refused with ERR_INPUT: over one
- * that is unusable, and strings with control characters.
+ * Each changes its part of what stands on disk and writes the whole: temporary file, fsync, rename, fsync of the
+ * folder, also where the same stands there already (an earlier write may have failed after its rename). False: it
+ * counts as not given, though a later read may show it. ERR_CONFLICT: it would go backwards. ERR_INPUT: what stands
+ * there is unusable, or a string has control characters.
  */
-MUST_USE bool promise_write(const char *state_dir, const struct promise *promise, struct err *err);
+/* A lower term is refused, and the same term to another coordinator. */
+MUST_USE bool promise_give(const char *state_dir, term t, const char *coordinator, struct err *err);
+/*
+ * An older record than the one seen is refused: a lower term, or in the same store the same term and a lower revision.
+ * That it is another store is the caller's to judge, before this hides it.
+ */
+MUST_USE bool promise_note_record(const char *state_dir, term record_term, int64_t revision, const char *store_cluster,
+                                  struct err *err);
+/* received_tli of a walreceiver, with every change, before anything is acknowledged for it if that can be had. */
+MUST_USE bool promise_note_timeline(const char *state_dir, uint32_t timeline, struct err *err);
+/* Of contents that are new (pg/incarnation.h): what was received before them is not known any more. */
+MUST_USE bool promise_note_incarnation(const char *state_dir, uint64_t incarnation, struct err *err);

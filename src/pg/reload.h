@@ -12,6 +12,7 @@
  * (A session that was forked before and re-reads the files shows a load time after its own start, or one from before
  * our SIGHUP.) In that session each setting must have the value and come from the file that we want, and the files
  * must have no error: other processes read them by themselves, at their own time.
+ * Not before the postmaster has accepted connections: a SIGHUP that finds it without its handlers ends it.
  * All three times are of this host's wall clock; where that jumps back the proof takes longer or does not come.
  */
 #pragma once

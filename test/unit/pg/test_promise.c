@@ -37,89 +37,106 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct promise some(term given, const char *coordinator)
-{
-    struct promise p = {.term = given,
-                        .incarnation = 0xfedcba9876543210U,
-                        .record_term = 4,
-                        .record_revision = 100,
-                        .position_timeline = 3};
-
-    str_copy(p.coordinator, sizeof(p.coordinator), coordinator);
-    str_copy(p.store_cluster, sizeof(p.store_cluster), "cdf818194e3a8c32");
-    return p;
-}
-
-static void give(const struct promise *p)
+static void give(term t, const char *coordinator)
 {
     struct err err = {0};
 
-    if (!promise_write(folder, p, &err))
+    if (!promise_give(folder, t, coordinator, &err))
         fail_msg("%s", err.text);
 }
 
-static void refused(const struct promise *p, enum err_code code)
+static void note_record(term t, int64_t revision, const char *store)
 {
     struct err err = {0};
 
-    assert_false(promise_write(folder, p, &err));
-    assert_int_equal(err.code, code);
+    if (!promise_note_record(folder, t, revision, store, &err))
+        fail_msg("%s", err.text);
+}
+
+static bool is_refused(bool done, const struct err *err)
+{
+    return !done && err->code == ERR_CONFLICT;
+}
+
+static bool refuses(term t, const char *coordinator)
+{
+    struct err err = {0};
+    bool done = promise_give(folder, t, coordinator, &err);
+
+    return is_refused(done, &err);
+}
+
+static bool refuses_record(term t, int64_t revision, const char *store)
+{
+    struct err err = {0};
+    bool done = promise_note_record(folder, t, revision, store, &err);
+
+    return is_refused(done, &err);
+}
+
+static struct promise now(void)
+{
+    struct promise p;
+
+    assert_int_equal(promise_read(folder, &p, NULL), PROMISE_READ);
+    return p;
 }
 
 static void test_what_was_promised_is_read_back(void **state)
 {
-    struct promise given = some(UINT64_C(1) << 40, "n2 of rack \"b\"/17");
-    struct promise read;
+    struct promise p;
 
-    assert_int_equal(promise_read(folder, &read, NULL), PROMISE_ABSENT);
-    assert_int_equal(read.term, 0);
-    give(&given);
-    assert_int_equal(promise_read(folder, &read, NULL), PROMISE_READ);
-    assert_int_equal(read.term, given.term);
-    assert_string_equal(read.coordinator, given.coordinator);
-    assert_true(read.incarnation == given.incarnation);
-    assert_int_equal(read.record_term, 4);
-    assert_int_equal(read.record_revision, 100);
-    assert_string_equal(read.store_cluster, given.store_cluster);
-    assert_int_equal(read.position_timeline, 3);
-    give(&given); /* the same again, as for the repeated question of the same coordinator */
+    assert_int_equal(promise_read(folder, &p, NULL), PROMISE_ABSENT);
+    assert_int_equal(p.term, 0);
+    give(UINT64_C(1) << 40, "n2 of rack \"b\"/17");
+    note_record(4, 100, "cdf818194e3a8c32");
+    assert_true(promise_note_incarnation(folder, 0xfedcba9876543210U, NULL));
+    assert_true(promise_note_timeline(folder, 3, NULL));
+    p = now();
+    assert_true(p.term == UINT64_C(1) << 40);
+    assert_string_equal(p.coordinator, "n2 of rack \"b\"/17");
+    assert_true(p.incarnation == 0xfedcba9876543210U);
+    assert_int_equal(p.record_term, 4);
+    assert_int_equal(p.record_revision, 100);
+    assert_string_equal(p.store_cluster, "cdf818194e3a8c32");
+    assert_int_equal(p.position_timeline, 3);
+    give(p.term, p.coordinator); /* the same again, as for the repeated question of the same coordinator */
+    assert_int_equal(now().position_timeline, 3);
 }
 
 static void test_a_promise_never_goes_backwards(void **state)
 {
-    struct promise given = some(7, "n2/1");
-    struct promise next = given;
-    struct promise read;
+    give(7, "n2/1");
+    assert_true(refuses(6, "n2/1"));
+    assert_true(refuses(7, "n3/1"));
+    assert_true(refuses(7, "n2/2"));
+    give(8, "n3/1");
+    assert_true(refuses(7, "n2/1"));
+    assert_int_equal(now().term, 8);
+    assert_string_equal(now().coordinator, "n3/1");
+}
 
-    give(&given);
-    next.term = 6;
-    refused(&next, ERR_CONFLICT);
-    next = some(7, "n3/1");
-    refused(&next, ERR_CONFLICT);
-    next = given;
-    next.record_term = 3;
-    refused(&next, ERR_CONFLICT);
-    next = given;
-    next.record_revision = 99; /* a store that was restored from a backup */
-    refused(&next, ERR_CONFLICT);
-    next.record_term = 5; /* and written anew under a higher term */
-    give(&next);
-    next = some(8, "n3/1");
-    next.record_term = 5;
-    give(&next);
-    assert_int_equal(promise_read(folder, &read, NULL), PROMISE_READ);
-    assert_int_equal(read.term, 8);
-    assert_string_equal(read.coordinator, "n3/1");
+/* A store that was restored from a backup, or another one. */
+static void test_a_record_that_is_behind_is_refused(void **state)
+{
+    note_record(4, 100, "a");
+    assert_true(refuses_record(3, 200, "a"));
+    assert_true(refuses_record(4, 99, "a"));
+    assert_true(refuses_record(3, 200, "b"));
+    note_record(4, 5, "b"); /* the same term in another store, whose revisions are others */
+    note_record(5, 1, "b"); /* written anew under a higher term */
+    assert_true(refuses_record(4, 1000, "a"));
+    assert_int_equal(now().record_term, 5);
+    assert_int_equal(now().record_revision, 1);
 }
 
 /* Any byte changed, any end cut off. */
 static void test_a_damaged_promise_is_not_an_absent_one_and_is_not_overwritten(void **state)
 {
-    struct promise given = some(7, "n2/1");
     struct promise read;
     struct err err = {0};
 
-    give(&given);
+    give(7, "n2/1");
     AUTO(cstr) char *good = config_slurp(promise_path);
     size_t len = strlen(good);
     for (size_t at = 0; at < len; at++) {
@@ -132,8 +149,7 @@ static void test_a_damaged_promise_is_not_an_absent_one_and_is_not_overwritten(v
         assert_int_equal(promise_read(folder, &read, NULL), PROMISE_UNUSABLE);
         assert_int_equal(read.term, 0);
     }
-    given.term = 9;
-    assert_false(promise_write(folder, &given, &err));
+    assert_false(promise_give(folder, 9, "n2/1", &err));
     assert_int_equal(err.code, ERR_INPUT);
     assert_non_null(strstr(err.text, "votes for nobody"));
     assert_non_null(strstr(err.text, "damaged"));
@@ -145,30 +161,27 @@ static void test_a_damaged_promise_is_not_an_absent_one_and_is_not_overwritten(v
 
 static void test_a_promise_that_the_disk_does_not_take_is_not_given(void **state)
 {
-    struct promise given = some(7, "n2/1");
-    struct promise next = some(8, "n3/1");
-    struct promise read;
     struct err err = {0};
     struct rlimit whole;
 
-    give(&given);
+    give(7, "n2/1");
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &whole), 0);
     struct rlimit full = {.rlim_cur = 10, .rlim_max = whole.rlim_max};
     assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
-    bool written = promise_write(folder, &next, &err);
+    bool written = promise_give(folder, 8, "n3/1", &err);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &whole), 0);
     assert_false(written);
     assert_int_equal(err.code, ERR_SYS);
-    assert_int_equal(promise_read(folder, &read, NULL), PROMISE_READ);
-    assert_int_equal(read.term, 7);
+    assert_int_equal(now().term, 7);
 }
 
 static void test_names_that_would_break_the_file_are_refused(void **state)
 {
-    struct promise given = some(7, "n2\nterm 9");
+    struct err err = {0};
 
-    refused(&given, ERR_INPUT);
+    assert_false(promise_give(folder, 7, "n2\nterm 9", &err));
+    assert_int_equal(err.code, ERR_INPUT);
     assert_false(file_exists(promise_path));
 }
 
@@ -231,16 +244,14 @@ static void test_a_lost_state_directory_makes_a_new_incarnation(void **state)
 
 static void test_a_new_incarnation_keeps_the_promise_and_forgets_the_timeline(void **state)
 {
-    struct promise given = some(7, "n2/1");
-    struct promise read;
-
-    give(&given);
+    give(7, "n2/1");
+    assert_true(promise_note_timeline(folder, 3, NULL));
     assert_true(incarnation_renew(data, folder, NULL, NULL));
-    assert_int_equal(promise_read(folder, &read, NULL), PROMISE_READ);
-    assert_int_equal(read.term, 7);
-    assert_string_equal(read.coordinator, "n2/1");
-    assert_int_equal(read.position_timeline, 0);
-    assert_true(read.incarnation == seen() && read.incarnation != given.incarnation);
+    struct promise p = now();
+    assert_int_equal(p.term, 7);
+    assert_string_equal(p.coordinator, "n2/1");
+    assert_int_equal(p.position_timeline, 0);
+    assert_true(p.incarnation != 0 && p.incarnation == seen());
 }
 
 static void test_beside_a_damaged_promise_no_incarnation_counts(void **state)
@@ -257,6 +268,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_what_was_promised_is_read_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_promise_never_goes_backwards, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_record_that_is_behind_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_damaged_promise_is_not_an_absent_one_and_is_not_overwritten, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_a_promise_that_the_disk_does_not_take_is_not_given, setup, teardown),
