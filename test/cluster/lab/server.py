@@ -302,17 +302,22 @@ class Server:
         self.sql("select pg_logical_emit_message(true, 'test', 'nudge')")
 
     def sender(self, name):
-        """The row of pg_stat_replication of the one walsender with that application_name, as a dict; {} if there is none."""
+        """The row of pg_stat_replication of the one walsender with that application_name that sends, as a dict; {} if there is none."""
         with psycopg.connect(self.conninfo(), autocommit=True, row_factory=psycopg.rows.dict_row) as connection:
-            rows = connection.execute('select * from pg_stat_replication where application_name = %s', (name,)).fetchall()
+            rows = connection.execute("select * from pg_stat_replication where application_name = %s and state <> 'startup'",
+                                      (name,)).fetchall()
         assert len(rows) <= 1, rows
         return rows[0] if rows else {}
+
+    def flushed_by(self, name):
+        """What the walsender of that name was told to be flushed; 0 where it was told nothing yet."""
+        return lsn(self.sender(name).get('flush_lsn')) or 0
 
     def wait_streaming(self, standby):
         """Until the standby streams from here and has flushed all that is here now."""
         end = self.position()
         wait_for(f'{standby.name} streaming from {self.name}', lambda: self.sender(standby.name).get('state') == 'streaming' and
-                 lsn(self.sender(standby.name)['flush_lsn']) >= end, DEADLINE_S)
+                 self.flushed_by(standby.name) >= end, DEADLINE_S)
 
     def wait_replayed(self, standby):
         """Until the standby has replayed all that is here now."""
@@ -320,6 +325,19 @@ class Server:
         wait_for(f'{standby.name} replayed', lambda: lsn(standby.value('select pg_last_wal_replay_lsn()')) >= end, DEADLINE_S)
 
     # --- what is done to standbys
+
+    def conflict_on(self, standby):
+        """A query on the standby (max_standby_streaming_delay = -1) that its replay waits for, and does. The query's session."""
+        self.sql("insert into rows values ('old')")
+        self.wait_replayed(standby)
+        query = standby.session()
+        assert query.ask('begin isolation level repeatable read').ok
+        assert query.value('select count(*) from rows') == '1'
+        self.sql('delete from rows')
+        self.sql('vacuum rows')
+        startup = standby.pid_of('startup')
+        wait_for('a conflict', lambda: (standby.wait_event(startup) or '').startswith('RecoveryConflict'), DEADLINE_S)
+        return query
 
     def freeze(self):
         """An empty primary_conninfo proved loaded, and the walreceiver ended."""

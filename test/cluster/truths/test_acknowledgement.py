@@ -5,7 +5,7 @@ import signal
 from lab import proc
 from lab.group import FENCE
 from lab.relay import Relay
-from lab.server import DEADLINE_S, lsn
+from lab.server import DEADLINE_S
 from lab.wait import holds_for, wait_for
 
 
@@ -82,7 +82,7 @@ def test_fence_by_reload_ends_acknowledgements_and_waiters_resume(servers):
     for client in clients:
         n1.wait_sync(client)
     end = n1.position()
-    wait_for('n2 to have flushed what waits', lambda: lsn(n1.sender('n2')['flush_lsn']) >= end, DEADLINE_S)
+    wait_for('n2 to have flushed what waits', lambda: n1.flushed_by('n2') >= end, DEADLINE_S)
     for client in clients:
         n1.hold_sync(client, 0.2)
     n1.reload(synchronous_standby_names='ANY 1 (n2)')
@@ -101,7 +101,7 @@ def test_list_that_comes_back_releases_with_the_next_reply(servers):
     client = n1.insert('waiting')
     n1.wait_sync(client)
     end = n1.position()
-    wait_for('n2 to have flushed what waits', lambda: lsn(n1.sender('n2')['flush_lsn']) >= end, DEADLINE_S)
+    wait_for('n2 to have flushed what waits', lambda: n1.flushed_by('n2') >= end, DEADLINE_S)
     n1.reload(synchronous_standby_names='ANY 1 (n2)')
     wait_for('the list in the walsender', lambda: n1.sender('n2')['sync_state'] == 'quorum', DEADLINE_S)
     n1.hold_sync(client, 2)

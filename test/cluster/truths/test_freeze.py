@@ -64,23 +64,9 @@ def test_end_of_the_pause_ends_the_receiver(servers):
     assert n1.sender('n2') == {}
 
 
-def conflict(n1, n2):
-    """A query on the standby that replay must wait for, and does. The query's session."""
-    n1.sql("insert into rows values ('old')")
-    n1.wait_replayed(n2)
-    query = n2.session()
-    assert query.ask('begin isolation level repeatable read').ok
-    assert query.value('select count(*) from rows') == '1'
-    n1.sql('delete from rows')
-    n1.sql('vacuum rows')
-    startup = n2.pid_of('startup')
-    wait_for('a conflict', lambda: (n2.wait_event(startup) or '').startswith('RecoveryConflict'), DEADLINE_S)
-    return query
-
-
 def test_recovery_conflict_keeps_the_receiver_after_the_reload(servers):
     n1, n2 = servers.group(1, names='ANY 1 (n2)', max_standby_streaming_delay='-1')
-    query = conflict(n1, n2)
+    query = n1.conflict_on(n2)
     receiver = n2.receiver()
     n2.reload(primary_conninfo='')
     holds_for('the walreceiver', lambda: loaded_but_received(n2, receiver), 1)
@@ -110,9 +96,8 @@ def test_stopped_startup_process_keeps_the_receiver_after_the_reload(servers):
 def test_ended_receiver_comes_back_while_the_conninfo_stands(servers):
     n1, n2 = servers.group(1, names='ANY 1 (n2)', wal_retrieve_retry_interval='500ms')
     receiver = n2.receiver()
-    end_receiver(n2)
-    again = wait_for('another walreceiver', n2.receiver, DEADLINE_S, every_s=0.005)
-    assert again != receiver
+    os.kill(receiver, signal.SIGTERM)
+    wait_for('another walreceiver', lambda: n2.receiver() not in (0, receiver), DEADLINE_S)
     assert n1.insert('acknowledged').answer().ok
 
 
@@ -120,8 +105,9 @@ def test_ended_receiver_comes_back_where_only_the_file_says_no(servers):
     """Written and not loaded is not written."""
     n1, n2 = servers.group(1, names='ANY 1 (n2)')
     n2.conf(primary_conninfo='')
-    end_receiver(n2)
-    wait_for('another walreceiver', n2.receiver, DEADLINE_S)
+    receiver = n2.receiver()
+    os.kill(receiver, signal.SIGTERM)
+    wait_for('another walreceiver', lambda: n2.receiver() not in (0, receiver), DEADLINE_S)
     assert n1.insert('acknowledged').answer().ok
 
 
@@ -185,11 +171,11 @@ def test_receiver_that_connects_to_a_silent_server_ends_at_once(servers):
 def test_standby_in_a_recovery_conflict_receives_what_it_cannot_replay(servers):
     """Received and acknowledged is not replayed: the position is the larger of both."""
     n1, n2 = servers.group(1, names='ANY 1 (n2)', max_standby_streaming_delay='-1')
-    query = conflict(n1, n2)
+    query = n1.conflict_on(n2)
     assert n1.insert('acknowledged').answer().ok
     received, replayed = n2.sql('select pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()')[0]
     assert lsn(received) > lsn(replayed)
-    assert n2.position() >= lsn(n1.sender('n2')['flush_lsn'])
+    assert n2.position() >= n1.flushed_by('n2')
     query.close()
 
 
