@@ -33,8 +33,9 @@ enum {
 
 enum record_mode { RECORD_ASYNC, RECORD_PATRONI, RECORD_QUORUM };
 /*
- * OPEN: the leader serves, and only `open` (and `joint`) acknowledges. TERM: a coordinator took the term and is freezing.
- * ELECTED: the leader is chosen and does not serve yet. A record of asynchronous mode has no phase and reads as OPEN.
+ * OPEN: the leader serves, and only `open` (and `joint`) acknowledges. TERM: a coordinator took the term and is
+ * freezing. ELECTED: the leader is chosen and does not serve yet. A record of asynchronous mode has no phase and reads
+ * as OPEN.
  */
 enum record_phase { RECORD_OPEN, RECORD_TERM, RECORD_ELECTED };
 

@@ -10,7 +10,20 @@ static void print_moment(struct buf *out, const char *name, msec at_ms)
         buf_printf(out, " %s=%.3f", name, (double)at_ms / 1000);
 }
 
-static void print_action(struct buf *out, const struct ha_action *a)
+static void print_record(struct buf *out, const struct ha_record_change *change)
+{
+    AUTO(cstr) char *text = record_key_text(&change->next);
+
+    buf_printf(out, " %s", text);
+    if (change->take_leader_key)
+        buf_add_str(out, " and take the leader key");
+    if (change->drop_leader_key)
+        buf_add_str(out, " and drop the leader key");
+    if (change->sync)
+        buf_printf(out, " sync %s", change->sync);
+}
+
+static void print_action(struct buf *out, const struct ha_action *a, const struct ha_record_change *record)
 {
     buf_printf(out, ">   %s", ha_action_text(a->kind));
     if (a->kind == HA_DO_START_JOB)
@@ -33,6 +46,8 @@ static void print_action(struct buf *out, const struct ha_action *a)
         buf_printf(out, " timeline=%u", a->timeline);
     if (a->kind == HA_DO_ANSWER)
         buf_printf(out, " %s %s", a->answer_to == HA_ANSWER_RESTART ? "restart" : "reinit", a->ok ? "ok" : "failed");
+    if (a->kind == HA_DO_RECORD)
+        print_record(out, record);
     buf_add_char(out, '\n');
 }
 
@@ -40,7 +55,7 @@ void print_plan(struct buf *out, const struct ha_plan *p, msec now_ms)
 {
     buf_printf(out, "> %.3f %s%s\n", (double)now_ms / 1000, p->why, p->serving ? " [serving]" : "");
     for (size_t i = 0; i < p->count; i++)
-        print_action(out, &p->actions[i]);
+        print_action(out, &p->actions[i], &p->record);
     if (p->fence.kill_ms != MSEC_NEVER) {
         buf_add_str(out, ">   fence");
         print_moment(out, "stop", p->fence.stop_ms);

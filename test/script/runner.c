@@ -20,6 +20,7 @@
  *   peer NAME KEY=VALUE… what a member answered; "round complete|open" and "no-peers"
  *   job ok|failed [verdict=V] [nothing_done=yes]   the running job is over
  *   not-done             the job of the last plan never began: an action before it failed
+ *   record-done, record-lost   the last plan's change of the record was carried out, or not; either is read back
  *   request KEY=VALUE…
  *   decide
  */

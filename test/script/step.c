@@ -420,6 +420,8 @@ bool step_run(struct scenario *s, char *line)
         renewed(s);
     else if (str_eq(word, "not-done"))
         not_done(s);
+    else if (str_eq(word, "record-done") || str_eq(word, "record-lost"))
+        record_ended(s, str_eq(word, "record-done"));
     else if (str_eq(word, "restart-agent"))
         restart_agent(s);
     else if (str_eq(word, "decide"))

@@ -94,6 +94,8 @@ void carry_out(struct scenario *s)
                                           .subject = keep(s, a->subject)};
         } else if (a->kind == HA_DO_ACQUIRE || a->kind == HA_DO_TAKE_TIMELINE) {
             s->view.lease.timeline = a->timeline;
+        } else if (a->kind == HA_DO_RECORD) {
+            s->view.store.reads_back = true;
         } else if (a->kind == HA_DO_ASK_PEERS) {
             s->view.peers = (struct ha_peers){.asked_ms = s->view.now_ms};
         } else if (a->kind == HA_DO_RENEW) {
@@ -112,6 +114,25 @@ void not_done(struct scenario *s)
 {
     s->view.job.state = HA_JOB_IDLE;
     s->view.job.kind = HA_JOB_NONE;
+}
+
+void record_ended(struct scenario *s, bool done)
+{
+    const struct ha_record_change *change = &s->plan.record;
+
+    if (!s->view.store.reads_back)
+        bad(s, "no change of the record is under way", "");
+    s->view.store.reads_back = false;
+    if (!done)
+        return;
+    AUTO(cstr) char *text = record_key_text(&change->next);
+    put_key(s, "pgkeep", text, 0, false);
+    if (change->sync)
+        put_key(s, "sync", change->sync, 0, true);
+    if (change->take_leader_key)
+        put_key(s, "leader", s->view.conf.name, s->view.lease.id, true);
+    if (change->drop_leader_key && s->cluster->leader)
+        remove_key(s, "leader");
 }
 
 void renewed(struct scenario *s)
@@ -155,6 +176,7 @@ void scenario_init(struct scenario *s, const char *path)
 
 void scenario_deinit(struct scenario *s)
 {
+    plan_reset(&s->plan);
     for (size_t i = 0; i < s->string_count; i++)
         free(s->strings[i]);
     for (size_t i = 0; i < s->key_count; i++) {

@@ -51,6 +51,8 @@ struct ha_peer *peer_of(struct scenario *s, const char *name);
 void carry_out(struct scenario *s);
 /* An earlier action failed: the job of the last plan never began. */
 void not_done(struct scenario *s);
+/* The last plan's change of the record was carried out, or came to nothing; either has been read back. */
+void record_ended(struct scenario *s, bool done);
 /* The renewal under way was answered. */
 void renewed(struct scenario *s);
 /* The agent is another one: memory is lost, facts are not. */

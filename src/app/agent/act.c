@@ -64,6 +64,28 @@ static void released(enum leadership_result result, const char *why, void *arg)
     cycle_action_done(a, result == LEADERSHIP_OK || result == LEADERSHIP_LOST);
 }
 
+/* The next decision waits for the reading back, whatever the answer was. */
+static void record_changed(enum leadership_result result, const char *why, void *arg)
+{
+    struct agent *a = arg;
+    const struct record_key *next = &a->plan.record.next;
+
+    switch (result) {
+    case LEADERSHIP_OK:
+        log_info("record.changed", "term %llu, %s, leader %s", (unsigned long long)next->term,
+                 record_phase_text(next->phase), next->leader ? next->leader : "none");
+        break;
+    case LEADERSHIP_LOST:
+    case LEADERSHIP_CHANGED:
+        log_info("record.lost_race", "%s; deciding anew", why);
+        break;
+    case LEADERSHIP_UNSURE:
+        log_warning("record.unsure", "changing the record: %s; reading it back", why);
+        break;
+    }
+    cycle_action_done(a, result == LEADERSHIP_OK);
+}
+
 /* ---- other keys ---- */
 
 static void key_written(const struct store_result *result, void *arg)
@@ -284,6 +306,9 @@ void act(struct agent *a, const struct ha_action *action)
     case HA_DO_TAKE_TIMELINE:
         leadership_take_timeline(a->leadership, action->timeline);
         cycle_action_done(a, true);
+        break;
+    case HA_DO_RECORD:
+        leadership_change(a->leadership, &a->plan.record, record_changed, a);
         break;
     case HA_DO_CLAIM_BOOTSTRAP:
         claim_bootstrap(a);

@@ -303,8 +303,8 @@ static bool start_parts(struct agent *a, struct err *err)
     if (!store_new(a->loop, a->settings, &a->store, err))
         return false;
     a->registry = registry_new(a->loop, a->store, a->settings->key_prefix, registry_changed, a);
-    a->leadership = leadership_new(a->loop, a->store, a->registry, a->settings->key_prefix, a->settings->name,
-                                   publish_texts, part_changed, a);
+    a->leadership = leadership_new(a->store, a->registry, a->settings->key_prefix, a->settings->name, publish_texts,
+                                   part_changed, a);
     config_start(a);
     if (!web_server_start(a->settings, a->board, ops_submit, a, &a->web, err))
         return false;
@@ -332,6 +332,7 @@ void agent_free(struct agent *a)
     guard_link_free(a->guard);
     local_free(a->local);
     publish_deinit(a);
+    plan_reset(&a->plan);
     snapshot_board_free(a->board);
     pg_instance_unref(a->instance);
     dynamic_unref(a->dynamic);

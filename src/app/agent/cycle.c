@@ -59,6 +59,7 @@ void cycle_view(struct agent *a, struct ha_view *ret_view)
     v->store.known = registry_answers(a->registry);
     v->store.read_ms = registry_read_ms(a->registry);
     v->store.cluster = registry_cluster(a->registry);
+    v->store.reads_back = leadership_reads_back(a->leadership);
     v->store.failsafe_heard_ms = a->failsafe_heard_ms;
     v->store.failsafe_heard_from = a->failsafe_heard_from;
     v->store.failsafe_heard_ttl_ms = a->failsafe_heard_ttl_ms;
@@ -151,6 +152,7 @@ static void keep_lease(struct agent *a)
             publish_ask_failsafe(a);
     }
     loop_timer_set(&a->wake, light.wake_ms);
+    plan_reset(&light);
 }
 
 /* Clients wait for a successor: how far we are is looked at as often as during a start. */

@@ -1,12 +1,9 @@
 /*
- * Our lease in the store, and the leader key that hangs on it.
+ * Who owns the leader key by our knowledge, and the transitions of key and record.
  *
- * One lease per node carries the member key and, on the leader, the leader key. A renewal is one
- * keepalive and, on the leader, one transaction that is conditional on the leader key still being
- * ours: beat, status and what else changed. Times count from before a request was sent.
- *
- * The record changes on transitions only, and each change of it compares its revision. That it is another than we knew
- * says nothing about the leader key: a refused change reads both back.
+ * The leader key hangs on this node's lease (lease.h); what is published beside it is in keys.h. The record changes on
+ * transitions only, and each change of it compares its revision (record_cas.h). That it is another than we knew says
+ * nothing about the leader key.
  *
  * Ownership is believed only on the word of a transaction or of a reading: an answer that never came
  * leaves it as it was and asks the registry to look.
@@ -20,28 +17,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "app/agent/keys.h"
 #include "base/auto.h"
+#include "core/ha/plan.h"
 #include "core/ha/view.h"
 
-struct loop;
 struct store;
 struct registry;
 struct leadership;
 
-/* What is written with the next renewal or on change; strings are copied. */
-struct leadership_texts {
-    const char *member;   /* members/<name>; never NULL */
-    const char *status;   /* leader: status; NULL: leave alone */
-    const char *failsafe; /* leader: failsafe; NULL: leave alone; "": delete */
-    uint32_t timeline;    /* that PostgreSQL here is primary on; 0: it is none */
-};
-
 typedef void leadership_changed_fn(void *arg);
-/* Asked right before a renewal writes: what to publish. */
-typedef void leadership_texts_fn(struct leadership_texts *ret_texts, void *arg);
 
-struct leadership *leadership_new(struct loop *l, struct store *store, struct registry *registry, const char *prefix,
-                                  const char *name, leadership_texts_fn *texts, leadership_changed_fn *fn, void *arg);
+struct leadership *leadership_new(struct store *store, struct registry *registry, const char *prefix, const char *name,
+                                  keys_texts_fn *texts, leadership_changed_fn *fn, void *arg);
 /* After store_free(). */
 void leadership_free(struct leadership *s);
 AUTO_DEFINE(leadership, struct leadership, leadership_free)
@@ -68,16 +56,20 @@ typedef void leadership_done_fn(enum leadership_result result, const char *why, 
 void leadership_acquire(struct leadership *s, uint32_t timeline, leadership_done_fn *done, void *arg);
 /* Let go of it, saying so in the record. LOST: it was not ours any more. */
 void leadership_release(struct leadership *s, leadership_done_fn *done, void *arg);
+/*
+ * HA_DO_RECORD. LOST: a compare failed, and nothing was done; UNSURE: it may have been done. Until a picture that shows
+ * the end of it has come leadership_reads_back() is true.
+ */
+void leadership_change(struct leadership *s, const struct ha_record_change *change, leadership_done_fn *done,
+                       void *arg);
+bool leadership_reads_back(const struct leadership *s);
 /* The end of this node: delete the member key, revoke the lease. OK or UNSURE. */
 void leadership_resign(struct leadership *s, leadership_done_fn *done, void *arg);
 
 /* The registry has a new picture: who owns the leader key by it? */
 void leadership_observe(struct leadership *s);
 
-/*
- * {name: api_url} of everybody who may believe that we ask it before we stay without the store: the failsafe key as it
- * was read, as it may have become by what we sent since, and the members. NULL: there is no such key. json_decref() it.
- */
+/* See keys_failsafe(). */
 json_t *leadership_failsafe(const struct leadership *s);
 
 void leadership_view(const struct leadership *s, struct ha_lease *ret_lease);

@@ -239,7 +239,7 @@ static char *failsafe_text(const struct agent *a)
     return text;
 }
 
-void publish_texts(struct leadership_texts *ret_texts, void *arg)
+void publish_texts(struct keys_texts *ret_texts, void *arg)
 {
     struct agent *a = arg;
     struct ha_pg pg;
@@ -253,7 +253,7 @@ void publish_texts(struct leadership_texts *ret_texts, void *arg)
     a->status_text = status_text(a, &pg);
     free(a->failsafe_text);
     a->failsafe_text = failsafe_text(a);
-    *ret_texts = (struct leadership_texts){
+    *ret_texts = (struct keys_texts){
         .member = a->member_text,
         .status = a->status_text,
         .failsafe = a->failsafe_text,

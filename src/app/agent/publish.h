@@ -9,7 +9,7 @@
 /* After each decision: new texts, a new snapshot, the callbacks of a changed role. Returns when again at the latest. */
 msec publish(struct agent *a);
 void publish_deinit(struct agent *a);
-/* leadership_texts_fn; arg is the agent. */
-void publish_texts(struct leadership_texts *ret_texts, void *arg);
+/* keys_texts_fn; arg is the agent. */
+void publish_texts(struct keys_texts *ret_texts, void *arg);
 /* HA_DO_ASK_FAILSAFE. */
 void publish_ask_failsafe(struct agent *a);

@@ -42,6 +42,7 @@ struct registry {
     msec period_ms, budget_ms;
     unsigned int setbacks;
     bool reading, again, answers;
+    uint64_t begun, taken;      /* readings, and the newest of them that was answered */
     bool distrust;              /* the store may have gone back in time: the next reading replaces whatever we have */
     char trouble[ERR_TEXT_MAX]; /* as logged; "": none */
     msec told_ms;
@@ -211,6 +212,7 @@ static void read_done(const struct store_result *result, void *arg)
     r->reading = false;
     if (result->status == STORE_DONE) {
         registry_heard(r);
+        r->taken = r->begun;
         if (take_reading(r, result)) {
             r->read_ms = loop_clock_ms();
             if (!r->watch)
@@ -234,7 +236,21 @@ void registry_refresh(struct registry *r)
     }
     r->again = false;
     r->reading = true;
+    r->begun++;
     store_get_prefix(r->store, r->prefix, r->budget_ms, read_done, r);
+}
+
+uint64_t registry_read_anew(struct registry *r)
+{
+    uint64_t ticket = r->begun + 1;
+
+    registry_refresh(r);
+    return ticket;
+}
+
+bool registry_has_read(const struct registry *r, uint64_t ticket)
+{
+    return r->taken >= ticket;
 }
 
 static void timer_due(void *arg)

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/auto.h"
 #include "base/time.h"
@@ -30,6 +31,10 @@ void registry_start(struct registry *r, msec period_ms, msec budget_ms);
 void registry_timing(struct registry *r, msec period_ms, msec budget_ms);
 /* Read again now (after an unknown outcome, a lost compare); one more follows a reading under way. */
 void registry_refresh(struct registry *r);
+
+/* Read again now. The ticket is for registry_has_read: whether a reading that began after this call has arrived. */
+uint64_t registry_read_anew(struct registry *r);
+bool registry_has_read(const struct registry *r, uint64_t ticket);
 
 /* Newest picture; NULL before the first reading. Valid until the next change, or as long as a reference is held. */
 struct cluster *registry_cluster(const struct registry *r);

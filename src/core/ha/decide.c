@@ -165,7 +165,8 @@ void ha_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *ret
 {
     struct ha_plan *p = ret_plan;
 
-    *p = (struct ha_plan){.wake_ms = v->now_ms + v->conf.loop_wait_ms};
+    plan_reset(p);
+    p->wake_ms = v->now_ms + v->conf.loop_wait_ms;
     observe(m, v);
     fence_decide(m, v, p);
 
@@ -186,6 +187,19 @@ void ha_keep_lease(struct ha_memory *m, const struct ha_view *v, struct ha_plan 
     fence_decide(m, v, p);
 }
 
+/* A change of the record is one of what was read, by who can read it. */
+static void check_record(const struct ha_view *v, const struct ha_record_change *change)
+{
+    const struct record_key *now = v->store.cluster ? &v->store.cluster->record : NULL;
+
+    CHECK(now && !record_key_is_opaque(now));
+    CHECK(!v->store.reads_back);
+    CHECK(change->expected_revision == now->mod_revision);
+    CHECK(change->next.term >= now->term);
+    CHECK(!change->take_leader_key || v->lease.exists);
+    CHECK(!change->take_leader_key || !change->drop_leader_key);
+}
+
 void ha_check(const struct ha_memory *m, const struct ha_view *v, const struct ha_plan *p)
 {
     size_t jobs = 0;
@@ -194,6 +208,8 @@ void ha_check(const struct ha_memory *m, const struct ha_view *v, const struct h
     CHECK(m->seen.started_ms <= v->now_ms);
     for (size_t i = 0; i < p->count; i++) {
         const struct ha_action *a = &p->actions[i];
+        if (a->kind == HA_DO_RECORD)
+            check_record(v, &p->record);
         jobs += a->kind == HA_DO_START_JOB;
         if (a->kind != HA_DO_START_JOB)
             continue;

@@ -15,7 +15,7 @@ enum { HA_OPENED_MS = 1000 };
 
 void ha_memory_init(struct ha_memory *m);
 
-/* Fill *ret_plan from scratch. */
+/* Fill *ret_plan from scratch. It is all zero or one of before; plan_reset() frees the last one. */
 void ha_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *ret_plan);
 
 /* Only what must never wait: observe, fence, renewal, failsafe. For the time an action is under way. */

@@ -34,8 +34,8 @@ const struct ha_peer *peer_answer(const struct ha_view *v, const char *name);
 bool leader_is_proved(const struct ha_view *v);
 
 /*
- * Something promises what this program cannot keep: a setting that is not built, or a record of a newer pgkeep or none that can be read. Then
- * this node must not become primary. ret_why: what, as the subject of a sentence.
+ * Something promises what this program cannot keep: a setting that is not built, a record of a newer pgkeep or one that
+ * cannot be read. Then this node must not become primary. ret_why: what, as the subject of a sentence.
  */
 enum { UNKEPT_MAX = 160 };
 bool promise_is_unkept(const struct ha_view *v, char ret_why[UNKEPT_MAX]);

@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/check.h"
 #include "base/str.h"
@@ -30,6 +31,13 @@ const char *ha_job_text(enum ha_job_kind kind)
     return texts[kind];
 }
 
+void plan_reset(struct ha_plan *p)
+{
+    record_key_deinit(&p->record.next);
+    free(p->record.sync);
+    *p = (struct ha_plan){0};
+}
+
 struct ha_action *plan_add(struct ha_plan *p, enum ha_action_kind kind)
 {
     CHECK(p->count < HA_ACTIONS_MAX);
@@ -45,6 +53,18 @@ struct ha_action *plan_job(struct ha_plan *p, enum ha_job_kind job, const char *
     a->job = job;
     str_copy(a->subject, sizeof(a->subject), subject ? subject : "");
     return a;
+}
+
+struct ha_record_change *plan_record(struct ha_plan *p, const struct record_key *now)
+{
+    CHECK(!record_key_is_opaque(now));
+    for (size_t i = 0; i < p->count; i++)
+        CHECK(p->actions[i].kind != HA_DO_RECORD);
+    (void)plan_add(p, HA_DO_RECORD);
+    record_key_copy(now, &p->record.next);
+    p->record.next.present = true;
+    p->record.expected_revision = now->mod_revision;
+    return &p->record;
 }
 
 struct ha_action *plan_stop(struct ha_plan *p, enum ha_stop mode, msec budget_ms)

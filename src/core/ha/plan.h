@@ -24,6 +24,7 @@ enum { HA_ACTIONS_MAX = 8, HA_WHY_MAX = 256, HA_NAME_MAX = 128 };
     X(TELL_UNFENCED, "tell-unfenced")       /* record: paused, our lease's end stops nothing */ \
     X(TELL_FENCED, "tell-fenced")           /* record: the fence is on again */                 \
     X(TAKE_TIMELINE, "take-timeline")       /* record: ->timeline, for a promotion */           \
+    X(RECORD, "record")                     /* compare and set the record: plan->record */      \
     X(CLAIM_BOOTSTRAP, "claim-bootstrap")   /* initialize = "" if absent */                     \
     X(WRITE_INITIALIZE, "write-initialize") /* initialize = system id; config if absent */      \
     X(DROP_INITIALIZE, "drop-initialize")   /* our bootstrap failed */                          \
@@ -72,6 +73,20 @@ struct ha_fence {
     msec stop_ms, quit_ms, kill_ms;
 };
 
+/*
+ * RECORD: the whole next record, over the one that was read, and what else its transaction does. It is carried out only
+ * if the record is still at expected_revision. Nothing is decided about the record until a picture shows the end of it
+ * (view.store.reads_back).
+ */
+struct ha_record_change {
+    struct record_key next;    /* the plan's own */
+    int64_t expected_revision; /* 0: there must be none */
+    bool take_leader_key;      /* put it on our lease; there must be none */
+    bool drop_leader_key;      /* delete it, whoever has it */
+    char *sync;                /* the plan's own: copy for Patroni's `sync`; NULL: it stays as it is */
+};
+
+/* All zero before the first decision; plan_reset() after the last. */
 struct ha_plan {
     struct ha_action actions[HA_ACTIONS_MAX];
     size_t count;
@@ -79,14 +94,24 @@ struct ha_plan {
     msec wake_ms;         /* decide again then at the latest, whatever happens */
     char why[HA_WHY_MAX]; /* for the operator: what this node is doing, in one line */
     bool failsafe_active;
-    bool serving; /* this node may act as primary: role and REST say so */
+    bool serving;                   /* this node may act as primary: role and REST say so */
+    struct ha_record_change record; /* of the one RECORD among the actions, if there is one */
 };
 
 const char *ha_action_text(enum ha_action_kind kind);
 
+/* Empty, and nothing left to free. */
+void plan_reset(struct ha_plan *p);
+
 /* Appends; every one returns a pointer that is valid until the plan is reset. */
 struct ha_action *plan_add(struct ha_plan *p, enum ha_action_kind kind);
 struct ha_action *plan_job(struct ha_plan *p, enum ha_job_kind job, const char *subject);
+
+/*
+ * Change the record from what it is: what is returned has a copy of it as ->next, to be changed in place, and its
+ * revision. At most one in a plan, and not while view.store.reads_back.
+ */
+struct ha_record_change *plan_record(struct ha_plan *p, const struct record_key *now);
 
 /*
  * Stop PostgreSQL; what is left of it after budget_ms is killed (0: no limit of its own). In haste: for a stop that has

@@ -43,6 +43,11 @@ struct ha_store {
     bool known;                    /* the last request was answered and the watch is alive */
     msec read_ms;                  /* when the newest answer arrived; 0: never */
     const struct cluster *cluster; /* NULL: never read */
+    /*
+     * A change of the record of ours (RECORD) has an end that this picture does not show yet, or may have: no other is
+     * decided. One whose answer never came may still be carried out after the reading, but then over the same record.
+     */
+    bool reads_back;
     /* POST /failsafe that we accepted last: its sender lives and stays leader until that moment + ttl */
     msec failsafe_heard_ms; /* 0: never */
     const char *failsafe_heard_from;

@@ -72,6 +72,11 @@ void leadership_view(const struct leadership *s, struct ha_lease *ret_lease)
     *ret_lease = lease;
 }
 
+bool leadership_reads_back(const struct leadership *s)
+{
+    return false;
+}
+
 void leadership_renew(struct leadership *s)
 {
 }

@@ -42,10 +42,10 @@ static struct agent n2;
 static struct op_desk *desk;
 static struct http_server *web;
 
-static void no_texts(struct leadership_texts *ret_texts, void *arg)
+static void no_texts(struct keys_texts *ret_texts, void *arg)
 {
     (void)arg;
-    *ret_texts = (struct leadership_texts){.member = "{}"};
+    *ret_texts = (struct keys_texts){.member = "{}"};
 }
 
 static void changed(void *arg)
@@ -81,7 +81,7 @@ static int setup(void **state)
 
     n2 = (struct agent){.loop = loop, .settings = &settings, .dynamic = &dynamic, .woken = true /* nothing decides */};
     n2.registry = registry_new(loop, store, PREFIX, changed, NULL);
-    n2.leadership = leadership_new(loop, store, n2.registry, PREFIX, name, no_texts, changed, NULL);
+    n2.leadership = leadership_new(store, n2.registry, PREFIX, name, no_texts, changed, NULL);
     n2.local = local_new(loop, changed, NULL);
     ops_init(&n2);
     registry_start(n2.registry, 60000, BUDGET_MS);

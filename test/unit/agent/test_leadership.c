@@ -30,9 +30,9 @@ static struct leadership *leadership;
 static const char *status = STATUS; /* of n1 as a primary; NULL: it has not been one */
 static const char *failsafe_list;   /* what n1 writes into /failsafe; NULL: nothing */
 
-static void texts(struct leadership_texts *ret_texts, void *arg)
+static void texts(struct keys_texts *ret_texts, void *arg)
 {
-    *ret_texts = (struct leadership_texts){.member = "{}", .status = status, .failsafe = failsafe_list};
+    *ret_texts = (struct keys_texts){.member = "{}", .status = status, .failsafe = failsafe_list};
 }
 
 static void changed(void *arg)
@@ -55,7 +55,7 @@ static int setup(void **state)
     store = mem_store_new(server);
     other = mem_store_new(server);
     registry = registry_new(loop, store, PREFIX, registry_changed, NULL);
-    leadership = leadership_new(loop, store, registry, PREFIX, "n1", texts, changed, NULL);
+    leadership = leadership_new(store, registry, PREFIX, "n1", texts, changed, NULL);
     leadership_timing(leadership, TTL_MS, BUDGET_MS);
     registry_start(registry, 60000, BUDGET_MS);
     return 0;
@@ -409,7 +409,181 @@ static void test_a_record_of_a_newer_version_is_left_as_it_is(void **state)
     assert_int_equal(revision_of("pgkeep"), written);
 }
 
+/* ---- a change that the plan wants (HA_DO_RECORD) ---- */
+
+/* Term `under` by us as coordinator, over the record as it is shown now, or was when it was at `revision`. */
+static enum leadership_result change(term under, int64_t revision, bool take_key, bool drop_key)
+{
+    struct ha_plan plan = {.count = 0};
+
+    struct ha_record_change *c = plan_record(&plan, &registry_cluster(registry)->record);
+    c->next.mode = RECORD_QUORUM;
+    c->next.phase = take_key ? RECORD_ELECTED : RECORD_TERM;
+    c->next.term = under;
+    str_set(&c->next.coordinator, "n1#1");
+    if (take_key)
+        str_set(&c->next.leader, "n1");
+    if (revision)
+        c->expected_revision = revision;
+    c->take_leader_key = take_key;
+    c->drop_leader_key = drop_key;
+    c->sync = str_dup("{\"leader\":\"n1\",\"quorum\":0,\"sync_standby\":null}");
+    last.done = false;
+    leadership_change(leadership, c, take, NULL);
+    until(is_done, "the change");
+    plan_reset(&plan);
+    return last.result;
+}
+
+static bool has_read_back(void)
+{
+    return !leadership_reads_back(leadership);
+}
+
+static void n2_leads(int of_term);
+static bool reads_nobody(void);
+
+/* n2 leads, and is suspected. */
+static void follow_n2(void)
+{
+    leadership_renew(leadership);
+    until(has_lease, "a lease");
+    n2_leads(4);
+}
+
+static void test_a_coordinator_takes_a_term_over_a_leader_that_it_is_not(void **state)
+{
+    follow_n2();
+    assert_int_equal(change(5, 0, false, false), LEADERSHIP_OK);
+    until(has_read_back, "the picture");
+    const struct cluster *c = registry_cluster(registry);
+    assert_int_equal(c->record.term, 5);
+    assert_int_equal(c->record.phase, RECORD_TERM);
+    assert_string_equal(c->record.coordinator, "n1#1");
+    assert_string_equal(c->record.leader, "n2");
+    assert_string_equal(c->sync.leader, "n1"); /* the copy, of the same moment */
+    assert_int_equal(c->sync.mod_revision, c->record.mod_revision);
+    assert_string_equal(c->leader, "n2");
+    assert_false(lease().owner);
+}
+
+static void test_the_leader_key_changes_with_the_record(void **state)
+{
+    follow_n2();
+    assert_int_equal(change(5, 0, true, false), LEADERSHIP_LOST); /* n2's key is there */
+    until(has_read_back, "the picture");
+    assert_int_equal(registry_cluster(registry)->record.term, 4);
+    assert_int_equal(change(5, 0, false, true), LEADERSHIP_OK);
+    until(has_read_back, "the picture");
+    assert_true(reads_nobody());
+    assert_int_equal(change(5, 0, true, false), LEADERSHIP_OK);
+    assert_true(lease().owner);
+    assert_int_equal(lease().term, 5);
+    until(has_read_back, "the picture");
+    renew();
+    assert_true(lease().owner);
+    assert_int_equal(change(6, 0, false, true), LEADERSHIP_OK);
+    assert_false(lease().owner);
+    renew();
+    assert_false(lease().owner);
+}
+
+static void test_a_change_over_another_record_than_was_read_is_lost(void **state)
+{
+    follow_n2();
+    int64_t was = registry_cluster(registry)->record.mod_revision;
+    n2_leads(5);
+    assert_int_equal(change(6, was, false, false), LEADERSHIP_LOST);
+    assert_true(leadership_reads_back(leadership));
+    until(has_read_back, "the picture");
+    assert_int_equal(registry_cluster(registry)->record.term, 5);
+    assert_false(registry_cluster(registry)->sync.present);
+}
+
+static void test_nothing_is_changed_before_what_became_of_a_change_is_known(void **state)
+{
+    follow_n2();
+    mem_server_set_fault(server, MEM_LOSE_ANSWERS);
+    assert_int_equal(change(5, 0, false, false), LEADERSHIP_UNSURE);
+    run_for(loop, 50);
+    assert_true(leadership_reads_back(leadership));
+    assert_int_equal(change(6, 0, false, false), LEADERSHIP_LOST);
+    mem_server_set_fault(server, MEM_HEALTHY);
+    refresh();
+    until(has_read_back, "the picture");
+    assert_int_equal(registry_cluster(registry)->record.term, 5);
+}
+
+/* Sent before that reading, and carried out after it. */
+static void test_a_change_that_arrives_late_does_not_come_after_a_later_one(void **state)
+{
+    follow_n2();
+    mem_server_set_fault(server, MEM_LATE);
+    assert_int_equal(change(5, 0, false, false), LEADERSHIP_UNSURE);
+    mem_server_set_fault(server, MEM_HEALTHY);
+    refresh();
+    until(has_read_back, "the picture");
+    assert_int_equal(registry_cluster(registry)->record.term, 4);
+    assert_int_equal(change(6, 0, false, false), LEADERSHIP_OK);
+    mem_server_deliver(server);
+    AUTO(cluster) struct cluster *c = read_cluster();
+    assert_int_equal(c->record.term, 6);
+}
+
+/* A term that another takes is no term of ours, and what a leader of asynchronous mode keeps up to date stays. */
+static void test_a_leader_writes_nothing_into_a_term_that_another_took(void **state)
+{
+    lead();
+    put_record("{\"version\":2,\"term\":2,\"leader\":\"n1\",\"timeline\":2,\"released\":false,\"mode\":\"quorum\","
+               "\"phase\":\"term\",\"coordinator\":\"n2#1\",\"open\":{\"k\":0,\"members\":{}}}");
+    int64_t written = revision_of("pgkeep");
+    refresh();
+    leadership_tell(leadership, true);
+    leadership_take_timeline(leadership, 7);
+    renew();
+    assert_true(lease().owner);
+    assert_int_equal(lease().term, 1);
+    assert_false(lease().unfenced);
+    assert_int_equal(revision_of("pgkeep"), written);
+}
+
 /* ---- a key of an earlier life ---- */
+
+/* In quorum mode the record says who leads: the key is put on our lease, the record stays as it is. */
+static void test_a_key_of_an_earlier_life_follows_a_record_of_quorum_mode(void **state)
+{
+    static const char ours[] =
+        "{\"version\":2,\"term\":5,\"leader\":\"n1\",\"timeline\":2,\"released\":false,\"mode\":\"quorum\","
+        "\"phase\":\"open\",\"open\":{\"k\":0,\"members\":{}}}";
+    AUTO(answer) struct answer then = ask_grant(loop, other, TTL_MS, BUDGET_MS);
+
+    put_record(ours);
+    int64_t written = revision_of("pgkeep");
+    (void)ask_put(loop, other, PREFIX "leader", "n1", then.lease);
+    leadership_renew(leadership);
+    until(owns, "ownership");
+    assert_int_equal(lease().term, 5);
+    assert_int_equal(revision_of("pgkeep"), written);
+    renew();
+    assert_true(lease().owner);
+}
+
+static void test_a_key_of_an_earlier_life_is_left_where_the_record_says_another(void **state)
+{
+    static const char theirs[] =
+        "{\"version\":2,\"term\":5,\"leader\":\"n2\",\"timeline\":2,\"released\":false,\"mode\":\"quorum\","
+        "\"phase\":\"elected\",\"open\":{\"k\":0,\"members\":{}}}";
+    AUTO(answer) struct answer then = ask_grant(loop, other, TTL_MS, BUDGET_MS);
+
+    put_record(theirs);
+    int64_t key = ask_put(loop, other, PREFIX "leader", "n1", then.lease);
+    leadership_renew(leadership);
+    until(has_lease, "a lease");
+    refresh();
+    renew();
+    assert_false(lease().owner);
+    assert_int_equal(revision_of("leader"), key);
+}
 
 static char *record_of(term under, const char *leader)
 {
@@ -625,6 +799,14 @@ int main(void)
         LEADERSHIP_TEST(test_a_release_over_a_record_that_another_changed_is_decided_anew),
         LEADERSHIP_TEST(test_a_record_that_is_removed_is_written_anew),
         LEADERSHIP_TEST(test_a_record_of_a_newer_version_is_left_as_it_is),
+        LEADERSHIP_TEST(test_a_coordinator_takes_a_term_over_a_leader_that_it_is_not),
+        LEADERSHIP_TEST(test_the_leader_key_changes_with_the_record),
+        LEADERSHIP_TEST(test_a_change_over_another_record_than_was_read_is_lost),
+        LEADERSHIP_TEST(test_nothing_is_changed_before_what_became_of_a_change_is_known),
+        LEADERSHIP_TEST(test_a_change_that_arrives_late_does_not_come_after_a_later_one),
+        LEADERSHIP_TEST(test_a_leader_writes_nothing_into_a_term_that_another_took),
+        LEADERSHIP_TEST(test_a_key_of_an_earlier_life_follows_a_record_of_quorum_mode),
+        LEADERSHIP_TEST(test_a_key_of_an_earlier_life_is_left_where_the_record_says_another),
         LEADERSHIP_TEST(test_a_key_that_we_never_served_under_is_not_said_to_be_free),
         LEADERSHIP_TEST(test_a_key_of_an_earlier_life_is_free_when_its_primary_says_so),
         LEADERSHIP_TEST(test_who_is_in_a_list_that_may_have_arrived_is_asked),

@@ -43,6 +43,16 @@ void registry_refresh(struct registry *r)
 {
 }
 
+uint64_t registry_read_anew(struct registry *r)
+{
+    return 1;
+}
+
+bool registry_has_read(const struct registry *r, uint64_t ticket)
+{
+    return false;
+}
+
 void registry_heard(struct registry *r)
 {
 }
@@ -53,9 +63,9 @@ void registry_unheard(struct registry *r, const char *why)
 
 /* ---- helpers ---- */
 
-static void texts(struct leadership_texts *ret_texts, void *arg)
+static void texts(struct keys_texts *ret_texts, void *arg)
 {
-    *ret_texts = (struct leadership_texts){.member = "{}", .status = "{\"optime\":1}"};
+    *ret_texts = (struct keys_texts){.member = "{}", .status = "{\"optime\":1}"};
 }
 
 static void changed(void *arg)
@@ -68,7 +78,7 @@ static int setup(void **state)
     server = mem_server_new(loop);
     store = mem_store_new(server);
     other = mem_store_new(server);
-    leadership = leadership_new(loop, store, NULL, PREFIX, "n1", texts, changed, NULL);
+    leadership = leadership_new(store, NULL, PREFIX, "n1", texts, changed, NULL);
     leadership_timing(leadership, TTL_MS, BUDGET_MS);
     return 0;
 }
