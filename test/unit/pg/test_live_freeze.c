@@ -18,7 +18,7 @@
 #include "pg/passfile.h"
 #include "pg/wal_page.h"
 
-enum { ROUNDS = 50, MEDIAN_MAX_MS = 400 };
+enum { ROUNDS = 50, MEDIAN_MAX_MS = 400, CANCEL_MAX_MS = 40 };
 
 struct act {
     bool done;
@@ -350,6 +350,43 @@ static void test_a_postmaster_that_does_not_move_is_not_frozen_in_time(void **st
     thaw();
 }
 
+static void test_a_receiver_that_does_not_end_is_not_frozen(void **state)
+{
+    int receiver = number(&n2, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walreceiver'");
+
+    assert_true(receiver > 0 && kill(receiver, SIGSTOP) == 0);
+    struct freeze_result r = freeze_as((struct freeze_spec){.budget_ms = SHORT_MS});
+    assert_int_equal(kill(receiver, SIGCONT), 0);
+    assert_int_equal(r.proof, FREEZE_NOT_SHOWN);
+    assert_non_null(strstr(r.err.text, "still there"));
+    thaw();
+}
+
+/* At whatever moment: files are written, and nobody is told. */
+static void test_a_cancelled_freeze_says_nothing_more(void **state)
+{
+    struct conf_input in = {.instance = n2.config.instance, .role = CONF_STANDBY};
+    struct act a = {0};
+
+    conffile_hold(&in, &under_promise);
+    struct freeze_spec spec = {
+        .instance = n2.config.instance, .input = &in, .postmaster = n2.pid, .budget_ms = BUDGET_MS};
+    for (msec after_ms = 0; after_ms < CANCEL_MAX_MS; after_ms += 3) {
+        struct freeze_job *job;
+        assert_true(freeze_start(l, &spec, froze, &a, &job, NULL));
+        msec until_ms = loop_clock_ms() + after_ms;
+        while (!a.done && loop_clock_ms() < until_ms)
+            loop_turn(l, 1);
+        if (!a.done)
+            freeze_cancel(job);
+        a.done = false;
+        write_files(&n2, CONF_STANDBY, &n1, &floor_only);
+    }
+    spend(HOLD_MS);
+    assert_false(a.done);
+    thaw();
+}
+
 static void test_a_primary_is_no_frozen_standby(void **state)
 {
     struct conf_input in = {.instance = n1.config.instance, .role = CONF_PRIMARY};
@@ -471,6 +508,8 @@ int main(void)
         cmocka_unit_test(test_a_conninfo_that_overrides_is_no_freeze),
         cmocka_unit_test(test_a_syntax_error_is_no_freeze),
         cmocka_unit_test(test_a_postmaster_that_does_not_move_is_not_frozen_in_time),
+        cmocka_unit_test(test_a_receiver_that_does_not_end_is_not_frozen),
+        cmocka_unit_test(test_a_cancelled_freeze_says_nothing_more),
         cmocka_unit_test(test_a_primary_is_no_frozen_standby),
         cmocka_unit_test(test_fifty_freezes_under_load),
         cmocka_unit_test(test_the_position_is_on_the_timeline_that_was_received),

@@ -22,6 +22,8 @@
 #include "pg/names.h"
 #include "pg/senders.h"
 
+enum { CANCEL_MAX_MS = 30 };
+
 struct act {
     bool done;
     struct fence_result fence;
@@ -234,6 +236,30 @@ static void test_a_walsender_that_does_not_end_is_no_fence(void **state)
     thaw();
 }
 
+static void test_what_is_cancelled_says_nothing_more(void **state)
+{
+    struct act a = {0};
+
+    for (msec after_ms = 0; after_ms < CANCEL_MAX_MS; after_ms += 2) {
+        struct fence_job *fence = fence_start(l, n1.config.instance, n1.pid, BUDGET_MS, fenced, &a);
+        struct act b = {0};
+        struct marker_job *marker = marker_write(l, n1.config.instance, 7, BUDGET_MS, marked, &b);
+        msec until_ms = loop_clock_ms() + after_ms;
+        while (!a.done && !b.done && loop_clock_ms() < until_ms)
+            loop_turn(l, 1);
+        if (!a.done)
+            fence_cancel(fence);
+        if (!b.done)
+            marker_cancel(marker);
+        a.done = b.done = false;
+        loop_turn(l, 1);
+        assert_false(b.done);
+    }
+    spend(HOLD_MS);
+    assert_false(a.done);
+    thaw();
+}
+
 static void test_a_standby_has_no_write_fence(void **state)
 {
     struct fence_result r = fence(&n2);
@@ -391,6 +417,7 @@ int main(void)
         cmocka_unit_test(test_a_postmaster_that_does_not_move_proves_nothing_in_time),
         cmocka_unit_test(test_a_fence_ends_who_may_know_the_old_list_and_keeps_the_waiters),
         cmocka_unit_test(test_a_walsender_that_does_not_end_is_no_fence),
+        cmocka_unit_test(test_what_is_cancelled_says_nothing_more),
         cmocka_unit_test(test_a_standby_has_no_write_fence),
         cmocka_unit_test(test_one_walsender_is_ended_by_pid_and_start),
         cmocka_unit_test(test_the_probe_tells_physical_from_logical_and_who_holds_which_slot),
