@@ -118,6 +118,30 @@ bool http_tls_context(const struct http_tls *tls, SSL_CTX **ret_ctx, struct err 
     return true;
 }
 
+bool http_tls_client_context(const struct http_tls *tls, SSL_CTX **ret_ctx, struct err *err)
+{
+    AUTO(SSL_CTX) SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    CHECK(ctx);
+
+    ERR_clear_error();
+    int done = SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+    CHECK(done == 1);
+    (void)SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
+    (void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    (void)SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
+    if (tls->ciphers && SSL_CTX_set_cipher_list(ctx, tls->ciphers) != 1)
+        return fail(err, "no cipher fits", tls->ciphers);
+    if (tls->certfile && !load_own(ctx, tls, err))
+        return false;
+    bool verify = tls->verify == HTTP_VERIFY_REQUIRED;
+    if (verify && !load_authorities(ctx, tls, err))
+        return false;
+
+    SSL_CTX_set_verify(ctx, verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
+    *ret_ctx = TAKE(ctx);
+    return true;
+}
+
 char *http_tls_peer(SSL *ssl)
 {
     AUTO(X509) X509 *cert = SSL_get1_peer_certificate(ssl);

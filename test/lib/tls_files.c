@@ -36,13 +36,13 @@ static void authority(const char *cert, const char *key, const char *cn)
 }
 
 static void issue(const struct tls_files *t, const char *ca, const char *ca_key, const char *cert, const char *key,
-                  const char *cn)
+                  const char *cn, const char *extension)
 {
     shell("cd %s && openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj '/CN=%s' "
-          "-addext subjectAltName=IP:127.0.0.1 -keyout %s -out request 2>/dev/null && "
+          "-addext subjectAltName=IP:127.0.0.1 %s -keyout %s -out request 2>/dev/null && "
           "openssl x509 -req -in request -CA %s -CAkey %s -CAcreateserial -copy_extensions copy -days 2 "
           "-out %s 2>/dev/null",
-          t->dir, cn, key, ca, ca_key, cert);
+          t->dir, cn, extension, key, ca, ca_key, cert);
 }
 
 struct tls_files *tls_files_new(void)
@@ -68,8 +68,8 @@ struct tls_files *tls_files_new(void)
     name(t->alien_key, t, "alien.key");
     authority(t->ca, ca_key, "authority");
     authority(alien_ca, alien_ca_key, "alien authority");
-    issue(t, t->ca, ca_key, t->client_cert, t->client_key, "admin");
-    issue(t, alien_ca, alien_ca_key, t->alien_cert, t->alien_key, "admin");
+    issue(t, t->ca, ca_key, t->client_cert, t->client_key, "admin", "");
+    issue(t, alien_ca, alien_ca_key, t->alien_cert, t->alien_key, "admin", "");
     tls_files_renew(t, "node");
     shell("openssl ec -aes128 -passout pass:sesame -in %s -out %s 2>/dev/null", t->key, t->locked_key);
     return t;
@@ -80,7 +80,15 @@ void tls_files_renew(struct tls_files *t, const char *cn)
     char ca_key[TLS_PATH_MAX];
 
     name(ca_key, t, "ca.key");
-    issue(t, t->ca, ca_key, t->cert, t->key, cn);
+    issue(t, t->ca, ca_key, t->cert, t->key, cn, "");
+}
+
+void tls_files_for_servers_only(struct tls_files *t)
+{
+    char ca_key[TLS_PATH_MAX];
+
+    name(ca_key, t, "ca.key");
+    issue(t, t->ca, ca_key, t->cert, t->key, "node", "-addext extendedKeyUsage=serverAuth");
 }
 
 void tls_files_free(struct tls_files *t)

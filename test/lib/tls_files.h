@@ -20,6 +20,8 @@ struct tls_files {
 struct tls_files *tls_files_new(void);
 /* Replaces certificate and key of the server by new ones, CN=cn. */
 void tls_files_renew(struct tls_files *t, const char *cn);
+/* The same for a certificate that says it is a server's (extendedKeyUsage), as many authorities issue them. */
+void tls_files_for_servers_only(struct tls_files *t);
 /* Removes the folder too. */
 void tls_files_free(struct tls_files *t);
 AUTO_DEFINE(tls_files, struct tls_files, tls_files_free)
