@@ -188,6 +188,12 @@ static const struct key rows[] = {
 
     LOCAL("pgkeep", KEY_SECTION, BY_SETTINGS(test_pgkeep_keys_are_read),
           .meaning = "what only pgkeep knows; Patroni ignores this section"),
+    LOCAL("pgkeep.peer", KEY_SECTION, BY_SETTINGS(test_agents_talk_on_the_port_after_the_interface),
+          .meaning = "where this node's agent listens for the others' agents"),
+    LOCAL("pgkeep.peer.listen", KEY_LISTEN, BY_SETTINGS(test_agents_talk_on_the_port_after_the_interface),
+          .meaning = "address; default: that of restapi with the port after it, on loopback with any free port"),
+    LOCAL("pgkeep.peer.connect_address", KEY_HOST_PORT, BY_SETTINGS(test_agents_talk_on_the_port_after_the_interface),
+          .meaning = "what the others connect to; default: from peer.listen, else from restapi.connect_address"),
     LOCAL("pgkeep.state_dir", KEY_TEXT, .when = WHEN_RESTART, BY_SETTINGS(test_pgkeep_keys_are_read),
           .meaning = "folder for what must outlive the data directory; default: <data_dir>.pgkeep"),
     LOCAL("pgkeep.syslog", KEY_ENUM, .values = "daemon|user|local0|local1|local2|local3|local4|local5|local6|local7",

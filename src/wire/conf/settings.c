@@ -12,6 +12,7 @@
 #include "wire/conf/typed.h"
 #include "wire/conf/value.h"
 #include "wire/conf/yaml.h"
+#include "wire/peer_link.h"
 
 enum purpose { FOR_NODE, FOR_CTL, FOR_LOOKING };
 
@@ -105,6 +106,8 @@ static void settings_free(struct settings *s)
     free(s->ctl.key);
     free(s->ctl.key_password);
     free(s->pgkeep.state_dir);
+    endpoint_deinit(&s->pgkeep.peer_listen);
+    endpoint_deinit(&s->pgkeep.peer_connect);
     free(s);
 }
 
@@ -218,6 +221,12 @@ static void check_identity(const struct typed *t, const struct settings *s, stru
         findings_at(findings, FINDING_ERROR, conf_get(t->root, "scope"), "scope", "must not contain a slash");
     if (s->name && strchr(s->name, '/'))
         findings_at(findings, FINDING_ERROR, conf_get(t->root, "name"), "name", "must not contain a slash");
+    if (s->name && strlen(s->name) >= PEER_NAME_MAX)
+        findings_at(findings, FINDING_ERROR, conf_get(t->root, "name"), "name", "longer than %d bytes",
+                    PEER_NAME_MAX - 1);
+    if (s->key_prefix && strlen(s->key_prefix) >= PEER_CLUSTER_MAX)
+        findings_at(findings, FINDING_ERROR, conf_get(t->root, "scope"), "scope",
+                    "longer than %d bytes together with the namespace", PEER_CLUSTER_MAX - 4);
     if (str_eq(s->name, reserved))
         findings_at(findings, FINDING_ERROR, conf_get(t->root, "name"), "name", "this name is reserved");
 }

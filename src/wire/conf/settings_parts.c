@@ -204,10 +204,46 @@ static void check_address(const struct typed *t, const char *section, const stru
     *ret_connect = (struct endpoint){.host = str_dup(listen->host), .port = listen->port};
 }
 
+static bool is_loopback(const char *host)
+{
+    return str_eq_nocase(host, "localhost") || str_starts(host, "127.") || str_eq(host, "::1");
+}
+
+/* The port after that of the HTTP interface; where several nodes may share a host, that may be another's. */
+static int peer_port(const struct endpoint *rest, const char *connect_host)
+{
+    return is_loopback(connect_host) ? 0 : rest->port + 1;
+}
+
+static void read_peer(const struct typed *t, struct settings *s, struct findings *findings)
+{
+    struct endpoint *listen = &s->pgkeep.peer_listen;
+    struct endpoint *connect = &s->pgkeep.peer_connect;
+    const char *host = s->restapi.connect_address.host;
+
+    if (!s->restapi.listen.host || !host)
+        return; /* complained about already */
+    bool own = typed_endpoint(t, "pgkeep.peer.listen", peer_port(&s->restapi.listen, host), listen);
+    if (!own)
+        *listen = (struct endpoint){str_dup(s->restapi.listen.host), peer_port(&s->restapi.listen, host)};
+    int port = own || !listen->port ? listen->port : peer_port(&s->restapi.connect_address, host);
+    if (!typed_endpoint(t, "pgkeep.peer.connect_address", port, connect)) {
+        bool reachable = own && !strchr(listen->host, ',') && !is_wildcard(listen->host);
+        *connect = (struct endpoint){str_dup(reachable ? listen->host : host), port};
+    } else if (is_wildcard(connect->host)) {
+        findings_at(findings, FINDING_ERROR, typed_node(t, "pgkeep.peer.connect_address"),
+                    "pgkeep.peer.connect_address", "others cannot connect to \"%s\"", connect->host);
+    }
+    if (listen->port > UINT16_MAX || connect->port > UINT16_MAX)
+        findings_at(findings, FINDING_ERROR, typed_node(t, "restapi.listen"), "pgkeep.peer.listen",
+                    "required, because there is no port after that of restapi");
+}
+
 void settings_check_addresses(const struct typed *t, struct settings *s, struct findings *findings)
 {
     check_address(t, "restapi", &s->restapi.listen, &s->restapi.connect_address, findings);
     check_address(t, "postgresql", &s->postgresql.listen, &s->postgresql.connect_address, findings);
+    read_peer(t, s, findings);
 }
 
 /* The boolean wins over the priority, as in Patroni; saying both is worth a word if they disagree. */

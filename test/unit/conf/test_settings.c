@@ -297,6 +297,36 @@ static void test_pgkeep_keys_are_read(void **state)
     assert_null(plain->log.syslog);
 }
 
+static void assert_peer(const char *yaml, const char *listen, int listen_port, const char *connect, int connect_port)
+{
+    AUTO(settings) struct settings *s = good(yaml);
+
+    assert_string_equal(s->pgkeep.peer_listen.host, listen);
+    assert_int_equal(s->pgkeep.peer_listen.port, listen_port);
+    assert_string_equal(s->pgkeep.peer_connect.host, connect);
+    assert_int_equal(s->pgkeep.peer_connect.port, connect_port);
+}
+
+static void test_agents_talk_on_the_port_after_the_interface(void **state)
+{
+    assert_peer("restapi: {listen: '10.0.0.5:8008'}\n", "10.0.0.5", 8009, "10.0.0.5", 8009);
+    assert_peer("restapi: {listen: '*:8008', connect_address: 'n1:18008'}\n", "*", 8009, "n1", 18009);
+    /* Nodes of one host: 8008, 8009 and 8010, as in Patroni's samples. */
+    assert_peer("restapi: {listen: '127.0.0.1:8008'}\n", "127.0.0.1", 0, "127.0.0.1", 0);
+    assert_peer("restapi: {listen: '127.0.0.1:8008'}\npgkeep: {peer: {listen: '127.0.0.1:9000'}}\n", "127.0.0.1", 9000,
+                "127.0.0.1", 9000);
+    assert_peer("restapi: {listen: '10.0.0.5:8008'}\npgkeep: {peer: {listen: '10.9.0.5'}}\n", "10.9.0.5", 8009,
+                "10.9.0.5", 8009);
+    assert_peer("restapi: {listen: '10.0.0.5:8008'}\npgkeep: {peer: {listen: '*:9000'}}\n", "*", 9000, "10.0.0.5",
+                9000);
+    assert_peer("restapi: {listen: '10.0.0.5:8008'}\npgkeep: {peer: {listen: '*:9000', connect_address: 'n1:19000'}}\n",
+                "*", 9000, "n1", 19000);
+    assert_answer("pgkeep: {peer: {connect_address: '0.0.0.0:1'}}\n", FINDING_ERROR,
+                  "node.yml:1: pgkeep.peer.connect_address: others cannot connect to \"0.0.0.0\"");
+    assert_answer("restapi: {listen: '10.0.0.5:65535'}\n", FINDING_ERROR,
+                  "node.yml:1: pgkeep.peer.listen: required, because there is no port after that of restapi");
+}
+
 static void test_etcd3_keys_are_read(void **state)
 {
     AUTO(settings)
@@ -400,6 +430,10 @@ static void test_names_that_break_the_stores_keys_are_refused(void **state)
     assert_answer("name: a/b\n", FINDING_ERROR, "node.yml:1: name: must not contain a slash");
     assert_answer("name: __patroni_strict_sync_replica_placeholder__\n", FINDING_ERROR,
                   "node.yml:1: name: this name is reserved");
+    AUTO(cstr) char *long_name = str_fmt("name: n%0127d\n", 0);
+    assert_answer(long_name, FINDING_ERROR, "node.yml:1: name: longer than 127 bytes");
+    AUTO(cstr) char *long_scope = str_fmt("scope: s%0510d\n", 0);
+    assert_answer(long_scope, FINDING_ERROR, "node.yml:1: scope: longer than 508 bytes together with the namespace");
 }
 
 static void test_a_connect_address_follows_from_a_single_listen_address(void **state)
@@ -547,6 +581,7 @@ int main(void)
         cmocka_unit_test(test_tags_that_contradict_each_other_are_named),
         cmocka_unit_test(test_watchdog_keys_are_read),
         cmocka_unit_test(test_pgkeep_keys_are_read),
+        cmocka_unit_test(test_agents_talk_on_the_port_after_the_interface),
         cmocka_unit_test(test_etcd3_keys_are_read),
         cmocka_unit_test(test_etcd3_hosts_come_in_every_form),
         cmocka_unit_test(test_an_etcd3_without_an_endpoint_is_an_error),
