@@ -1,5 +1,6 @@
 #include "io/resolver.h"
 
+#include <arpa/inet.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
@@ -11,7 +12,7 @@
 #include "base/check.h"
 #include "base/str.h"
 
-enum { MS_PER_S = 1000, NS_PER_MS = 1000 * 1000, ADDRESSES_MAX = 32, ADDRESS_MAX = 64 };
+enum { MS_PER_S = 1000, NS_PER_MS = 1000 * 1000, ADDRESSES_MAX = 32 };
 
 struct name {
     char *name;
@@ -86,7 +87,7 @@ static void look_up(const char *name, struct name *ret_found)
 {
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
-    char address[ADDRESS_MAX];
+    char address[RESOLVER_ADDRESS_MAX];
 
     if (getaddrinfo(name, NULL, &hints, &found) != 0)
         return;
@@ -238,4 +239,27 @@ bool resolver_has(struct resolver *r, const char *name, const char *address)
         has = str_eq(n->addresses[i], address);
     (void)pthread_mutex_unlock(&r->lock);
     return has;
+}
+
+size_t resolver_addresses(struct resolver *r, const char *name, char (*ret_addresses)[RESOLVER_ADDRESS_MAX], size_t max)
+{
+    size_t count = 0;
+
+    if (resolver_is_address(name) && max) {
+        str_copy(ret_addresses[0], RESOLVER_ADDRESS_MAX, name);
+        return 1;
+    }
+    (void)pthread_mutex_lock(&r->lock);
+    const struct name *n = name_of(r, name);
+    for (; n && count < n->count && count < max; count++)
+        str_copy(ret_addresses[count], RESOLVER_ADDRESS_MAX, n->addresses[count]);
+    (void)pthread_mutex_unlock(&r->lock);
+    return count;
+}
+
+bool resolver_is_address(const char *name)
+{
+    unsigned char bytes[sizeof(struct in6_addr)];
+
+    return inet_pton(AF_INET, name, bytes) == 1 || inet_pton(AF_INET6, name, bytes) == 1;
 }

@@ -12,7 +12,10 @@
 #include "base/auto.h"
 #include "base/time.h"
 
-enum { RESOLVER_NAMES_MAX = 256 }; /* watched at a time; the rest is left out */
+enum {
+    RESOLVER_NAMES_MAX = 256, /* watched at a time; the rest is left out */
+    RESOLVER_ADDRESS_MAX = 64,
+};
 
 struct resolver;
 
@@ -26,3 +29,10 @@ void resolver_watch(struct resolver *r, const char *const *names, size_t count);
 
 /* True if the numeric address (as getnameinfo() writes it) was found for this name. From any thread. */
 bool resolver_has(struct resolver *r, const char *name, const char *address);
+
+/* The addresses found for this name, at most `max` of them, as text; of an address itself. From any thread. */
+size_t resolver_addresses(struct resolver *r, const char *name, char (*ret_addresses)[RESOLVER_ADDRESS_MAX],
+                          size_t max);
+
+/* Numeric: there is nothing to look up. */
+bool resolver_is_address(const char *name);

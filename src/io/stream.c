@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
@@ -436,11 +437,11 @@ static struct stream *stream_new(struct loop *l, const struct stream_limits *lim
     return s;
 }
 
-static void name_peer(struct stream *s, const char *address, int port)
+static void name_peer(struct stream *s, const char *address, const char *port)
 {
     bool six = strchr(address, ':');
 
-    (void)snprintf(s->peer, sizeof(s->peer), "%s%s%s:%d", six ? "[" : "", address, six ? "]" : "", port);
+    (void)snprintf(s->peer, sizeof(s->peer), "%s%s%s:%s", six ? "[" : "", address, six ? "]" : "", port);
 }
 
 /* A numeric address as the kernel wants it; its length, 0: it is none. */
@@ -472,7 +473,9 @@ struct stream *stream_connect(struct loop *l, const char *address, int port, con
     s->state = CONNECTING;
     s->events = events;
     s->arg = arg;
-    name_peer(s, address, port);
+    char port_text[16];
+    (void)snprintf(port_text, sizeof(port_text), "%d", port);
+    name_peer(s, address, port_text);
     if (!len) {
         (void)fail_text(s, ERR_INPUT, "is no address");
         return s;
@@ -498,18 +501,18 @@ struct stream *stream_accepted(struct loop *l, int take_fd, const struct stream_
     struct stream *s = stream_new(l, limits);
     struct sockaddr_storage at = {0};
     socklen_t len = sizeof(at);
-    char text[INET6_ADDRSTRLEN] = "?";
-    const struct sockaddr_in *four = (const void *)&at;
-    const struct sockaddr_in6 *six = (const void *)&at;
+    char host[STREAM_ADDRESS_MAX] = "?";
+    char port[8] = "0";
 
     CHECK(!tls || tls->side == STREAM_ACCEPTS);
     s->state = ACCEPTED;
     s->fd = take_fd;
     set_options(s->fd, limits);
-    (void)getpeername(s->fd, (struct sockaddr *)&at, &len); /* gone already: "?" */
-    (void)inet_ntop(at.ss_family, at.ss_family == AF_INET6 ? (const void *)&six->sin6_addr : &four->sin_addr, text,
-                    sizeof(text));
-    name_peer(s, text, ntohs(at.ss_family == AF_INET6 ? six->sin6_port : four->sin_port));
+    /* Gone already: "?". Numeric: asks nobody. */
+    if (getpeername(s->fd, (struct sockaddr *)&at, &len) == 0)
+        (void)getnameinfo((struct sockaddr *)&at, len, host, sizeof(host), port, sizeof(port),
+                          NI_NUMERICHOST | NI_NUMERICSERV);
+    name_peer(s, host, port);
     s->ssl = tls ? stream_tls_session(tls, s->fd, NULL) : NULL;
     return s;
 }

@@ -76,13 +76,15 @@ MUST_USE bool stream_listen(struct loop *l, const char *hosts, int port, const s
 void stream_listener_free(struct stream_listener *s);
 AUTO_DEFINE(stream_listener, struct stream_listener, stream_listener_free)
 int stream_listener_port(const struct stream_listener *s);
+/* For connections from now on; NULL: plain. */
+void stream_listener_tls(struct stream_listener *s, const struct stream_tls *tls);
 
 /* ---- TLS ---- */
 
 /*
  * Of the connecting side or of the accepting one, as `files` says: verify REQUIRED checks the other side's certificate
- * against cafile. Whatever such a certificate was issued for (client, server) will do: peers are both. Streams and
- * listeners that use it outlive neither this nor need it once they are made.
+ * against cafile. Whatever such a certificate was issued for (client, server) will do: peers are both. A listener needs
+ * it as long as it lives, a stream only while it is made.
  */
 enum stream_side { STREAM_CONNECTS, STREAM_ACCEPTS };
 MUST_USE bool stream_tls_new(enum stream_side side, const struct http_tls *files, struct stream_tls **ret_tls,

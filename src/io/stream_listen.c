@@ -132,6 +132,11 @@ int stream_listener_port(const struct stream_listener *s)
     return s->port;
 }
 
+void stream_listener_tls(struct stream_listener *s, const struct stream_tls *tls)
+{
+    s->tls = tls;
+}
+
 void stream_listener_free(struct stream_listener *s)
 {
     if (!s)

@@ -78,13 +78,20 @@ static void add_epoch(struct page *p, const char *name, const char *help, double
     add_text(p, name, "gauge", help, value > 0 ? text : "0");
 }
 
+static const char *seconds(msec value_ms, char text[VALUE_MAX])
+{
+    if (value_ms == MSEC_NEVER)
+        return "+Inf";
+    value_ms = msec_max(value_ms, 0);
+    (void)snprintf(text, VALUE_MAX, "%" PRId64 ".%03" PRId64, value_ms / MS_PER_S, value_ms % MS_PER_S);
+    return text;
+}
+
 static void add_ms(struct page *p, const char *name, const char *help, msec value_ms)
 {
     char text[VALUE_MAX];
 
-    value_ms = msec_max(value_ms, 0);
-    (void)snprintf(text, sizeof(text), "%" PRId64 ".%03" PRId64, value_ms / MS_PER_S, value_ms % MS_PER_S);
-    add_text(p, name, "gauge", help, value_ms == MSEC_NEVER ? "+Inf" : text);
+    add_text(p, name, "gauge", help, seconds(value_ms, text));
 }
 
 /* "4.0.2" → "040002" */
@@ -184,6 +191,21 @@ static void add_clone(struct page *p, const char *progress)
     json_decref(clone);
 }
 
+static void add_peers(struct page *p, const struct snapshot *s)
+{
+    const char *name = "pgkeep_peer_age_seconds";
+    char text[VALUE_MAX];
+
+    if (!s->peer_count)
+        return;
+    add_head(p, name, "gauge", "Time since the agent of a peer was last heard, as of the last cycle.");
+    for (size_t i = 0; i < s->peer_count; i++) {
+        buf_printf(&p->text, "%s%.*s,", name, (int)strlen(p->labels) - 1, p->labels);
+        add_label(&p->text, "peer", s->peers[i].name);
+        buf_printf(&p->text, "} %s\n", seconds(s->peers[i].age_ms, text));
+    }
+}
+
 static msec lease_left_ms(const struct snapshot *s, msec now_ms)
 {
     if (!snapshot_lease_held(s, now_ms))
@@ -203,6 +225,7 @@ static void add_ours(struct page *p, const struct snapshot *s, const struct heal
     add_ms(p, "pgkeep_cycle_age_seconds", "Time since the last cycle of decisions ended.", now_ms - s->loop_ran_ms);
     add_flag(p, "pgkeep_watchdog_failed", "Value is 1 if the watchdog that was asked for does not work, 0 otherwise.",
              s->watchdog_failed);
+    add_peers(p, s);
     if (s->clone_progress)
         add_clone(p, s->clone_progress);
 }

@@ -55,6 +55,12 @@ struct snapshot_walsender {
     int sync_priority;
 };
 
+/* Another agent, as this one heard it. */
+struct snapshot_peer {
+    char *name;
+    msec age_ms; /* when the snapshot was made; MSEC_NEVER: never heard */
+};
+
 /* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): in the order of meaning */
 struct snapshot {
     atomic_uint refs;
@@ -104,6 +110,9 @@ struct snapshot {
     msec loop_ran_ms; /* end of the last cycle, for /liveness */
     msec ttl_ms, loop_wait_ms;
     int64_t maximum_lag_on_failover;
+
+    struct snapshot_peer *peers;
+    size_t peer_count;
 
     /* the store's view */
     bool store_known;      /* the last reading worked */

@@ -22,6 +22,8 @@
 #include "app/agent/jobs.h"
 #include "app/agent/leadership.h"
 #include "app/agent/local.h"
+#include "app/agent/mesh.h"
+#include "app/agent/mesh_own.h"
 #include "app/agent/ops.h"
 #include "app/agent/publish.h"
 #include "app/agent/registry.h"
@@ -238,6 +240,8 @@ static void registry_changed(void *arg)
             log_warning("store.bad_key", "%s; what was known before stays in force", c->bad);
         str_set(&a->bad_key, c->bad);
     }
+    if (c && a->mesh)
+        mesh_members(a->mesh, c);
     agent_wake(a);
 }
 
@@ -305,6 +309,8 @@ static bool start_parts(struct agent *a, struct err *err)
     a->registry = registry_new(a->loop, a->store, a->settings->key_prefix, registry_changed, a);
     a->leadership = leadership_new(a->store, a->registry, a->settings->key_prefix, a->settings->name, publish_texts,
                                    part_changed, a);
+    a->mesh = mesh_new(a->loop, a->settings->name, a->settings->key_prefix, MESH_HEARTBEAT_MS, mesh_own_state,
+                       part_changed, a);
     config_start(a);
     if (!web_server_start(a->settings, a->board, ops_submit, a, &a->web, err))
         return false;
@@ -328,6 +334,7 @@ void agent_free(struct agent *a)
     registry_free(a->registry);
     leadership_free(a->leadership);
     rounds_free(a->rounds);
+    mesh_free(a->mesh);
     http_client_free(a->http);
     guard_link_free(a->guard);
     local_free(a->local);

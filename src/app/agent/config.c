@@ -8,6 +8,7 @@
 #include "app/agent/guard_link.h"
 #include "app/agent/leadership.h"
 #include "app/agent/local.h"
+#include "app/agent/mesh.h"
 #include "app/agent/registry.h"
 #include "app/agent/rounds.h"
 #include "app/agent/twin.h"
@@ -92,6 +93,19 @@ static void new_http_client(struct agent *a)
     a->http = client;
 }
 
+static void apply_to_mesh(struct agent *a, const struct settings *s)
+{
+    struct member_tags tags;
+    struct err err = {0};
+
+    member_tags_read(s->tags.all, &tags);
+    a->failover_priority = tags.failover_priority;
+    a->sync_priority = tags.sync_priority;
+    member_tags_deinit(&tags);
+    if (!mesh_configure(a->mesh, s, &err))
+        log_error("peer.kept", "%s, keeping what was in force", err.text);
+}
+
 bool config_make_instance(struct agent *a)
 {
     struct datadir_state datadir;
@@ -147,6 +161,7 @@ static void use_dynamic(struct agent *a, struct dynamic *take_dynamic)
 void config_start(struct agent *a)
 {
     new_http_client(a);
+    apply_to_mesh(a, a->settings);
     apply_timing(a);
     (void)config_make_instance(a); /* what is wrong has been logged; a job that needs it tries again */
 }
@@ -244,6 +259,7 @@ bool config_reload(struct agent *a)
         log_error("store.kept", "%s, keeping the old store connection", err.text);
     config_apply_log(fresh);
     new_http_client(a);
+    apply_to_mesh(a, fresh);
 
     const struct cluster *c = registry_cluster(a->registry);
     /* While the key cannot be read, or is gone, what was in force goes on. */

@@ -6,6 +6,7 @@
 #include "app/agent/jobs.h"
 #include "app/agent/leadership.h"
 #include "app/agent/local.h"
+#include "app/agent/mesh.h"
 #include "app/agent/ops.h"
 #include "app/agent/publish.h"
 #include "app/agent/registry.h"
@@ -69,6 +70,7 @@ void cycle_view(struct agent *a, struct ha_view *ret_view)
     local_view(a->local, &v->pg);
     v->pg.checkpoint_failed_ms = a->checkpoint_failed_ms;
     rounds_view(a->rounds, &v->peers);
+    v->mesh = mesh_view(a->mesh);
     jobs_view(a->jobs, &v->job);
     v->request = a->request;
 }
@@ -151,6 +153,7 @@ static void keep_lease(struct agent *a)
         else if (light.actions[i].kind == HA_DO_ASK_FAILSAFE)
             publish_ask_failsafe(a);
     }
+    mesh_changed(a->mesh);
     loop_timer_set(&a->wake, light.wake_ms);
     plan_reset(&light);
 }
@@ -195,6 +198,7 @@ static void cycle_run(void *arg)
         a->memory = before;
     hurry(a, view.store.cluster);
     msec publish_ms = publish(a);
+    mesh_changed(a->mesh);
     msec wake_ms = msec_min(msec_min(a->plan.wake_ms, ops_wake_ms), msec_min(publish_ms, upkeep(a)));
     loop_timer_set(&a->wake, armed ? wake_ms : msec_min(wake_ms, a->arm_not_before_ms));
 

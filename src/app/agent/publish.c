@@ -5,6 +5,7 @@
 
 #include "app/agent/jobs.h"
 #include "app/agent/local.h"
+#include "app/agent/mesh.h"
 #include "app/agent/ops.h"
 #include "app/agent/registry.h"
 #include "app/agent/rounds.h"
@@ -123,6 +124,7 @@ static json_t *ours(const struct agent *a)
     json_t *o = json_pack("{s:i, s:s}", "v", 1, "version", PGKEEP_VERSION);
     json_t *clone = clone_progress(a);
 
+    put_text(o, "peer", mesh_address(a->mesh));
     if (clone)
         (void)json_object_set_new(o, "clone", clone);
     return o;
@@ -361,6 +363,20 @@ static void snapshot_postgres(struct snapshot *s, struct agent *a, const struct 
     snapshot_walsenders(s, f);
 }
 
+static void snapshot_peers(struct snapshot *s, struct agent *a)
+{
+    const struct ha_mesh *m = mesh_view(a->mesh);
+    msec now_ms = loop_clock_ms();
+
+    s->peers = mem_zero(m->count, sizeof(*s->peers));
+    s->peer_count = m->count;
+    for (size_t i = 0; i < m->count; i++)
+        s->peers[i] = (struct snapshot_peer){
+            .name = str_dup(m->at[i].state.name),
+            .age_ms = m->at[i].heard_ms ? now_ms - m->at[i].heard_ms : MSEC_NEVER,
+        };
+}
+
 static struct snapshot *snapshot_make(struct agent *a, const struct ha_pg *pg)
 {
     struct snapshot *s = snapshot_new();
@@ -397,6 +413,7 @@ static struct snapshot *snapshot_make(struct agent *a, const struct ha_pg *pg)
     s->loop_wait_ms = a->dynamic->loop_wait_ms;
     s->maximum_lag_on_failover = a->dynamic->maximum_lag_on_failover;
     snapshot_cluster(s, a);
+    snapshot_peers(s, a);
     return s;
 }
 

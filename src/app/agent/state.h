@@ -26,6 +26,7 @@ struct jobs;
 struct leadership;
 struct local;
 struct mailbox;
+struct mesh;
 struct op;
 struct pg_instance;
 struct registry;
@@ -49,6 +50,7 @@ struct agent {
     /* configuration: immutable snapshots, swapped as a whole (config.c) */
     struct settings *settings;
     struct dynamic *dynamic;
+    int failover_priority, sync_priority; /* tags; 0: never */
     int64_t config_revision;      /* of the config key that `dynamic` was read from; 0: none yet */
     struct pg_instance *instance; /* NULL until PostgreSQL's programs are found */
     char *instance_trouble;       /* why not */
@@ -60,6 +62,9 @@ struct agent {
     struct leadership *leadership;
     struct http_client *http;
     struct rounds *rounds;
+    struct mesh *mesh;
+    lsn wal_position; /* of the standby here, as last seen to move … */
+    msec wal_moved_ms;
     struct guard_link *guard;
     struct local *local;
     struct jobs *jobs;

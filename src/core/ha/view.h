@@ -15,6 +15,7 @@
 #include "base/time.h"
 #include "wire/cluster.h"
 #include "wire/lsn.h"
+#include "wire/peer.h"
 
 enum { HA_PEERS_MAX = 64 };
 
@@ -164,6 +165,22 @@ struct ha_peers {
     size_t count;
 };
 
+/*
+ * The other agents as they tell of themselves, all the time and unasked. Silence counts from the later one of heard_ms and
+ * resumed_ms: while we stood still ourselves we heard nobody, and that says nothing about them.
+ */
+struct ha_mesh_peer {
+    struct peer_state state; /* the newest; only the name while nothing was heard */
+    msec heard_ms;           /* when it arrived; 0: never */
+};
+
+struct ha_mesh {
+    struct ha_mesh_peer at[HA_PEERS_MAX];
+    size_t count;
+    msec resumed_ms;       /* since when we have been listening without a break */
+    struct peer_state own; /* what we told last */
+};
+
 /* Long work. One at a time. */
 #define HA_JOBS(X)                                                          \
     X(NONE, "none")                                                         \
@@ -217,6 +234,7 @@ struct ha_view {
     struct ha_lease lease;
     struct ha_pg pg;
     struct ha_peers peers;
+    const struct ha_mesh *mesh; /* NULL: none (scenarios without it) */
     struct ha_job job;
     struct ha_request request;
 };

@@ -16,6 +16,7 @@
 #include "app/agent/jobs.h"
 #include "app/agent/leadership.h"
 #include "app/agent/local.h"
+#include "app/agent/mesh.h"
 #include "app/agent/ops.h"
 #include "app/agent/publish.h"
 #include "app/agent/registry.h"
@@ -60,6 +61,15 @@ struct cluster *registry_cluster(const struct registry *r)
 }
 
 void rounds_failsafe_view(const struct rounds *r, struct ha_lease *ret_lease)
+{
+}
+
+const struct ha_mesh *mesh_view(struct mesh *m)
+{
+    return NULL;
+}
+
+void mesh_changed(struct mesh *m)
 {
 }
 

@@ -67,6 +67,29 @@ static void test_names_stay_known_while_they_are_looked_up_again(void **state)
         assert_true(resolver_has(r, "localhost", "127.0.0.1"));
 }
 
+static void test_addresses_of_a_name_are_given_and_an_address_is_its_own(void **state)
+{
+    AUTO(resolver) struct resolver *r = resolver_new(REFRESH_MS);
+    static const char *const names[] = {"localhost"};
+    char found[4][RESOLVER_ADDRESS_MAX];
+    bool has = false;
+
+    (void)state;
+    assert_int_equal(resolver_addresses(r, "localhost", found, 4), 0); /* nobody watches it */
+    resolver_watch(r, names, 1);
+    assert_true(becomes_known(r, "localhost", "127.0.0.1"));
+    size_t count = resolver_addresses(r, "localhost", found, 4);
+    for (size_t i = 0; i < count; i++)
+        has = has || str_eq(found[i], "127.0.0.1");
+    assert_true(has);
+    assert_int_equal(resolver_addresses(r, "localhost", found, 1), 1);
+    assert_int_equal(resolver_addresses(r, "10.1.2.3", found, 4), 1);
+    assert_string_equal(found[0], "10.1.2.3");
+    assert_int_equal(resolver_addresses(r, "fe80::1", found, 4), 1);
+    assert_true(resolver_is_address("::1"));
+    assert_false(resolver_is_address("localhost"));
+}
+
 static void test_freeing_does_not_wait_for_a_look_up(void **state)
 {
     static const char *const names[] = {"no-such-host.invalid", "also-none.invalid", "localhost"};
@@ -87,6 +110,7 @@ int main(void)
         cmocka_unit_test(test_a_watched_name_is_looked_up_and_others_are_not_known),
         cmocka_unit_test(test_a_changed_set_forgets_old_names_and_keeps_what_is_known_of_the_rest),
         cmocka_unit_test(test_names_stay_known_while_they_are_looked_up_again),
+        cmocka_unit_test(test_addresses_of_a_name_are_given_and_an_address_is_its_own),
         cmocka_unit_test(test_freeing_does_not_wait_for_a_look_up),
     };
 

@@ -153,6 +153,22 @@ static void test_our_own_series(void **state)
     expect(s, endless, 1);
 }
 
+static void test_how_long_ago_each_peer_was_heard(void **state)
+{
+    AUTO(snapshot) struct snapshot *s = primary();
+    AUTO(cstr) char *alone = metrics_text(s, NOW);
+
+    assert_null(strstr(alone, "pgkeep_peer_age_seconds"));
+    s->peers = mem_zero(2, sizeof(*s->peers));
+    s->peers[0] = (struct snapshot_peer){str_dup("n2"), 1234};
+    s->peers[1] = (struct snapshot_peer){str_dup("n3"), MSEC_NEVER};
+    s->peer_count = 2;
+    AUTO(cstr) char *text = metrics_text(s, NOW);
+    assert_non_null(strstr(text, "# TYPE pgkeep_peer_age_seconds gauge\n"
+                                 "pgkeep_peer_age_seconds{scope=\"demo\",name=\"n1\",peer=\"n2\"} 1.234\n"
+                                 "pgkeep_peer_age_seconds{scope=\"demo\",name=\"n1\",peer=\"n3\"} +Inf\n"));
+}
+
 static void test_labels_are_escaped(void **state)
 {
     AUTO(snapshot) struct snapshot *s = replica();
@@ -191,6 +207,7 @@ int main(void)
         cmocka_unit_test(test_a_replica_counts_what_it_received_and_replayed),
         cmocka_unit_test(test_what_is_not_known_is_zero),
         cmocka_unit_test(test_our_own_series),
+        cmocka_unit_test(test_how_long_ago_each_peer_was_heard),
         cmocka_unit_test(test_labels_are_escaped),
         cmocka_unit_test(test_the_page_is_what_prometheus_reads),
     };

@@ -1,0 +1,96 @@
+#include "app/agent/mesh_own.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/agent/local.h"
+#include "app/agent/registry.h"
+#include "app/agent/state.h"
+#include "base/check.h"
+#include "base/str.h"
+#include "io/loop.h"
+#include "wire/cluster.h"
+#include "wire/conf/settings.h"
+#include "wire/peer.h"
+
+static enum peer_process process_of(enum ha_process process)
+{
+    switch (process) {
+    case HA_PROC_UNKNOWN:
+        return PEER_PROC_UNKNOWN;
+    case HA_PROC_NONE:
+        return PEER_PROC_NONE;
+    case HA_PROC_RUNNING:
+        return PEER_PROC_RUNNING;
+    case HA_PROC_ORPHANS:
+        return PEER_PROC_ORPHANS;
+    }
+    UNREACHABLE();
+}
+
+static uint32_t sick_of(const struct ha_pg *pg)
+{
+    uint32_t sick = 0;
+
+    if (pg->process != HA_PROC_RUNNING)
+        return 0;
+    if (!pg->answered)
+        sick |= PEER_SICK_PROBE;
+    if (pg->halted_ms)
+        sick |= PEER_SICK_HALTED;
+    return sick;
+}
+
+/* A decimal of 64 bits without a sign, as PostgreSQL writes it; 0: unknown. */
+static uint64_t system_id_of(const char *text)
+{
+    return text ? strtoull(text, NULL, 10) : 0;
+}
+
+/* When what streams here last moved. */
+static uint32_t wal_age_ms(struct agent *a, const struct ha_pg *pg)
+{
+    msec now_ms = loop_clock_ms();
+
+    if (pg->streaming && pg->position != a->wal_position) {
+        a->wal_position = pg->position;
+        a->wal_moved_ms = now_ms;
+    }
+    return a->wal_moved_ms ? (uint32_t)msec_min(now_ms - a->wal_moved_ms, UINT32_MAX - 1) : UINT32_MAX;
+}
+
+static void put_server(struct peer_state *s, struct agent *a, const struct ha_pg *pg)
+{
+    bool seen = local_facts(a->local) != NULL;
+
+    s->system_id = system_id_of(pg->system_id);
+    s->process = process_of(pg->process);
+    s->sick = sick_of(pg);
+    s->serving = a->plan.serving;
+    s->accepting = pg->accepting;
+    s->in_recovery = seen && pg->in_recovery;
+    s->primary = seen && pg->accepting && !pg->in_recovery;
+    s->timeline = seen ? pg->timeline : pg->control_timeline;
+    s->position = seen ? pg->position : pg->control_position;
+    s->replayed = seen ? pg->replayed : 0;
+    s->wal_age_ms = wal_age_ms(a, pg);
+    if (pg->upstream && strlen(pg->upstream) < sizeof(s->upstream))
+        str_copy(s->upstream, sizeof(s->upstream), pg->upstream);
+}
+
+void mesh_own_state(struct peer_state *state, void *arg)
+{
+    struct agent *a = arg;
+    const struct cluster *c = registry_cluster(a->registry);
+    struct ha_pg pg;
+
+    local_view(a->local, &pg);
+    state->ending = a->request.ending;
+    if (c && c->record.present) {
+        state->record_term = c->record.term;
+        state->record_revision = c->record.mod_revision;
+    }
+    state->failover_priority = (uint16_t)a->failover_priority;
+    state->sync_priority = (uint16_t)a->sync_priority;
+    put_server(state, a, &pg);
+}
