@@ -1,6 +1,6 @@
 /*
- * What the parts of the mesh share: mesh.c (the own state, the clock, the configuration), mesh_out.c (connections to the
- * others, on which we tell), mesh_in.c (connections of the others, on which we hear).
+ * What the parts of the mesh share: mesh.c (the own state, the clock, the configuration), mesh_out.c (connections to
+ * the others, on which we tell), mesh_in.c (connections of the others, on which we hear).
  */
 #pragma once
 

@@ -51,10 +51,10 @@ struct agent {
     struct settings *settings;
     struct dynamic *dynamic;
     int failover_priority, sync_priority; /* tags; 0: never */
-    int64_t config_revision;      /* of the config key that `dynamic` was read from; 0: none yet */
-    struct pg_instance *instance; /* NULL until PostgreSQL's programs are found */
-    char *instance_trouble;       /* why not */
-    struct conf_freeze freeze;    /* what the promise on disk asks of PostgreSQL's files */
+    int64_t config_revision;              /* of the config key that `dynamic` was read from; 0: none yet */
+    struct pg_instance *instance;         /* NULL until PostgreSQL's programs are found */
+    char *instance_trouble;               /* why not */
+    struct conf_freeze freeze;            /* what the promise on disk asks of PostgreSQL's files */
 
     struct store *store;
     char *bad_key; /* what of the cluster could not be read, as last logged; NULL: all well */

@@ -166,8 +166,8 @@ struct ha_peers {
 };
 
 /*
- * The other agents as they tell of themselves, all the time and unasked. Silence counts from the later one of heard_ms and
- * resumed_ms: while we stood still ourselves we heard nobody, and that says nothing about them.
+ * The other agents as they tell of themselves, all the time and unasked. Silence counts from the later one of
+ * heard_ms and resumed_ms: while we stood still ourselves we heard nobody, and that says nothing about them.
  */
 struct ha_mesh_peer {
     struct peer_state state; /* the newest; only the name while nothing was heard */
