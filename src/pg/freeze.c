@@ -173,18 +173,44 @@ static void look_again(struct freeze_job *j)
     loop_timer_set(&j->timer, loop_clock_ms() + LOOK_EVERY_MS);
 }
 
+/* Refused with 55000 once a promotion has been triggered; where nothing is paused it changes nothing. */
+static const struct sql_statement resume_replay = {.text = "SELECT pg_wal_replay_resume()"};
+
+static void fail(struct freeze_job *j, const struct sql_result *result)
+{
+    j->last = result->err;
+    tell_failure(j);
+}
+
 static void resumed(const struct sql_result *result, void *arg)
 {
-    (void)result; /* the next looks tell */
-    look_again(arg);
+    if (result->status == SQL_DONE)
+        look_again(arg);
+    else
+        fail(arg, result);
 }
 
 static void resume(struct freeze_job *j)
 {
-    static const struct sql_statement statement = {.text = "SELECT pg_wal_replay_resume()", .may_fail = true};
-
     j->resumed = true;
-    sql_run(j->sql, &statement, 1, j->budget_ms, resumed, j);
+    sql_run(j->sql, &resume_replay, 1, j->budget_ms, resumed, j);
+}
+
+static void not_promoted(const struct sql_result *result, void *arg)
+{
+    if (result->status == SQL_DONE)
+        frozen(arg, FREEZE_CUT_OFF);
+    else
+        fail(arg, result);
+}
+
+/* A replay that is paused has no promotion before it: the request would have ended the pause. */
+static void cut_off(struct freeze_job *j, bool paused)
+{
+    if (paused)
+        frozen(j, FREEZE_CUT_OFF);
+    else
+        sql_run(j->sql, &resume_replay, 1, j->budget_ms, not_promoted, j);
 }
 
 /* By its number and its parent: the process may have gone, and its number to another. */
@@ -214,15 +240,15 @@ static void receiver_gone(struct freeze_job *j, const char *waits_for, bool paus
     if (!j->quiet++)
         j->quiet_since_ms = loop_clock_ms();
     j->waiting = at_the_end ? j->waiting + 1 : 0;
-    bool cut_off =
+    bool is_cut_off =
         j->streamed && !j->promote_seen && j->quiet >= LOOKS && loop_clock_ms() - j->quiet_since_ms >= CUT_OFF_MS;
     (void)err_set(&j->last, ERR_TIMEOUT,
                   "there is no walreceiver, but the startup process is not seen at the end of WAL (%s)",
                   waits_for ? waits_for : "it is busy");
     if (j->waiting >= LOOKS)
         frozen(j, FREEZE_AT_THE_END);
-    else if (cut_off)
-        frozen(j, FREEZE_CUT_OFF);
+    else if (is_cut_off)
+        cut_off(j, paused);
     else if (paused && !at_the_end && !j->streamed && !j->resumed)
         resume(j);
     else
@@ -249,8 +275,7 @@ static void looked(const struct sql_result *result, void *arg)
     const struct sql_rows *rows = result->rows;
 
     if (result->status != SQL_DONE) {
-        j->last = result->err;
-        tell_failure(j);
+        fail(j, result);
         return;
     }
     if (!str_eq(sql_cell(rows, 0, COL_RECOVERY), "t")) {

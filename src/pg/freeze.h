@@ -23,9 +23,10 @@
  *   its end only in the wait for more, and behind that it handles signals before it tries anything else. So the
  *   SIGHUP, sent before that look, comes first. (The one way around: received WAL that does not pass its checksums
  *   makes it try archive, pg_wal and stream again without a look at signals. Such a standby cannot replay on, and is
- *   stopped by who finds it so.) Not taken where a promote file had been there: the request may have been seen, and
- *   with a backlog it would fire later. The caller, too, does not freeze but stops a server whose promotion it has
- *   ever asked for.
+ *   stopped by who finds it so.) That a promotion was triggered before, and comes when the blocked replay is
+ *   through, is told by pg_wal_replay_resume, which is refused then; where a promote file was found this proof is
+ *   not taken, the startup process may have seen it and not have said so yet. The caller, too, does not freeze but
+ *   stops a server whose promotion it has asked for.
  *
  * Not shown by either: a blocked startup process whose walreceiver ended before, with its upstream. It may be
  * replaying what it found in pg_wal, and then goes on to the stream without a look at signals. A pause is lifted for

@@ -491,6 +491,44 @@ static void test_the_position_is_on_the_timeline_that_was_received(void **state)
     assert_int_equal(err.code, ERR_NOT_FOUND);
 }
 
+/* Asked for while the replay was paused, it has ended the pause, taken its file away, and met a conflict. */
+static void test_a_promotion_that_waits_for_a_conflict_is_no_freeze(void **state)
+{
+    struct client query;
+    AUTO(cstr) char *trigger = data_file(&n1, "promote");
+    AUTO(cstr)
+    char *local =
+        live_query(&n2, "SET synchronous_commit = local; ALTER DATABASE postgres SET synchronous_commit = local");
+    AUTO(cstr) char *resumed = live_query(&n1, "SELECT pg_wal_replay_resume()");
+
+    write_files(&n1, CONF_STANDBY, &n2, &floor_only);
+    live_query_until(&n1, "SELECT status FROM pg_stat_wal_receiver", "streaming");
+    AUTO(cstr) char *rows = live_query(&n2, "INSERT INTO public.t VALUES (1000)");
+    live_query_until(&n1, "SELECT count(*) FROM public.t WHERE i = 1000", "1");
+    client_start(&query, &n1,
+                 "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM public.t; SELECT pg_sleep(100)");
+    live_query_until(&n1, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'", "1");
+    AUTO(cstr) char *paused = live_query(&n1, "SELECT pg_wal_replay_pause()");
+    live_query_until(&n1, "SELECT pg_get_wal_replay_pause_state()", "paused");
+    AUTO(cstr) char *deleted = live_query(&n2, "DELETE FROM public.t");
+    AUTO(cstr) char *vacuumed = live_query(&n2, "VACUUM public.t");
+    AUTO(cstr) char *flushed = live_query(&n2, "SELECT pg_current_wal_flush_lsn()");
+    AUTO(cstr) char *question = str_fmt("SELECT pg_last_wal_receive_lsn() >= '%s'", flushed);
+    live_query_until(&n1, question, "t");
+    config_spill(trigger, "");
+    assert_int_equal(kill(n1.pid, SIGUSR1), 0);
+    live_query_until(
+        &n1, "SELECT wait_event LIKE 'RecoveryConflict%' FROM pg_stat_activity WHERE backend_type = 'startup'", "t");
+    assert_false(file_exists(trigger));
+    live_query_until(&n1, "SELECT status FROM pg_stat_wal_receiver", "streaming");
+
+    struct freeze_result r = freeze();
+    assert_int_equal(r.proof, FREEZE_NOT_SHOWN);
+    assert_false(r.promote_seen);
+    assert_non_null(strstr(r.err.text, "promotion"));
+    client_end(&query);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -513,6 +551,7 @@ int main(void)
         cmocka_unit_test(test_a_primary_is_no_frozen_standby),
         cmocka_unit_test(test_fifty_freezes_under_load),
         cmocka_unit_test(test_the_position_is_on_the_timeline_that_was_received),
+        cmocka_unit_test(test_a_promotion_that_waits_for_a_conflict_is_no_freeze),
     };
 
     config_leave_root();
