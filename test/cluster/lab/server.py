@@ -21,6 +21,8 @@ from lab.wait import holds_for, wait_for
 # Longer than anything here takes on a busy machine of two cores.
 DEADLINE_S = 20
 
+SEGMENT = 16 << 20  # of WAL
+
 BASE = {
     'listen_addresses': '127.0.0.1',
     'shared_buffers': '16MB',
@@ -172,9 +174,9 @@ class Server:
         self.spawn()
         return self.wait_ready()
 
-    def wait_ready(self):
+    def wait_ready(self, deadline_s=DEADLINE_S):
         """Open for connections."""
-        wait_for(f'{self.name} open for connections', self._ready, DEADLINE_S, every_s=0.01)
+        wait_for(f'{self.name} open for connections', self._ready, deadline_s, every_s=0.01)
         return self
 
     def _ready(self):

@@ -4,10 +4,9 @@ import signal
 import struct
 
 from lab.relay import Relay
-from lab.server import DEADLINE_S, lsn
+from lab.server import DEADLINE_S, SEGMENT, lsn
 from lab.wait import holds_for, wait_for
 
-SEGMENT = 16 << 20
 PAGE = 8192
 # What the startup process waits for when it has replayed all there is: for the next try, or for its walreceiver.
 AT_THE_END = ('RecoveryRetrieveRetryInterval', 'RecoveryWalStream')

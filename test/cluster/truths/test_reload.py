@@ -131,7 +131,7 @@ def test_alter_system_can_be_forbidden_but_its_file_is_still_read(servers):
     assert names(n1) == ('ANY 1 (n2)', 'postgresql.auto.conf')
 
 
-@pytest.mark.parametrize('how', ['removed', 'emptied'])
+@pytest.mark.parametrize('how', ['removed', 'emptied', 'unreadable'])
 def test_lost_override_falls_back_to_the_fence_below_it(servers, how):
     """Nobody is released, no error is seen, and no commit is acknowledged any more."""
     n1, n2 = servers.group(1)
@@ -143,8 +143,10 @@ def test_lost_override_falls_back_to_the_fence_below_it(servers, how):
     n1.wait_sync(client)
     if how == 'removed':
         (n1.data / 'override.conf').unlink()
-    else:
+    elif how == 'emptied':
         n1.write('override.conf', '')
+    else:
+        (n1.data / 'override.conf').chmod(0)
     n1.reloaded()
     assert names(n1) == (FENCE, 'postgresql.conf')
     assert n1.value('select count(*) from pg_file_settings where error is not null') == 0
