@@ -51,6 +51,9 @@ struct loop {
     int timer_fd;  /* CLOCK_BOOTTIME: the timeout of epoll_wait() stands still in suspend */
     msec armed_ms; /* what timer_fd is set to */
     bool in_turn, stop;
+    msec lag_ms;        /* longest lateness since somebody asked */
+    msec gap_ms;        /* lateness that is a gap; MSEC_NEVER: none is */
+    msec resumed_ms;    /* end of the last gap; 0: there was none */
     struct list timers; /* by time; equal times in the order of setting */
     struct list fds, removed;
     struct list signals;
@@ -96,6 +99,7 @@ struct loop *loop_new(void)
     list_init(&l->signals);
     list_init(&l->deferred);
     l->armed_ms = MSEC_NEVER;
+    l->gap_ms = MSEC_NEVER;
     l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     CHECK(l->epoll_fd >= 0);
     l->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
@@ -379,6 +383,43 @@ static void deferred_run(struct loop *l)
     }
 }
 
+/* ---- lateness ---- */
+
+static void note_lateness(struct loop *l, msec late_ms, msec now_ms)
+{
+    l->lag_ms = msec_max(l->lag_ms, late_ms);
+    if (late_ms >= l->gap_ms)
+        l->resumed_ms = now_ms;
+}
+
+/* The wait is over: had it to end earlier? A timer that was due before it began waited for the turn, not for us. */
+static void note_wait(struct loop *l, msec since_ms, msec now_ms)
+{
+    msec due_ms = msec_max(timers_next_ms(l), since_ms);
+
+    if (due_ms < now_ms)
+        note_lateness(l, now_ms - due_ms, now_ms);
+}
+
+msec loop_take_lag_ms(struct loop *l)
+{
+    msec lag_ms = l->lag_ms;
+
+    l->lag_ms = 0;
+    return lag_ms;
+}
+
+void loop_set_gap(struct loop *l, msec gap_ms)
+{
+    CHECK(gap_ms > 0);
+    l->gap_ms = gap_ms;
+}
+
+msec loop_resumed_ms(const struct loop *l)
+{
+    return l->resumed_ms;
+}
+
 /* ---- turns ---- */
 
 static void fds_run(const struct epoll_event *events, int count)
@@ -414,10 +455,13 @@ static int turn_prepare(struct loop *l, msec max_wait_ms)
 void loop_turn(struct loop *l, msec max_wait_ms)
 {
     struct epoll_event events[TURN_EVENTS_MAX];
+    msec began_ms = loop_clock_ms();
 
     CHECK(!l->in_turn);
     int count = epoll_wait(l->epoll_fd, events, TURN_EVENTS_MAX, turn_prepare(l, max_wait_ms));
     CHECK(count >= 0 || errno == EINTR);
+    msec awake_ms = loop_clock_ms();
+    note_wait(l, began_ms, awake_ms);
 
     l->in_turn = true;
     for (int i = 0; i < count; i++) {
@@ -430,7 +474,11 @@ void loop_turn(struct loop *l, msec max_wait_ms)
     }
     timers_run(l);
     fds_run(events, count);
+    msec served_ms = loop_clock_ms();
+    note_lateness(l, served_ms - awake_ms, served_ms);
     deferred_run(l);
+    msec ended_ms = loop_clock_ms();
+    note_lateness(l, ended_ms - served_ms, ended_ms);
     l->in_turn = false;
     free_removed(l);
 }

@@ -47,6 +47,19 @@ void loop_stop(struct loop *l);
 /* One turn: wait at most max_wait_ms, run what is due. For tests and for tools that wait. */
 void loop_turn(struct loop *l, msec max_wait_ms);
 
+/*
+ * How late it is: a timer that came too late after a wait, or a callback that took so long that whatever came meanwhile
+ * waited for it. The longest such time since the last call.
+ */
+msec loop_take_lag_ms(struct loop *l);
+/*
+ * Lateness of gap_ms or more is a gap, in which this process did not run (stopped, suspended, blocked, without a
+ * processor), and what is known was not heard in time. loop_resumed_ms: when the last one ended, known before anything
+ * runs that comes after it; 0: there was none. Until gap_ms is set there are none.
+ */
+void loop_set_gap(struct loop *l, msec gap_ms);
+msec loop_resumed_ms(const struct loop *l);
+
 /* CLOCK_BOOTTIME, read afresh. */
 msec loop_clock_ms(void);
 /* Wall clock, for people and for Patroni's keys only. */

@@ -30,6 +30,7 @@ struct loop {
     usec turn_at; /* the earliest turn that is queued; USEC_NEVER: none */
     bool in_turn;
     bool stopped;
+    msec lag_ms, gap_ms, resumed_ms;
 };
 
 static void turn(void *arg);
@@ -62,7 +63,13 @@ static struct loop_timer *next_timer(struct loop *l)
 static void run_timers(struct loop *l)
 {
     msec now_ms = loop_clock_ms();
+    struct loop_timer *first = next_timer(l);
 
+    if (first && first->at_ms < now_ms) { /* as after a stop */
+        l->lag_ms = msec_max(l->lag_ms, now_ms - first->at_ms);
+        if (l->gap_ms && now_ms - first->at_ms >= l->gap_ms)
+            l->resumed_ms = now_ms;
+    }
     for (struct loop_timer *t = next_timer(l); t && t->at_ms <= now_ms && !l->stopped; t = next_timer(l)) {
         loop_timer_clear(t);
         t->fn(t->arg);
@@ -119,6 +126,24 @@ void loop_stop(struct loop *l)
 {
     l->stopped = true;
     world_agent_ended(l->proc);
+}
+
+msec loop_take_lag_ms(struct loop *l)
+{
+    msec lag_ms = l->lag_ms;
+
+    l->lag_ms = 0;
+    return lag_ms;
+}
+
+void loop_set_gap(struct loop *l, msec gap_ms)
+{
+    l->gap_ms = gap_ms;
+}
+
+msec loop_resumed_ms(const struct loop *l)
+{
+    return l->resumed_ms;
 }
 
 msec loop_clock_ms(void)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -443,6 +444,94 @@ static void test_a_writer_whose_reader_is_gone_gets_an_error_not_a_signal(void *
     (void)close(ends[1]);
 }
 
+/* ---- lateness ---- */
+
+static void sleep_60_ms(void *arg)
+{
+    (void)arg;
+    (void)usleep(60 * 1000);
+}
+
+static void note_gap(void *arg)
+{
+    note(loop_resumed_ms(arg) ? "g" : "-");
+}
+
+static void test_a_callback_that_blocks_shows_as_lateness_once(void **state)
+{
+    struct fixture *f = *state;
+    struct loop_timer slow;
+
+    loop_timer_init(&slow, f->loop, sleep_60_ms, NULL);
+    loop_timer_set(&slow, loop_clock_ms());
+    turns(f->loop, 2);
+    assert_true(loop_take_lag_ms(f->loop) >= 50);
+    turns(f->loop, 2);
+    assert_true(loop_take_lag_ms(f->loop) < 50);
+    assert_true(loop_resumed_ms(f->loop) == 0);
+}
+
+static void test_a_long_wait_for_a_descriptor_is_no_lateness(void **state)
+{
+    struct fixture *f = *state;
+    struct loop_timer later;
+
+    static char letter[] = "t";
+    loop_timer_init(&later, f->loop, on_timer, letter);
+    loop_timer_set(&later, loop_clock_ms() + 60);
+    while (!seen.len)
+        loop_turn(f->loop, 100);
+    assert_true(loop_take_lag_ms(f->loop) < 50);
+    loop_timer_set(&later, loop_clock_ms() - 5000); /* long past when it was set: nobody was late */
+    turns(f->loop, 1);
+    assert_true(loop_take_lag_ms(f->loop) < 50);
+}
+
+/* Ours, from outside, for 200 ms. */
+static void stop_us(void)
+{
+    pid_t us = getpid();
+    pid_t child = fork();
+
+    assert_true(child >= 0);
+    if (child == 0) {
+        (void)kill(us, SIGSTOP);
+        (void)usleep(200 * 1000);
+        (void)kill(us, SIGCONT);
+        _exit(0);
+    }
+}
+
+static void test_after_a_stop_the_first_callback_knows_of_the_gap(void **state)
+{
+    struct fixture *f = *state;
+    struct loop_timer due;
+
+    loop_set_gap(f->loop, 100);
+    loop_timer_init(&due, f->loop, note_gap, f->loop);
+    loop_timer_set(&due, loop_clock_ms() + 50);
+    stop_us();
+    while (!seen.len)
+        loop_turn(f->loop, 1000);
+    assert_string_equal(buf_cstr(&seen), "g");
+    assert_true(loop_clock_ms() - loop_resumed_ms(f->loop) < 100);
+    assert_true(loop_take_lag_ms(f->loop) >= 100);
+    (void)wait(NULL);
+}
+
+static void test_after_a_callback_that_blocks_what_was_deferred_knows_of_the_gap(void **state)
+{
+    struct fixture *f = *state;
+    struct loop_timer slow;
+
+    loop_set_gap(f->loop, 50);
+    loop_timer_init(&slow, f->loop, sleep_60_ms, NULL);
+    loop_timer_set(&slow, loop_clock_ms());
+    loop_defer(f->loop, note_gap, f->loop);
+    turns(f->loop, 1);
+    assert_string_equal(buf_cstr(&seen), "g");
+}
+
 #define LOOP_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -466,6 +555,10 @@ int main(void)
         LOOP_TEST(test_a_signal_callback_may_remove_itself),
         LOOP_TEST(test_run_ends_with_stop_and_can_be_run_again),
         LOOP_TEST(test_a_writer_whose_reader_is_gone_gets_an_error_not_a_signal),
+        LOOP_TEST(test_a_callback_that_blocks_shows_as_lateness_once),
+        LOOP_TEST(test_a_long_wait_for_a_descriptor_is_no_lateness),
+        LOOP_TEST(test_after_a_stop_the_first_callback_knows_of_the_gap),
+        LOOP_TEST(test_after_a_callback_that_blocks_what_was_deferred_knows_of_the_gap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
