@@ -1,15 +1,16 @@
 /*
  * Does a file system still take a write? One small file, written and synced again and again by a process of its own.
  *
- * A write to a disk that hangs ends when the disk answers and not before: no signal interrupts it. A thread would keep
- * our whole process from ending, with all its sockets, and so keep out our successor (seen with fsfreeze: killed, its
- * leader is a zombie that nobody can reap until the thaw). So the writer is a child that holds nothing of ours, in a
+ * A write to a disk that hangs ends when the disk answers and not before: no signal interrupts it. A thread in it would
+ * keep our whole process from ending, with all its sockets, and so keep out our successor (seen with fsfreeze: after a
+ * SIGKILL a zombie that nobody can reap until the thaw). So the writer is a child that holds nothing of ours, in a
  * session of its own; it is told what to do and tells what it finds in a page of shared memory. It ends with the
- * thread that started it, at the latest when the disk lets go of it. Nothing here waits for it, but for 20 ms at the end.
+ * thread that started it, at the latest when the disk lets go of it. Nothing here waits for it, but for 20 ms at the
+ * end.
  *
- * The file is called DISK_PROBE_FILE: the prefix is PostgreSQL's for temporary files, which pg_basebackup, pg_rewind and
- * pg_checksums leave out wherever they lie; PostgreSQL itself looks at names of WAL files only in pg_wal. It stays
- * there, so that its block is overwritten in place.
+ * The file's prefix is PostgreSQL's for temporary files, which pg_basebackup, pg_rewind and pg_checksums leave out
+ * wherever they lie; PostgreSQL itself looks at names of WAL files only in pg_wal. The file stays there, so that its
+ * block is overwritten in place.
  */
 #pragma once
 

@@ -25,6 +25,8 @@ struct probe {
 
     bool asking;
     bool in_recovery; /* by the last whole answer, if there is one (last) */
+    int server_version;
+    bool pulse; /* with the next question in brief */
     msec asked_ms, budget_ms;
     msec silent_since_ms;
     struct pg_facts *answer; /* read, waiting for the timeline */
@@ -199,6 +201,7 @@ static void answered(const struct sql_result *result, void *arg)
     }
     f->asked_ms = p->asked_ms;
     p->in_recovery = f->in_recovery;
+    p->server_version = f->server_version;
     pg_facts_free(p->last);
     p->last = carried_over(f);
     free(p->conf_load);
@@ -261,22 +264,44 @@ static void answered_in_brief(const struct sql_result *result, void *arg)
     answer.receive = lsn_of(sql_cell(rows, 0, 1));
     answer.replay = lsn_of(sql_cell(rows, 0, 2));
     answer.current = lsn_of(sql_cell(rows, 0, 3));
+    answer.current_flush = lsn_of(sql_cell(rows, 0, 4));
+    if (!str_to_int(sql_cell(rows, 0, 5), 0, INT64_MAX, &answer.last_msg_epoch_us))
+        answer.last_msg_epoch_us = 0; /* NULL: no walreceiver */
     p->asking = false;
     p->silent_since_ms = MSEC_NEVER;
     p->fn(&answer, p->arg); /* may ask again, or free *p */
 }
 
+/* Measured on 15: 0.2 ms; the receiver's part of it is half. */
+#define BRIEF(pulse)                                                                                           \
+    "SELECT r, CASE WHEN r THEN pg_last_wal_receive_lsn() END, CASE WHEN r THEN pg_last_wal_replay_lsn() END," \
+    " CASE WHEN NOT r THEN pg_current_wal_lsn() END, CASE WHEN NOT r THEN pg_current_wal_flush_lsn() END,"     \
+    " CASE WHEN r THEN (SELECT (EXTRACT(epoch FROM last_msg_receipt_time) * 1000000)::bigint"                  \
+    " FROM pg_stat_get_wal_receiver()) END" pulse " FROM pg_is_in_recovery() r"
+
+static const char *brief_text(const struct probe *p)
+{
+    if (!p->pulse)
+        return BRIEF("");
+    if (p->server_version >= 160000)
+        return BRIEF(", CASE WHEN NOT r THEN pg_log_standby_snapshot() END");
+    return BRIEF(", CASE WHEN NOT r THEN pg_logical_emit_message(false, 'pgkeep', '') END");
+}
+
 void probe_ask_in_brief(struct probe *p, msec budget_ms)
 {
-    static const struct sql_statement question = {
-        .text =
-            "SELECT r, CASE WHEN r THEN pg_last_wal_receive_lsn() END, CASE WHEN r THEN pg_last_wal_replay_lsn() END,"
-            " CASE WHEN NOT r THEN pg_current_wal_lsn() END FROM pg_is_in_recovery() r"};
-
     if (!begin(p, budget_ms))
         return;
-    if (p->last)
+    if (p->last) {
+        const struct sql_statement question = {.text = brief_text(p)};
+        p->pulse = false;
         sql_run(p->sql, &question, 1, budget_ms, answered_in_brief, p);
-    else
+    } else {
         ask_all(p, budget_ms);
+    }
+}
+
+void probe_pulse(struct probe *p)
+{
+    p->pulse = true;
 }

@@ -109,10 +109,11 @@ const char *pg_facts_replication_state(const struct pg_facts *f);
 json_t *pg_facts_pending_json(const struct pg_facts *f);
 
 struct probe_answer {
-    enum sql_status status;       /* SQL_DONE: facts are there */
-    struct pg_facts *take_facts;  /* the callback's to keep (pg_facts_free); NULL unless SQL_DONE, or if in brief */
-    bool brief;                   /* what it was, primary or standby, it still is, and only the following is told */
-    lsn receive, replay, current; /* as in pg_facts */
+    enum sql_status status;      /* SQL_DONE: facts are there */
+    struct pg_facts *take_facts; /* the callback's to keep (pg_facts_free); NULL unless SQL_DONE, or if in brief */
+    bool brief;                  /* what it was, primary or standby, it still is, and only the following is told */
+    lsn receive, replay, current, current_flush; /* as in pg_facts */
+    int64_t last_msg_epoch_us;                   /* as in pg_facts.receiver */
     msec asked_ms;
     struct err err;
 };
@@ -137,6 +138,15 @@ void probe_ask(struct probe *p, msec budget_ms);
  * stays what it is the answer is in brief, otherwise whole.
  */
 void probe_ask_in_brief(struct probe *p, msec budget_ms);
+/*
+ * The next question in brief has a primary write a WAL record of 64 bytes that means nothing: a sign of life for
+ * standbys where nobody else writes. Walsenders say nothing by themselves: a keepalive comes only when it is asked for,
+ * or after half of wal_sender_timeout without an answer, and proves neither that WAL can be written nor that it is.
+ * The record is flushed by the walwriter, at the latest after wal_writer_delay. From 16 on it is a kind that neither
+ * archive_timeout nor the checkpointer takes for work; before, an idle system with the sign makes a checkpoint every
+ * checkpoint_timeout, and archives a segment (of zeroes, but for a few records) every archive_timeout.
+ */
+void probe_pulse(struct probe *p);
 bool probe_asking(const struct probe *p);
 /* Forget the connection: after a restart, or when the target changed (copied; NULL keeps it). */
 void probe_reset(struct probe *p, const struct sql_target *target);

@@ -349,6 +349,7 @@ struct probe {
     void *arg;
     uint64_t question; /* the newest; an older answer is nobody's */
     bool asking;
+    msec asked_ms;
 };
 
 struct question {
@@ -390,6 +391,12 @@ static void slots_of(const struct pg *p, struct pg_facts *f)
             .name = str_dup(p->disk.slots[i]), .physical = true, .restart_lsn = f->position, .safe_wal_size = -1};
 }
 
+/* As wall_clock_ms(). */
+static int64_t wall_us(usec at)
+{
+    return wall_clock_ms() * 1000 - (world.now - at);
+}
+
 static struct pg_facts *facts_of(const struct pg *p, msec asked_ms)
 {
     static char streaming[] = "streaming";
@@ -410,6 +417,7 @@ static struct pg_facts *facts_of(const struct pg *p, msec asked_ms)
     slots_of(p, f);
     f->receiver.present = p->in_recovery && p->receiver.streaming;
     f->receiver.status = f->receiver.present ? streaming : NULL;
+    f->receiver.last_msg_epoch_us = f->receiver.present ? wall_us(p->receiver.heard) : 0;
     f->receiver.received_tli = f->receiver.present ? p->disk.flushed->tli : 0;
     f->primary_conninfo = p->upstream == NOBODY ? NULL : str_fmt("host=10.0.0.%d port=5432", p->upstream + 1);
     return f;
@@ -454,6 +462,8 @@ static void look_inside(void *arg)
         q->answer.receive = f->receive;
         q->answer.replay = f->replay;
         q->answer.current = f->current;
+        q->answer.current_flush = f->current_flush;
+        q->answer.last_msg_epoch_us = f->receiver.last_msg_epoch_us;
         pg_facts_free(f);
     } else {
         q->answer.take_facts = facts_of(p, q->asked_ms);
@@ -482,6 +492,7 @@ static void probe_send(struct probe *p, msec budget_ms, bool brief)
     struct pg *server = pg_here();
 
     p->asking = true;
+    p->asked_ms = loop_clock_ms();
     p->question++;
     *q = (struct question){
         .probe = p, .id = p->question, .agent = world.current, .brief = brief, .asked_ms = loop_clock_ms()};
@@ -525,6 +536,16 @@ void probe_ask_in_brief(struct probe *p, msec budget_ms)
 
     if (!p->asking)
         probe_send(p, budget_ms, server->in_recovery && server->accepting);
+}
+
+void probe_pulse(struct probe *p)
+{
+    /* Standbys of the model hear from their sender with or without it. */
+}
+
+msec probe_silent_since(const struct probe *p)
+{
+    return p->asking ? p->asked_ms : MSEC_NEVER;
 }
 
 bool probe_asking(const struct probe *p)
