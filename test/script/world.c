@@ -159,6 +159,7 @@ void scenario_init(struct scenario *s, const char *path)
     ha_memory_init(&s->memory);
     s->view.now_ms = 1000;
     s->view.wall_ms = 1000000;
+    s->view.health = (struct ha_health){.wal_age_ms = UINT32_MAX, .disk_ms = MSEC_NEVER, .slowness_percent = 100};
     s->view.conf = (struct ha_conf){
         .name = "n1",
         .ttl_ms = 30000,

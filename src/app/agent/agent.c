@@ -19,6 +19,7 @@
 #include "app/agent/config.h"
 #include "app/agent/cycle.h"
 #include "app/agent/guard_link.h"
+#include "app/agent/health.h"
 #include "app/agent/jobs.h"
 #include "app/agent/leadership.h"
 #include "app/agent/local.h"
@@ -268,6 +269,8 @@ static void local_changed(void *arg)
 
     if (a->jobs)
         jobs_notice(a->jobs);
+    if (a->health)
+        health_notice(a->health);
     agent_wake(a);
 }
 
@@ -299,6 +302,7 @@ static bool start_parts(struct agent *a, struct err *err)
 
     a->board = snapshot_board_new();
     a->local = local_new(a->loop, local_changed, a);
+    a->health = health_new(a->loop, a->local, part_changed, a);
     a->jobs = jobs_new(a);
     a->callbacks = callbacks_new(a->loop, callback_done, a);
     a->rounds = rounds_new(a->loop, a->settings->name, part_changed, a);
@@ -337,6 +341,7 @@ void agent_free(struct agent *a)
     mesh_free(a->mesh);
     http_client_free(a->http);
     guard_link_free(a->guard);
+    health_free(a->health);
     local_free(a->local);
     publish_deinit(a);
     plan_reset(&a->plan);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "app/agent/guard_link.h"
+#include "app/agent/health.h"
 #include "app/agent/leadership.h"
 #include "app/agent/local.h"
 #include "app/agent/mesh.h"
@@ -134,6 +135,8 @@ bool config_make_instance(struct agent *a)
     pg_instance_unref(a->instance);
     a->instance = instance;
     local_instance(a->local, instance);
+    health_instance(a->health, instance, a->dynamic->synchronous_mode == SYNC_MODE_QUORUM,
+                    a->dynamic->failover_profile);
     return true;
 }
 

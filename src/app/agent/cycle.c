@@ -3,6 +3,7 @@
 #include "app/agent/act.h"
 #include "app/agent/config.h"
 #include "app/agent/guard_link.h"
+#include "app/agent/health.h"
 #include "app/agent/jobs.h"
 #include "app/agent/leadership.h"
 #include "app/agent/local.h"
@@ -73,6 +74,7 @@ void cycle_view(struct agent *a, struct ha_view *ret_view)
     v->mesh = mesh_view(a->mesh);
     jobs_view(a->jobs, &v->job);
     v->request = a->request;
+    health_view(a->health, &v->health);
 }
 
 /*

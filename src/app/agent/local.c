@@ -41,6 +41,8 @@ struct local {
     struct probe *probe;
     struct loop_timer timer;
     enum local_watch watch;
+    msec pace_ms;     /* between two questions in calm; 0: PROBE_EVERY_MS */
+    msec moved_ms;    /* when the agent was last woken because a position moved */
     msec asked_ms;    /* last question of the timer's */
     bool shut_down;   /* seen in pg_control while it ends */
     lsn shut_down_at; /* the checkpoint */
@@ -140,8 +142,23 @@ static bool take_positions(struct pg_facts *f, const struct probe_answer *answer
     f->receive = answer->receive;
     f->replay = answer->replay;
     f->current = answer->current;
+    f->current_flush = answer->current_flush;
+    f->receiver.last_msg_epoch_us = answer->last_msg_epoch_us;
     f->position = position;
     return moved;
+}
+
+/* Positions move all the time; decisions that wait for them have them asked for. */
+static bool is_news(struct local *p, bool moved)
+{
+    msec now_ms = loop_clock_ms();
+
+    if (p->awaited || p->watch != LOCAL_CALM || !p->accepting)
+        return true;
+    if (!moved || (p->pace_ms && now_ms < p->moved_ms + PROBE_EVERY_MS))
+        return false;
+    p->moved_ms = now_ms;
+    return true;
 }
 
 /* Half a copy does not come up: somebody completed it, or put something better in its place. */
@@ -175,8 +192,7 @@ static void probed(const struct probe_answer *answer, void *arg)
     if (answer->status == SQL_DONE && answer->brief) {
         if (!p->facts)
             return; /* forgotten meanwhile; the next question is a whole one */
-        bool moved = take_positions(p->facts, answer);
-        news = moved || p->awaited || p->watch != LOCAL_CALM || !p->accepting;
+        news = is_news(p, take_positions(p->facts, answer));
         p->answered_ms = answer->asked_ms;
     } else if (answer->status == SQL_DONE) {
         remember(p, answer->take_facts);
@@ -280,7 +296,10 @@ static void look_again_later(struct local *p)
 
     switch (p->watch) {
     case LOCAL_CALM:
-        loop_timer_set_about(&p->timer, now_ms + PROBE_EVERY_MS);
+        if (p->pace_ms)
+            loop_timer_set(&p->timer, now_ms + p->pace_ms);
+        else
+            loop_timer_set_about(&p->timer, now_ms + PROBE_EVERY_MS);
         break;
     case LOCAL_ANSWER:
         loop_timer_set(&p->timer, now_ms + PROBE_HURRY_MS);
@@ -516,6 +535,35 @@ void local_view(const struct local *p, struct ha_pg *ret_pg)
     if (p->attached && f->asked_ms >= p->attached_ms + RELOAD_MS &&
         !str_eq(p->attached_conninfo ? p->attached_conninfo : "", f->primary_conninfo ? f->primary_conninfo : ""))
         ret_pg->upstream_conninfo_state = "primary_conninfo in force is another";
+}
+
+void local_set_pace(struct local *p, msec every_ms)
+{
+    if (p->pace_ms == every_ms)
+        return;
+    p->pace_ms = every_ms;
+    if (p->watch == LOCAL_CALM)
+        look_again_later(p);
+}
+
+void local_pulse(struct local *p)
+{
+    if (p->probe)
+        probe_pulse(p->probe);
+}
+
+void local_signs(const struct local *p, struct local_signs *ret_signs)
+{
+    bool asked = p->probe && runs(p) && p->watch != LOCAL_STOPPING;
+
+    *ret_signs = (struct local_signs){
+        .runs = runs(p),
+        .works = asked && p->facts,
+        .silent_since_ms = asked ? probe_silent_since(p->probe) : MSEC_NEVER,
+        .halted_ms = runs(p) ? p->stopped_ms : 0,
+        .facts = p->facts,
+        .answered_ms = p->answered_ms,
+    };
 }
 
 void local_instance(struct local *p, struct pg_instance *i)

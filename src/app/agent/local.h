@@ -51,6 +51,25 @@ void local_watch(struct local *p, enum local_watch what);
 void local_look(struct local *p);
 void local_look_briefly(struct local *p);
 
+/*
+ * How old positions may be while nobody waits; 0: two seconds, as without it. What merely moved wakes the agent no more
+ * often for that.
+ */
+void local_set_pace(struct local *p, msec every_ms);
+/* The next question makes a sign of life in the WAL, if this is a primary (probe_pulse). */
+void local_pulse(struct local *p);
+
+/* What tells a server that runs from one that works. */
+struct local_signs {
+    bool runs;                    /* there is a postmaster */
+    bool works;                   /* … it has answered since its start, and is not being stopped */
+    msec silent_since_ms;         /* the oldest question without an answer; MSEC_NEVER: none */
+    msec halted_ms;               /* as in ha_pg */
+    const struct pg_facts *facts; /* as local_facts() */
+    msec answered_ms;             /* as local_answered_ms() */
+};
+void local_signs(const struct local *p, struct local_signs *ret_signs);
+
 /* Fill the view's part. Strings are valid until the next change. */
 void local_view(const struct local *p, struct ha_pg *ret_pg);
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/agent/health.h"
 #include "app/agent/jobs.h"
 #include "app/agent/local.h"
 #include "app/agent/mesh.h"
@@ -377,6 +378,23 @@ static void snapshot_peers(struct snapshot *s, struct agent *a)
         };
 }
 
+static void snapshot_health(struct snapshot *s, const struct agent *a)
+{
+    struct ha_health health;
+    struct disk_probe_view disk;
+    msec now_ms = loop_clock_ms();
+
+    health_view(a->health, &health);
+    health_disk(a->health, &disk);
+    s->sick = health.sick;
+    s->wal_moved_ms = health.wal_age_ms == UINT32_MAX ? 0 : now_ms - (msec)health.wal_age_ms;
+    s->disk_known = disk.known;
+    s->disk_took_us = disk.took_us;
+    s->disk_hangs_since_ms = disk.under_way_ms ? now_ms - disk.under_way_ms : 0;
+    s->disk_free_bytes = disk.free_bytes;
+    s->disk_total_bytes = disk.total_bytes;
+}
+
 static struct snapshot *snapshot_make(struct agent *a, const struct ha_pg *pg)
 {
     struct snapshot *s = snapshot_new();
@@ -392,6 +410,7 @@ static struct snapshot *snapshot_make(struct agent *a, const struct ha_pg *pg)
     s->agent_id = str_dup(a->id);
     s->told_version = str_dup(CLUSTER_VERSION_TOLD);
     snapshot_postgres(s, a, pg);
+    snapshot_health(s, a);
     s->scheduled_restart = json_text(a->scheduled_restart);
     member_tags_read(a->settings->tags.all, &tags);
     s->tags =

@@ -20,6 +20,7 @@ struct callbacks;
 struct child;
 struct dynamic;
 struct guard_link;
+struct health;
 struct http_call;
 struct http_client;
 struct jobs;
@@ -67,6 +68,7 @@ struct agent {
     msec wal_moved_ms;
     struct guard_link *guard;
     struct local *local;
+    struct health *health;
     struct jobs *jobs;
     struct callbacks *callbacks;
 

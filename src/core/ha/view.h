@@ -226,6 +226,15 @@ struct ha_request {
     bool ending; /* SIGTERM */
 };
 
+/* What of this node is in a bad way though it runs, and how far our own ears can be trusted. */
+struct ha_health {
+    uint32_t sick;        /* PEER_SICK_… (wire/peer.h): PostgreSQL runs and does not work */
+    uint32_t wal_age_ms;  /* standby: since its walreceiver was last sent anything; UINT32_MAX: never */
+    msec disk_ms;         /* the last write to pg_wal's file system, or the one under way; MSEC_NEVER: not known */
+    int slowness_percent; /* of this agent: 100 is well; how much longer it must wait before it suspects others */
+    msec resumed_ms;      /* this agent did not run for longer than a few heartbeats until then; 0: it never did not */
+};
+
 struct ha_view {
     msec now_ms;
     int64_t wall_ms; /* only for scheduled actions of people */
@@ -237,6 +246,7 @@ struct ha_view {
     const struct ha_mesh *mesh; /* NULL: none (scenarios without it) */
     struct ha_job job;
     struct ha_request request;
+    struct ha_health health;
 };
 
 const char *ha_job_text(enum ha_job_kind kind);

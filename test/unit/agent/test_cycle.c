@@ -13,6 +13,7 @@
 #include "app/agent/config.h"
 #include "app/agent/cycle.h"
 #include "app/agent/guard_link.h"
+#include "app/agent/health.h"
 #include "app/agent/jobs.h"
 #include "app/agent/leadership.h"
 #include "app/agent/local.h"
@@ -98,6 +99,11 @@ void local_view(const struct local *p, struct ha_pg *ret_pg)
 
 void local_watch(struct local *p, enum local_watch what)
 {
+}
+
+void health_view(const struct health *h, struct ha_health *ret_health)
+{
+    *ret_health = (struct ha_health){.slowness_percent = 100};
 }
 
 void jobs_view(const struct jobs *j, struct ha_job *ret_job)
