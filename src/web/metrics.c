@@ -9,8 +9,9 @@
 #include "base/buf.h"
 #include "base/str.h"
 #include "web/health.h"
+#include "wire/peer.h"
 
-enum { MS_PER_S = 1000, VALUE_MAX = 64 };
+enum { MS_PER_S = 1000, US_PER_MS = 1000, US_PER_S = 1000 * 1000, VALUE_MAX = 64 };
 
 struct page {
     struct buf text;
@@ -206,6 +207,40 @@ static void add_peers(struct page *p, const struct snapshot *s)
     }
 }
 
+/* A write that hangs takes as long as it has been hanging. */
+static void add_disk(struct page *p, const struct snapshot *s, msec now_ms)
+{
+    char text[VALUE_MAX];
+    int64_t hangs_us = s->disk_hangs_since_ms ? (now_ms - s->disk_hangs_since_ms) * US_PER_MS : 0;
+    int64_t took_us = s->disk_took_us > hangs_us ? s->disk_took_us : hangs_us;
+
+    (void)snprintf(text, sizeof(text), "%" PRId64 ".%06" PRId64, took_us / US_PER_S, took_us % US_PER_S);
+    add_text(p, "pgkeep_disk_probe_seconds", "gauge",
+             "Time that the last write with fdatasync to pg_wal's file system took, or that the one under way takes.",
+             text);
+    add_int(p, "pgkeep_disk_free_bytes", "gauge", "Space left in pg_wal's file system.", (int64_t)s->disk_free_bytes);
+    add_int(p, "pgkeep_disk_total_bytes", "gauge", "Size of pg_wal's file system.", (int64_t)s->disk_total_bytes);
+}
+
+static void add_sick(struct page *p, uint32_t sick)
+{
+    static const struct {
+        uint32_t bit;
+        const char *reason;
+    } reasons[] = {{PEER_SICK_PROBE, "probe"},
+                   {PEER_SICK_DISK, "disk"},
+                   {PEER_SICK_HALTED, "halted"},
+                   {PEER_SICK_CONNECT, "connect"}};
+    const char *name = "pgkeep_sick";
+
+    add_head(p, name, "gauge",
+             "Value is 1 if PostgreSQL runs, but does not answer (probe), cannot write (disk), is stopped by a signal "
+             "(halted) or takes no new connections (connect), 0 otherwise.");
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+        buf_printf(&p->text, "%s%.*s,reason=\"%s\"} %d\n", name, (int)strlen(p->labels) - 1, p->labels,
+                   reasons[i].reason, (sick & reasons[i].bit) != 0);
+}
+
 static msec lease_left_ms(const struct snapshot *s, msec now_ms)
 {
     if (!snapshot_lease_held(s, now_ms))
@@ -226,6 +261,12 @@ static void add_ours(struct page *p, const struct snapshot *s, const struct heal
     add_flag(p, "pgkeep_watchdog_failed", "Value is 1 if the watchdog that was asked for does not work, 0 otherwise.",
              s->watchdog_failed);
     add_peers(p, s);
+    if (s->wal_moved_ms)
+        add_ms(p, "pgkeep_wal_age_seconds", "Time since the walreceiver of this standby was last sent anything.",
+               now_ms - s->wal_moved_ms);
+    if (s->disk_known)
+        add_disk(p, s, now_ms);
+    add_sick(p, s->sick);
     if (s->clone_progress)
         add_clone(p, s->clone_progress);
 }

@@ -97,7 +97,13 @@ struct snapshot {
     char *pending_restart_reason; /* JSON object text; NULL */
     char *scheduled_restart;      /* JSON object text {"schedule":…}; NULL */
     bool watchdog_failed;
-    char *tags; /* JSON object text; NULL */
+    uint32_t sick;                              /* PEER_SICK_…: why PostgreSQL is in a bad way though it runs */
+    msec wal_moved_ms;                          /* standby: when its walreceiver was last sent anything; 0: never */
+    bool disk_known;                            /* the following was measured */
+    int64_t disk_took_us;                       /* the last write to pg_wal's file system; 0: none has ended */
+    msec disk_hangs_since_ms;                   /* the one under way; 0: none is */
+    uint64_t disk_free_bytes, disk_total_bytes; /* 0: not known */
+    char *tags;                                 /* JSON object text; NULL */
     bool noloadbalance, nofailover;
     int failover_priority;
     char *clone_progress; /* JSON {"done":bytes,"total":bytes,"from":name}; NULL */

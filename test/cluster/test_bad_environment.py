@@ -318,3 +318,44 @@ def test_full_disk_under_the_wal_of_the_leader(cluster_of, bench):
         assert cluster.wait_healthy(180) is second
         for node in cluster.nodes:
             node.crash()
+
+
+def sick(node):
+    """Reasons that the node's metrics tell."""
+    return {reason for reason in ('probe', 'disk', 'halted', 'connect')
+            if node.rest.metric('pgkeep_sick', reason=reason)}
+
+
+@pytest.mark.root
+def test_disk_that_hangs_under_the_wal_is_told_and_holds_up_nothing(cluster_of, bench):
+    """The agent goes on while every write waits, an agent that is killed has a successor, and all is well after the thaw."""
+    with Disk(bench, 'stuck', 300) as disk:
+        cluster = cluster_of(1, more={'bootstrap': {'initdb': ['data-checksums', {'waldir': str(disk.folder / 'wal')}]}})
+        node = cluster.nodes[0]
+        cluster.up()
+        wait_for('a write', lambda: (disk.folder / 'wal/pgsql_tmp_pgkeep_disk').exists(), 10)
+        assert not sick(node)
+        with disk.frozen():
+            wait_for('the metric', lambda: 'disk' in sick(node), 10)
+            wait_for('the write that grows', lambda: node.rest.metric('pgkeep_disk_probe_seconds') > 3, 10)
+            holds_for('the lease', lambda: node.rest.metric('pgkeep_lease_seconds') > 15 and
+                      node.rest.metric('pgkeep_cycle_age_seconds') < 12, 15, every_s=0.5)
+            node.log.mark()
+            proc.send([node.agent_pid()], signal.SIGKILL)
+            node.log.wait('agent started', 5)
+            wait_for('the successor', lambda: node.rest.get('/patroni'), 10)
+        wait_for('health', lambda: not sick(node), 20)
+        assert cluster.wait_healthy() is node
+
+
+def test_postmaster_that_is_stopped_is_told(cluster_of):
+    cluster = cluster_of(1)
+    node = cluster.nodes[0]
+    cluster.up()
+    os.kill(node.postmaster_pid(), signal.SIGSTOP)
+    try:
+        wait_for('the metric', lambda: 'halted' in sick(node), 10)
+        assert node.log.lines('is stopped by a signal')
+    finally:
+        os.kill(node.postmaster_pid(), signal.SIGCONT)
+    wait_for('health', lambda: not sick(node), 10)

@@ -1,4 +1,5 @@
-"""A small disk that can be filled: an image mounted through a loop device. Root only."""
+"""A small disk that can be filled, or made to hang: an image mounted through a loop device. Root only."""
+import contextlib
 import errno
 import subprocess
 
@@ -39,6 +40,15 @@ class Disk:
                     pass
             except OSError as error:
                 assert error.errno == errno.ENOSPC
+
+    @contextlib.contextmanager
+    def frozen(self):
+        """Every write waits, as on a disk that hangs."""
+        self._run('fsfreeze', '--freeze', self.folder)
+        try:
+            yield
+        finally:
+            self._run('fsfreeze', '--unfreeze', self.folder)
 
     def clear(self):
         self._filler.unlink()

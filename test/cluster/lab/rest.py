@@ -53,6 +53,14 @@ class Rest:
     def status(self, path, method='GET'):
         return self.call(method, path).status
 
+    def metric(self, name, **labels):
+        """Its value on the page of metrics; None: it is not there."""
+        for line in self.get('/metrics').text.splitlines():
+            series, _, value = line.rpartition(' ')
+            if series.partition('{')[0] == name and all(f'{label}="{text}"' in series for label, text in labels.items()):
+                return float(value)
+        return None
+
     def patch_config(self, change):
         answer = self.call('PATCH', '/config', change)
         assert answer.status == 200, answer

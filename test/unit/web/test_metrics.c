@@ -9,6 +9,7 @@
 
 #include "test/unit/web/snapshots.h"
 #include "web/metrics.h"
+#include "wire/peer.h"
 
 #define LABELS "{scope=\"demo\",name=\"n1\"}"
 
@@ -169,6 +170,54 @@ static void test_how_long_ago_each_peer_was_heard(void **state)
                                  "pgkeep_peer_age_seconds{scope=\"demo\",name=\"n1\",peer=\"n3\"} +Inf\n"));
 }
 
+static void test_gray_failures_have_series(void **state)
+{
+    static const struct expected rows[] = {
+        {"pgkeep_wal_age_seconds", "gauge", "0.250"},
+        {"pgkeep_disk_probe_seconds", "gauge", "0.012345"},
+        {"pgkeep_disk_free_bytes", "gauge", "1000"},
+        {"pgkeep_disk_total_bytes", "gauge", "4000"},
+    };
+    AUTO(snapshot) struct snapshot *s = replica();
+
+    (void)state;
+    s->wal_moved_ms = NOW - 250;
+    s->disk_known = true;
+    s->disk_took_us = 12345;
+    s->disk_free_bytes = 1000;
+    s->disk_total_bytes = 4000;
+    s->sick = PEER_SICK_DISK | PEER_SICK_CONNECT;
+    expect(s, rows, ARRAY_LEN(rows));
+    AUTO(cstr) char *text = metrics_text(s, NOW);
+    assert_non_null(strstr(text, "# TYPE pgkeep_sick gauge\n"
+                                 "pgkeep_sick{scope=\"demo\",name=\"n1\",reason=\"probe\"} 0\n"
+                                 "pgkeep_sick{scope=\"demo\",name=\"n1\",reason=\"disk\"} 1\n"
+                                 "pgkeep_sick{scope=\"demo\",name=\"n1\",reason=\"halted\"} 0\n"
+                                 "pgkeep_sick{scope=\"demo\",name=\"n1\",reason=\"connect\"} 1\n"));
+}
+
+static void test_a_write_that_hangs_grows_with_time(void **state)
+{
+    static const struct expected rows[] = {{"pgkeep_disk_probe_seconds", "gauge", "1.500000"}};
+    AUTO(snapshot) struct snapshot *s = replica();
+
+    (void)state;
+    s->disk_known = true;
+    s->disk_took_us = 12345;
+    s->disk_hangs_since_ms = NOW - 1500;
+    expect(s, rows, ARRAY_LEN(rows));
+}
+
+static void test_what_was_not_measured_has_no_series(void **state)
+{
+    AUTO(snapshot) struct snapshot *s = primary();
+    AUTO(cstr) char *text = metrics_text(s, NOW);
+
+    (void)state;
+    assert_null(strstr(text, "pgkeep_wal_age"));
+    assert_null(strstr(text, "pgkeep_disk"));
+}
+
 static void test_labels_are_escaped(void **state)
 {
     AUTO(snapshot) struct snapshot *s = replica();
@@ -194,7 +243,8 @@ static void test_the_page_is_what_prometheus_reads(void **state)
 
         if (*line == '#')
             continue;
-        assert_non_null(strstr(line, LABELS " "));
+        assert_true(strstr(line, LABELS " ") ||
+                    strstr(line, "pgkeep_sick{scope=\"demo\",name=\"n1\",reason=\"") == line);
         (void)strtod(number + 1, &end);
         assert_true(*end == '\0' && end != number + 1);
     }
@@ -208,6 +258,9 @@ int main(void)
         cmocka_unit_test(test_what_is_not_known_is_zero),
         cmocka_unit_test(test_our_own_series),
         cmocka_unit_test(test_how_long_ago_each_peer_was_heard),
+        cmocka_unit_test(test_gray_failures_have_series),
+        cmocka_unit_test(test_a_write_that_hangs_grows_with_time),
+        cmocka_unit_test(test_what_was_not_measured_has_no_series),
         cmocka_unit_test(test_labels_are_escaped),
         cmocka_unit_test(test_the_page_is_what_prometheus_reads),
     };
