@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/agent/health.h"
 #include "app/agent/local.h"
 #include "app/agent/registry.h"
 #include "app/agent/state.h"
@@ -28,44 +29,21 @@ static enum peer_process process_of(enum ha_process process)
     UNREACHABLE();
 }
 
-static uint32_t sick_of(const struct ha_pg *pg)
-{
-    uint32_t sick = 0;
-
-    if (pg->process != HA_PROC_RUNNING)
-        return 0;
-    if (!pg->answered)
-        sick |= PEER_SICK_PROBE;
-    if (pg->halted_ms)
-        sick |= PEER_SICK_HALTED;
-    return sick;
-}
-
 /* A decimal of 64 bits without a sign, as PostgreSQL writes it; 0: unknown. */
 static uint64_t system_id_of(const char *text)
 {
     return text ? strtoull(text, NULL, 10) : 0;
 }
 
-/* When what streams here last moved. */
-static uint32_t wal_age_ms(struct agent *a, const struct ha_pg *pg)
-{
-    msec now_ms = loop_clock_ms();
-
-    if (pg->streaming && pg->position != a->wal_position) {
-        a->wal_position = pg->position;
-        a->wal_moved_ms = now_ms;
-    }
-    return a->wal_moved_ms ? (uint32_t)msec_min(now_ms - a->wal_moved_ms, UINT32_MAX - 1) : UINT32_MAX;
-}
-
 static void put_server(struct peer_state *s, struct agent *a, const struct ha_pg *pg)
 {
     bool seen = local_facts(a->local) != NULL;
+    struct ha_health health;
 
+    health_view(a->health, &health);
     s->system_id = system_id_of(pg->system_id);
     s->process = process_of(pg->process);
-    s->sick = sick_of(pg);
+    s->sick = health.sick;
     s->serving = a->plan.serving;
     s->accepting = pg->accepting;
     s->in_recovery = seen && pg->in_recovery;
@@ -73,7 +51,7 @@ static void put_server(struct peer_state *s, struct agent *a, const struct ha_pg
     s->timeline = seen ? pg->timeline : pg->control_timeline;
     s->position = seen ? pg->position : pg->control_position;
     s->replayed = seen ? pg->replayed : 0;
-    s->wal_age_ms = wal_age_ms(a, pg);
+    s->wal_age_ms = health.wal_age_ms;
     if (pg->upstream && strlen(pg->upstream) < sizeof(s->upstream))
         str_copy(s->upstream, sizeof(s->upstream), pg->upstream);
 }

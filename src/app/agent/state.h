@@ -64,8 +64,6 @@ struct agent {
     struct http_client *http;
     struct rounds *rounds;
     struct mesh *mesh;
-    lsn wal_position; /* of the standby here, as last seen to move … */
-    msec wal_moved_ms;
     struct guard_link *guard;
     struct local *local;
     struct health *health;
