@@ -294,6 +294,19 @@ static void stay_attached(struct ha_memory *m, const struct ha_view *v, struct h
     }
 }
 
+/* A standby takes none before it is consistent. What it lacks until then may be had from the leader of now only. */
+static void wait_for_connections(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    const char *upstream = upstream_for(v);
+
+    plan_wake(p, v->now_ms + LOOK_AGAIN_MS);
+    (void)plan_why(p, "waiting for PostgreSQL to accept connections");
+    if (operator_asks(m, v, p) || !upstream || str_eq(v->pg.upstream, upstream) || opens_soon(m, v, upstream))
+        return;
+    str_copy(plan_add(p, HA_DO_FOLLOW)->subject, HA_NAME_MAX, upstream);
+    (void)plan_why(p, "waiting for PostgreSQL to accept connections; from now on it follows %s", upstream);
+}
+
 static void rejoin_running(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     if (pg_may_be_primary(v) || m->promotion.doubt) {
@@ -305,13 +318,10 @@ static void rejoin_running(struct ha_memory *m, const struct ha_view *v, struct 
         (void)plan_why(p, "%s owns the leader key: demoting", leader_name(v));
         return;
     }
-    if (!v->pg.answered || !v->pg.accepting) {
-        plan_wake(p, v->now_ms + LOOK_AGAIN_MS);
-        (void)plan_why(p, "waiting for PostgreSQL to accept connections");
-        (void)operator_asks(m, v, p);
-        return;
-    }
-    stay_attached(m, v, p);
+    if (!v->pg.answered || !v->pg.accepting)
+        wait_for_connections(m, v, p);
+    else
+        stay_attached(m, v, p);
 }
 
 static void rejoin_stopped(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
