@@ -13,6 +13,7 @@
 #include "app/agent/registry.h"
 #include "app/agent/rounds.h"
 #include "base/check.h"
+#include "base/fault.h"
 #include "base/str.h"
 #include "core/ha/fence.h"
 #include "core/ha/rejoin.h"
@@ -37,6 +38,7 @@ static void acquired(enum leadership_result result, const char *why, void *arg)
 {
     struct agent *a = arg;
 
+    FAULT_POINT("act.acquire.answered");
     switch (result) {
     case LEADERSHIP_OK:
         log_info("leader.acquired", "acquired the leader key");
@@ -57,6 +59,7 @@ static void released(enum leadership_result result, const char *why, void *arg)
 {
     struct agent *a = arg;
 
+    FAULT_POINT("act.release.answered");
     if (result == LEADERSHIP_OK)
         log_info("leader.released", "let go of the leader key");
     else
@@ -93,6 +96,7 @@ static void key_written(const struct store_result *result, void *arg)
     struct agent *a = arg;
     bool ok = result->status == STORE_DONE && result->succeeded;
 
+    FAULT_POINT("act.key.written");
     if (!ok)
         a->writes_not_before_ms = loop_clock_ms() + AGAIN_MS;
 
@@ -179,9 +183,10 @@ static void follow(struct agent *a, const char *upstream)
         cycle_action_done(a, false);
         return;
     }
-    bool ok = datadir_clear_promote(a->instance->data_dir, &err) &&
-              config_apply(a, CONF_STANDBY, *upstream ? upstream : NULL, &err);
+    bool ok = FAULT_CALL("act.follow.clear", &err, datadir_clear_promote(a->instance->data_dir, &err)) &&
+              FAULT_CALL("act.follow.files", &err, config_apply(a, CONF_STANDBY, *upstream ? upstream : NULL, &err));
 
+    FAULT_POINT("act.follow.done");
     if (ok)
         log_info("standby.follow", "now following %s", *upstream ? upstream : "nobody");
     else
@@ -285,25 +290,30 @@ void act(struct agent *a, const struct ha_action *action)
 
     switch (action->kind) {
     case HA_DO_RENEW:
+        FAULT_POINT("act.renew");
         if (a->twin == TWIN_NONE)
             leadership_renew(a->leadership);
         cycle_action_done(a, true);
         break;
     case HA_DO_ACQUIRE:
+        FAULT_POINT("act.acquire");
         if (loop_clock_ms() < a->writes_not_before_ms)
             cycle_action_done(a, false);
         else
             leadership_acquire(a->leadership, action->timeline, acquired, a);
         break;
     case HA_DO_RELEASE:
+        FAULT_POINT("act.release");
         leadership_release(a->leadership, released, a);
         break;
     case HA_DO_TELL_UNFENCED:
     case HA_DO_TELL_FENCED:
+        FAULT_POINT("act.tell_fenced");
         leadership_tell(a->leadership, action->kind == HA_DO_TELL_UNFENCED);
         cycle_action_done(a, true);
         break;
     case HA_DO_TAKE_TIMELINE:
+        FAULT_POINT("act.take_timeline");
         leadership_take_timeline(a->leadership, action->timeline);
         cycle_action_done(a, true);
         break;
@@ -311,53 +321,67 @@ void act(struct agent *a, const struct ha_action *action)
         leadership_change(a->leadership, &a->plan.record, record_changed, a);
         break;
     case HA_DO_CLAIM_BOOTSTRAP:
+        FAULT_POINT("act.claim_bootstrap");
         claim_bootstrap(a);
         break;
     case HA_DO_WRITE_INITIALIZE:
+        FAULT_POINT("act.write_initialize");
         write_initialize(a);
         break;
     case HA_DO_DROP_INITIALIZE:
+        FAULT_POINT("act.drop_initialize");
         drop_initialize(a);
         break;
     case HA_DO_CLEAR_FAILOVER:
+        FAULT_POINT("act.clear_failover");
         clear_failover(a);
         break;
     case HA_DO_ASK_PEERS:
+        FAULT_POINT("act.ask_peers");
         rounds_ask(a->rounds, registry_cluster(a->registry));
         cycle_action_done(a, true);
         break;
     case HA_DO_ASK_FAILSAFE:
+        FAULT_POINT("act.ask_failsafe");
         publish_ask_failsafe(a);
         cycle_action_done(a, true);
         break;
     case HA_DO_START_JOB:
+        FAULT_POINT("act.start_job");
         log_info("job.begin", "%s%s%s", ha_job_text(action->job), action->subject[0] ? " " : "", action->subject);
         jobs_begin(a->jobs, action);
         agent_wake(a);
         cycle_action_done(a, true);
         break;
     case HA_DO_CANCEL_JOB:
+        FAULT_POINT("act.cancel_job");
         jobs_cancel(a->jobs);
         cycle_action_done(a, true);
         break;
     case HA_DO_FOLLOW:
+        FAULT_POINT("act.follow");
         follow(a, action->subject);
         break;
     case HA_DO_CHECKPOINT:
+        FAULT_POINT("act.checkpoint");
         checkpoint(a);
         break;
     case HA_DO_KILL_ORPHANS:
+        FAULT_POINT("act.kill_orphans");
         kill_orphans(a);
         cycle_action_done(a, true);
         break;
     case HA_DO_ANSWER:
+        FAULT_POINT("act.answer");
         ops_answer(a, action->answer_to, action->ok);
         cycle_action_done(a, true);
         break;
     case HA_DO_LEAVE:
+        FAULT_POINT("act.leave");
         leave(a);
         break;
     case HA_DO_EXIT:
+        FAULT_POINT("act.exit");
         finish(a);
         break;
     }

@@ -15,6 +15,7 @@
 #include "app/agent/twin.h"
 #include "app/agent/upkeep.h"
 #include "base/check.h"
+#include "base/fault.h"
 #include "base/str.h"
 #include "io/log.h"
 #include "pg/clone.h"
@@ -90,8 +91,10 @@ static bool arm(struct agent *a, const struct ha_fence *f)
         return true;
     if (now_ms < a->arm_not_before_ms) /* refused a moment ago: the guard is stopping PostgreSQL */
         return false;
-    bool sent = f->kill_ms == MSEC_NEVER ? guard_link_disarm(a->guard, &err)
-                                         : guard_link_arm(a->guard, f->term, f->stop_ms, f->quit_ms, f->kill_ms, &err);
+    bool sent = f->kill_ms == MSEC_NEVER
+                    ? FAULT_CALL("cycle.disarm", &err, guard_link_disarm(a->guard, &err))
+                    : FAULT_CALL("cycle.arm", &err,
+                                 guard_link_arm(a->guard, f->term, f->stop_ms, f->quit_ms, f->kill_ms, &err));
     if (!sent) {
         log_error("fence.not_sent", "%s", err.text);
         a->arm_not_before_ms = now_ms + ARM_AGAIN_MS;
@@ -147,6 +150,7 @@ static void keep_lease(struct agent *a)
     cycle_view(a, &view);
     ha_keep_lease(&a->memory, &view, &light);
     member_tags_deinit(&view.conf.tags);
+    FAULT_POINT("cycle.keep_lease");
     if (!arm(a, &light.fence))
         plan_wake(&light, a->arm_not_before_ms);
     for (size_t i = 0; i < light.count; i++) {
@@ -192,8 +196,10 @@ static void cycle_run(void *arg)
     cycle_view(a, &view);
     struct ha_memory before = a->memory;
     ha_decide(&a->memory, &view, &a->plan);
+    FAULT_POINT("cycle.decided");
     member_tags_deinit(&view.conf.tags);
     bool armed = arm(a, &a->plan.fence);
+    FAULT_POINT("cycle.armed");
     if (armed)
         say(a);
     else /* nothing of the plan is done: it has not been decided */
@@ -201,6 +207,7 @@ static void cycle_run(void *arg)
     hurry(a, view.store.cluster);
     msec publish_ms = publish(a);
     mesh_changed(a->mesh);
+    FAULT_POINT("cycle.published");
     msec wake_ms = msec_min(msec_min(a->plan.wake_ms, ops_wake_ms), msec_min(publish_ms, upkeep(a)));
     loop_timer_set(&a->wake, armed ? wake_ms : msec_min(wake_ms, a->arm_not_before_ms));
 
@@ -208,6 +215,7 @@ static void cycle_run(void *arg)
     if (!armed)
         a->plan.count = 0;
     act_next(a);
+    FAULT_POINT("cycle.acted");
     a->waited = a->executing;
 }
 

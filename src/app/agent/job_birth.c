@@ -3,6 +3,7 @@
  */
 #include "app/agent/jobs.h"
 #include "app/agent/local.h"
+#include "base/fault.h"
 #include "io/log.h"
 #include "pg/datadir.h"
 #include "pg/initdb.h"
@@ -15,6 +16,7 @@ static void created(const struct err *err, void *arg)
     struct jobs *j = arg;
 
     j->bootstrap = NULL;
+    FAULT_POINT("job.bootstrap.created");
     job_end(j, err);
 }
 
@@ -32,7 +34,8 @@ static void script_done(const struct err *err, void *arg)
     struct err unmark = {0};
 
     j->bootstrap = NULL;
-    if (!err && !datadir_unmark(j->agent->instance->state_dir, &unmark))
+    if (!err && !FAULT_CALL("job.post_bootstrap.unmark", &unmark,
+                            datadir_unmark(j->agent->instance->state_dir, &unmark)))
         err = &unmark;
     job_end(j, err);
 }
@@ -43,6 +46,7 @@ static void users_done(const struct err *err, void *arg)
     struct err begin = {0};
 
     j->bootstrap = NULL;
+    FAULT_POINT("job.post_bootstrap.users");
     if (!err && !bootstrap_script(j->agent->loop, j->agent->instance, script_done, j, &j->bootstrap, &begin))
         err = &begin;
     if (err)

@@ -7,6 +7,7 @@
 #include "app/agent/jobs.h"
 #include "app/agent/local.h"
 #include "app/agent/registry.h"
+#include "base/fault.h"
 #include "base/str.h"
 #include "io/log.h"
 #include "pg/clone.h"
@@ -29,6 +30,7 @@ static void recovered(enum rewind_outcome outcome, const struct rewind_position 
     struct jobs *j = arg;
 
     j->rewind = NULL;
+    FAULT_POINT("job.check_rejoin.recovered");
     switch (outcome) {
     case REWIND_DONE:
         judge(j, position->tli ? position : NULL);
@@ -46,6 +48,7 @@ static void judged(const struct rewind_judgement *found, void *arg)
     struct err err = found->err;
 
     j->rewind = NULL;
+    FAULT_POINT("job.check_rejoin.judged");
     log_info("rejoin.compared", "compared with %s: %s; %s", j->subject, rewind_verdict_name(found->verdict),
              found->err.text);
     switch (found->verdict) {
@@ -114,6 +117,7 @@ static void rewound(enum rewind_outcome outcome, const struct err *err, void *ar
     struct jobs *j = arg;
 
     j->rewind = NULL;
+    FAULT_POINT("job.rewind.done");
     switch (outcome) {
     case REWIND_DONE:
         job_end(j, NULL);
@@ -153,7 +157,7 @@ void job_rewind_begin(struct jobs *j)
 
     bool ok = job_member_address(j, j->subject, &host, &spec.source.port, &err);
     spec.source.host = host;
-    if (!ok || !rewind_start(a->loop, &spec, rewound, j, &j->rewind, &err)) {
+    if (!ok || !FAULT_CALL("job.rewind.start", &err, rewind_start(a->loop, &spec, rewound, j, &j->rewind, &err))) {
         j->nothing_done = true;
         job_end(j, &err);
     }
@@ -167,6 +171,7 @@ static void cloned(const char *method, const struct err *err, void *arg)
     struct jobs *j = arg;
 
     j->clone = NULL;
+    FAULT_POINT("job.clone.done");
     if (!err)
         log_info("clone.done", "cloned from %s by %s", j->subject[0] ? j->subject : "no member", method);
     job_end(j, err);
@@ -210,7 +215,7 @@ void job_clone_begin(struct jobs *j)
     /* The leader makes our slot when it sees our member key; published in /status before we need it. */
     if (ok && source && c && str_eq(c->leader, source) && json_object_get(c->status.slots, hold.slot ? hold.slot : ""))
         spec.source.slot = hold.slot;
-    if (!ok || !clone_start(a->loop, &spec, cloned, j, &j->clone, &err))
+    if (!ok || !FAULT_CALL("job.clone.start", &err, clone_start(a->loop, &spec, cloned, j, &j->clone, &err)))
         job_end(j, &err);
     config_hold_deinit(&hold);
 }
@@ -226,13 +231,17 @@ void job_discard_begin(struct jobs *j)
 
     if (j->action.remove) {
         log_warning("datadir.removed", "removing the data directory %s", i->data_dir);
-        ok = datadir_remove_job(j->agent->loop, i->data_dir, wall_clock_ms(), &err);
+        ok = FAULT_CALL("job.discard.remove", &err,
+                        datadir_remove_job(j->agent->loop, i->data_dir, wall_clock_ms(), &err));
     } else {
-        ok = datadir_move_aside(i->data_dir, "replaced", wall_clock_ms(), &path, &err);
+        ok = FAULT_CALL("job.discard.move", &err,
+                        datadir_move_aside(i->data_dir, "replaced", wall_clock_ms(), &path, &err));
         if (ok)
             log_warning("datadir.moved", "the old data directory is now %s", path);
     }
+    FAULT_POINT("job.discard.gone");
     if (ok)
-        ok = rewind_keep_drop(i, &err) && datadir_unmark(i->state_dir, &err);
+        ok = rewind_keep_drop(i, &err) &&
+             FAULT_CALL("job.discard.unmark", &err, datadir_unmark(i->state_dir, &err));
     job_end(j, ok ? NULL : &err);
 }

@@ -10,6 +10,7 @@
 #include "app/agent/local.h"
 #include "base/buf.h"
 #include "base/check.h"
+#include "base/fault.h"
 #include "base/str.h"
 #include "io/log.h"
 #include "pg/callbacks.h"
@@ -83,7 +84,7 @@ static bool prepare_files(struct jobs *j, bool standby, struct err *err)
     struct err unsettled = {0};
     bool renewed = false;
 
-    if (!datadir_clear_promote(i->data_dir, err) || !names_remove(i, err))
+    if (!FAULT_CALL("job.start.clear", err, datadir_clear_promote(i->data_dir, err)) || !names_remove(i, err))
         return false;
     if (!incarnation_settle(i->data_dir, i->state_dir, &renewed, &unsettled))
         log_warning("datadir.incarnation", "%s, starting all the same: nobody counts on this node", unsettled.text);
@@ -95,7 +96,8 @@ static bool prepare_files(struct jobs *j, bool standby, struct err *err)
                                    control->state == PG_CONTROL_SHUT_DOWN_IN_RECOVERY);
     if (!standby && in_recovery)
         return err_set(err, ERR_PG, "this data directory is a standby's: it becomes primary by a promotion only");
-    return standby ? datadir_set_standby_signal(i->data_dir, err) : datadir_clear_signals(i->data_dir, err);
+    return standby ? FAULT_CALL("job.start.signal", err, datadir_set_standby_signal(i->data_dir, err))
+                   : FAULT_CALL("job.start.no_signal", err, datadir_clear_signals(i->data_dir, err));
 }
 
 static bool ask_guard(struct jobs *j, const struct conf_input *in, struct err *err)
@@ -112,7 +114,9 @@ static bool ask_guard(struct jobs *j, const struct conf_input *in, struct err *e
     /* What the last postmaster said was about the last start: kept once, for who asks why it ended. */
     AUTO(cstr) char *before = str_fmt("%s.1", in->instance->log_path);
     (void)rename(in->instance->log_path, before); /* absent: nothing to keep */
-    ok = guard_link_start(j->agent->guard, (const char *const *)argv, NULL, in->instance->log_path, err);
+    ok = FAULT_CALL("job.start.guard", err, guard_link_start(j->agent->guard, (const char *const *)argv, NULL,
+                                                             in->instance->log_path, err));
+    FAULT_POINT("job.start.asked");
     j->agent->job_seq = guard_link_seq(j->agent->guard);
     conffile_args_free(argv);
     return ok;
@@ -128,7 +132,8 @@ void job_start_begin(struct jobs *j)
     struct config_hold hold = {0};
     struct err err = {0};
 
-    bool ok = prepare_files(j, standby, &err) && config_apply(a, role, upstream, &err);
+    bool ok = prepare_files(j, standby, &err) &&
+              FAULT_CALL("job.start.files", &err, config_apply(a, role, upstream, &err));
     if (ok) {
         struct conf_input in = config_input(a, role, upstream, &hold);
         ok = ask_guard(j, &in, &err);
@@ -185,8 +190,9 @@ static void tell_guard(struct jobs *j)
     struct err err = {0};
 
     j->signalled = true;
-    if (!guard_link_stop(j->agent->guard, modes[j->action.stop], now_ms + budget_ms * 3 / 4, now_ms + budget_ms,
-                         &err)) {
+    if (!FAULT_CALL("job.stop.guard", &err,
+                    guard_link_stop(j->agent->guard, modes[j->action.stop], now_ms + budget_ms * 3 / 4,
+                                    now_ms + budget_ms, &err))) {
         job_end(j, &err);
         return;
     }
@@ -228,6 +234,7 @@ static void checkpoint_done(const struct sql_result *result, void *arg)
     struct jobs *j = arg;
 
     j->sql = NULL;
+    FAULT_POINT("job.stop.checkpointed");
     if (result->status != SQL_DONE)
         log_warning("checkpoint.failed", "checkpoint before the stop: %s", result->err.text);
     run_before_stop(j);
@@ -288,12 +295,15 @@ static void trigger(struct jobs *j)
     struct agent *a = j->agent;
     struct err err = {0};
 
-    if (!promote_skip_to(a->instance->data_dir, local_timeline(a->local), j->action.timeline, &err) ||
-        !promote_trigger(a->instance->data_dir, local_postmaster(a->local), &err)) {
+    if (!FAULT_CALL("job.promote.skip", &err,
+                    promote_skip_to(a->instance->data_dir, local_timeline(a->local), j->action.timeline, &err)) ||
+        !FAULT_CALL("job.promote.trigger", &err,
+                    promote_trigger(a->instance->data_dir, local_postmaster(a->local), &err))) {
         (void)datadir_clear_promote(a->instance->data_dir, NULL); /* the error to tell is the one above */
         job_end(j, &err);
         return;
     }
+    FAULT_POINT("job.promote.triggered");
     j->signalled = true;
     j->nudge_ms = loop_clock_ms() + NUDGE_MS;
     local_watch(a->local, LOCAL_OPENING);
@@ -348,6 +358,7 @@ void job_promote_notice(struct jobs *j)
         return;
     local_view(j->agent->local, &pg);
     if (pg.accepting && pg.answered && !pg.in_recovery) {
+        FAULT_POINT("job.promote.open");
         log_info("promote.open", "PostgreSQL left recovery and accepts writes");
         if (!datadir_clear_promote(j->agent->instance->data_dir, &err)) /* of a request that came too late, too */
             log_warning("promote.not_withdrawn", "%s", err.text);

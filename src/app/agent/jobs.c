@@ -6,6 +6,7 @@
 #include "app/agent/local.h"
 #include "app/agent/registry.h"
 #include "base/check.h"
+#include "base/fault.h"
 #include "base/str.h"
 #include "io/log.h"
 #include "pg/callbacks.h"
@@ -40,6 +41,7 @@ void job_end(struct jobs *j, const struct err *err)
     enum ha_job_kind kind = j->action.job;
 
     CHECK(j->state == HA_JOB_RUNNING);
+    FAULT_POINT("job.end");
     drop_handles(j);
     local_watch(j->agent->local, LOCAL_CALM);
     j->state = err ? HA_JOB_FAILED : HA_JOB_OK;
@@ -72,33 +74,43 @@ static void begin(struct jobs *j)
     case HA_JOB_NONE:
         UNREACHABLE();
     case HA_JOB_BOOTSTRAP:
+        FAULT_POINT("job.bootstrap");
         job_bootstrap_begin(j);
         break;
     case HA_JOB_POST_BOOTSTRAP:
+        FAULT_POINT("job.post_bootstrap");
         job_post_bootstrap_begin(j);
         break;
     case HA_JOB_START:
+        FAULT_POINT("job.start");
         job_start_begin(j);
         break;
     case HA_JOB_STOP:
+        FAULT_POINT("job.stop");
         job_stop_begin(j);
         break;
     case HA_JOB_PRE_PROMOTE:
+        FAULT_POINT("job.pre_promote");
         job_pre_promote_begin(j);
         break;
     case HA_JOB_PROMOTE:
+        FAULT_POINT("job.promote");
         job_promote_begin(j);
         break;
     case HA_JOB_CHECK_REJOIN:
+        FAULT_POINT("job.check_rejoin");
         job_check_rejoin_begin(j);
         break;
     case HA_JOB_REWIND:
+        FAULT_POINT("job.rewind");
         job_rewind_begin(j);
         break;
     case HA_JOB_CLONE:
+        FAULT_POINT("job.clone");
         job_clone_begin(j);
         break;
     case HA_JOB_DISCARD:
+        FAULT_POINT("job.discard");
         job_discard_begin(j);
         break;
     }
@@ -136,6 +148,7 @@ void jobs_cancel(struct jobs *j)
 
     if (j->state != HA_JOB_RUNNING)
         return;
+    FAULT_POINT("job.cancel");
     /* Whether it comes too late is for decisions to doubt; the file must not fire at a later signal. */
     if (j->action.job == HA_JOB_PROMOTE && j->signalled && !promote_withdraw(j->agent->instance->data_dir, &err))
         log_error("promote.not_withdrawn", "%s", err.text);

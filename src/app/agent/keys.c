@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/fault.h"
 #include "base/str.h"
 #include "store/store.h"
 #include "wire/cluster.h"
@@ -73,6 +74,7 @@ static void publish_done(const struct store_result *r, void *arg)
     struct keys *k = arg;
     struct keys_result result = {KEYS_UNSURE, k->beat_renewed_ms, k->key_revision, r};
 
+    FAULT_POINT("keys.published");
     k->publishing = false;
     k->beat_renewed_ms = 0;
     if (r->status == STORE_DONE && r->succeeded) {
@@ -151,6 +153,7 @@ void keys_publish(struct keys *k, bool beat, msec budget_ms)
     struct store_txn txn = {
         .compares = &ours, .compare_count = k->key_revision ? 1 : 0, .then = ops, .then_count = count};
     k->publishing = true;
+    FAULT_POINT("keys.send");
     store_txn(k->store, &txn, budget_ms, publish_done, k);
 }
 

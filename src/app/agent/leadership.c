@@ -6,6 +6,7 @@
 #include "app/agent/record_cas.h"
 #include "app/agent/registry.h"
 #include "base/check.h"
+#include "base/fault.h"
 #include "base/str.h"
 #include "io/log.h"
 #include "store/store.h"
@@ -173,6 +174,7 @@ static void told(const struct cas_result *r, void *arg)
     struct leadership *s = arg;
     bool same_ownership = s->owner && s->key_revision == s->told_under;
 
+    FAULT_POINT("leadership.told");
     heard(s, r->answer);
     switch (r->outcome) {
     case CAS_DONE:
@@ -311,6 +313,7 @@ static void reattached(const struct cas_result *r, void *arg)
 {
     struct leadership *s = arg;
 
+    FAULT_POINT("leadership.reattached");
     heard(s, r->answer);
     if (r->outcome == CAS_DONE)
         gained_ownership(s, r->record ? r->record : &s->reattach_record, r->revision, r->revision);
@@ -424,6 +427,7 @@ static void acquired(const struct cas_result *r, void *arg)
 {
     struct leadership *s = arg;
 
+    FAULT_POINT("leadership.acquired");
     heard(s, r->answer);
     registry_refresh(s->registry);
     switch (r->outcome) {
@@ -474,6 +478,7 @@ static void released(const struct cas_result *r, void *arg)
 {
     struct leadership *s = arg;
 
+    FAULT_POINT("leadership.released");
     heard(s, r->answer);
     registry_refresh(s->registry);
     switch (r->outcome) {
@@ -527,6 +532,7 @@ static void change_done(const struct cas_result *r, void *arg)
 {
     struct leadership *s = arg;
 
+    FAULT_POINT("leadership.changed");
     heard(s, r->answer);
     s->reading_ticket = registry_read_anew(s->registry);
     switch (r->outcome) {

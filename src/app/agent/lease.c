@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/fault.h"
 #include "base/str.h"
 #include "io/loop.h"
 #include "store/store.h"
@@ -26,6 +27,7 @@ static void granted(const struct store_result *r, void *arg)
     struct lease *l = arg;
     enum lease_event event = LEASE_SILENT;
 
+    FAULT_POINT("lease.granted");
     l->renewing = false;
     if (r->status == STORE_DONE && r->lease) {
         l->id = r->lease;
@@ -41,6 +43,7 @@ static void kept_alive(const struct store_result *r, void *arg)
     struct lease *l = arg;
     enum lease_event event = LEASE_SILENT;
 
+    FAULT_POINT("lease.kept_alive");
     l->renewing = false;
     if (r->status == STORE_DONE && r->ttl_ms <= 0) {
         l->id = 0;
@@ -75,6 +78,7 @@ static void revoke_done(const struct store_result *r, void *arg)
 {
     struct lease *l = arg;
 
+    FAULT_POINT("lease.revoked");
     l->id = 0;
     l->revoked(r, l->arg);
 }

@@ -9,6 +9,7 @@
 #include "app/agent/local.h"
 #include "app/agent/registry.h"
 #include "app/agent/switchover.h"
+#include "base/fault.h"
 #include "base/str.h"
 #include "io/log.h"
 #include "io/mailbox.h"
@@ -64,6 +65,7 @@ static bool restart_fits(struct agent *a, const json_t *body, const char **ret_w
 
 static void restart_now(struct agent *a, const json_t *body)
 {
+    FAULT_POINT("op.restart");
     a->request.restart = true;
     a->request.restart_timeout_ms = (msec)(json_number_value(json_object_get(body, "timeout")) * 1000);
     agent_wake(a);
@@ -167,6 +169,7 @@ static void reinitialize(struct agent *a, struct op *op)
     log_warning("reinit.asked", "reinitialize asked by %s", op->peer);
     if (force)
         jobs_cancel(a->jobs);
+    FAULT_POINT("op.reinit");
     a->request.reinit = true;
     a->request.reinit_force = force;
     a->request.reinit_from_leader = json_is_true(json_object_get(op->body, "from_leader")) ||
@@ -188,6 +191,7 @@ static void config_written(const struct store_result *result, void *arg)
     struct config_write *w = arg;
     AUTO(cstr) char *text = json_dumps(w->config, JSON_COMPACT);
 
+    FAULT_POINT("op.config.written");
     registry_refresh(w->agent->registry);
     if (result->status != STORE_DONE)
         op_reply(w->op, 503, NULL, result->err ? result->err->text : "the store does not answer");
@@ -282,6 +286,7 @@ static void failsafe(struct agent *a, struct op *op)
         op_reply(op, 500, NULL, "Another node owns the leader key");
         return;
     }
+    FAULT_POINT("op.failsafe.granted");
     a->failsafe_heard_ms = loop_clock_ms();
     str_set(&a->failsafe_heard_from, name);
     msec told_ms = json_integer_value(json_object_get(json_object_get(op->body, "pgkeep"), "ttl_ms"));
@@ -332,6 +337,7 @@ static void take(struct letter *letter, void *arg)
     struct op *op = l->op;
 
     free(l);
+    FAULT_POINT("op.taken");
     switch (op->kind) {
     case OP_FRESH_STATUS:
         fresh(a, op);

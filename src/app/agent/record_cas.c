@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/fault.h"
 #include "base/str.h"
 #include "store/store.h"
 
@@ -100,6 +101,7 @@ static void answered(const struct store_result *r, void *arg)
     AUTO(record_key) struct record_key read_back = {0};
     AUTO(record_key) struct record_key sent = c->sent; /* the callback may begin another change */
 
+    FAULT_POINT("record.answered");
     CHECK(c->busy);
     c->busy = false;
     c->sent = (struct record_key){0};
@@ -151,6 +153,7 @@ void cas_begin(struct record_cas *c, const struct cas_change *change, msec budge
                             .then_count = t.op_count,
                             .otherwise = looks,
                             .otherwise_count = LOOKS};
+    FAULT_POINT("record.send");
     store_txn(c->store, &txn, budget_ms, answered, c);
 }
 

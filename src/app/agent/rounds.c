@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/fault.h"
 #include "base/str.h"
 #include "io/http_client.h"
 #include "io/loop.h"
@@ -102,6 +103,7 @@ static void answered(const struct http_reply *reply, void *arg)
     struct question *q = arg;
     struct rounds *r = q->rounds;
 
+    FAULT_POINT("round.answered");
     q->call = NULL;
     q->peer.answer = HA_ANSWER_UNREACHABLE;
     if (reply->status == 200 || reply->status == 503) {
@@ -118,6 +120,7 @@ static void granted(const struct http_reply *reply, void *arg)
     struct question *q = arg;
     struct rounds *r = q->rounds;
 
+    FAULT_POINT("round.granted");
     q->call = NULL;
     if (reply->status != 200)
         r->failsafe_refused = true;

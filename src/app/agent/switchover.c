@@ -5,6 +5,7 @@
 #include "app/agent/registry.h"
 #include "app/agent/rounds.h"
 #include "base/buf.h"
+#include "base/fault.h"
 #include "base/str.h"
 #include "io/log.h"
 #include "store/store.h"
@@ -63,6 +64,7 @@ static void key_written(const struct store_result *result, void *arg)
     struct written *w = arg;
     struct agent *a = w->agent;
 
+    FAULT_POINT("op.switchover.written");
     a->switchover_busy = false;
     registry_refresh(a->registry);
     if (result->status != STORE_DONE || !result->succeeded) {
@@ -91,6 +93,7 @@ static void write_key(struct agent *a, struct op *op, const struct request *r)
 
     *w = (struct written){.agent = a, .op = op, .scheduled = r->scheduled_at != NULL};
     a->switchover_busy = true;
+    FAULT_POINT("op.switchover.write");
     store_txn(a->store, &txn, a->dynamic->retry_timeout_ms, key_written, w);
 }
 
