@@ -322,6 +322,14 @@ struct conf_input config_input(struct agent *a, enum conf_role role, const char 
     return in;
 }
 
+bool config_knows_address(const struct agent *a, const char *member)
+{
+    const struct cluster *c = registry_cluster(a->registry);
+    const struct member *m = c ? cluster_member(c, member) : NULL;
+
+    return m && !str_empty(m->conn_url);
+}
+
 bool config_apply(struct agent *a, enum conf_role role, const char *upstream, struct err *err)
 {
     struct config_hold hold;
@@ -334,7 +342,8 @@ bool config_apply(struct agent *a, enum conf_role role, const char *upstream, st
     log_findings(&findings);
     if (ok) {
         const char *conninfo = in.primary_conninfo ? in.primary_conninfo : "";
-        local_attached(a->local, upstream && !in.frozen ? upstream : "", conninfo);
+        bool attached = upstream && !in.frozen && config_knows_address(a, upstream);
+        local_attached(a->local, attached ? upstream : "", conninfo);
         if (result.config_changed || result.hba_changed || result.ident_changed)
             ok = signal_reload(a, err);
     }

@@ -37,5 +37,8 @@ struct config_hold {
 void config_hold_deinit(struct config_hold *hold);
 struct conf_input config_input(struct agent *a, enum conf_role role, const char *upstream, struct config_hold *hold);
 
+/* Its member key, which goes with its lease, is there and names one: without it files for a standby of it detach us. */
+bool config_knows_address(const struct agent *a, const char *member);
+
 /* Write the files for the role we are in and reload the server if they changed. */
 bool config_apply(struct agent *a, enum conf_role role, const char *upstream, struct err *err);

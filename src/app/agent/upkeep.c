@@ -10,6 +10,7 @@
 #include "app/agent/leadership.h"
 #include "app/agent/local.h"
 #include "app/agent/registry.h"
+#include "base/fault.h"
 #include "base/str.h"
 #include "core/ha/rejoin.h"
 #include "io/child.h"
@@ -45,6 +46,10 @@ static void files(struct agent *a, const struct ha_pg *pg)
     const struct cluster *c = registry_cluster(a->registry);
     if (!pg->in_recovery && (dynamic_refused(a->dynamic) || (c && record_key_is_opaque(&c->record))))
         return;
+    /* Whom we follow may serve on without its key (paused, or cut off from the store): files can wait, WAL goes on. */
+    if (pg->in_recovery && !str_empty(pg->upstream) && !config_knows_address(a, pg->upstream))
+        return;
+    FAULT_POINT("upkeep.files");
     a->reload_needed = false;
     bool ok = pg->in_recovery ? config_apply(a, CONF_STANDBY, str_empty(pg->upstream) ? NULL : pg->upstream, &err)
                               : config_apply(a, CONF_PRIMARY, NULL, &err);
@@ -232,6 +237,7 @@ static void history(struct agent *a, const struct ha_pg *pg)
     struct store_op put = {.kind = STORE_PUT, .key = key, .value = text};
     struct store_txn txn = {.compares = &ours, .compare_count = 1, .then = &put, .then_count = 1};
 
+    FAULT_POINT("upkeep.history");
     a->history_busy = true;
     store_txn(a->store, &txn, a->dynamic->retry_timeout_ms, history_written, a);
     json_decref(lines);
@@ -267,6 +273,7 @@ static void config_key(struct agent *a)
     struct store_op put = {.kind = STORE_PUT, .key = key, .value = text};
     struct store_txn txn = {.compares = &absent, .compare_count = 1, .then = &put, .then_count = 1};
 
+    FAULT_POINT("upkeep.config");
     a->config_busy = true;
     store_txn(a->store, &txn, a->dynamic->retry_timeout_ms, config_written, a);
 }
