@@ -1,8 +1,8 @@
 /*
  * Fault points: the lines at which the simulator may end, stop or delay the process, or let a call fail.
  *
- * They stand where an act is half done: before and after what cannot be taken back. Outside the simulator's build they are
- * nothing at all. A name is "file.act.place", unique, and goes into docs/simulator.md's count of what was reached.
+ * They stand where an act is half done: before and after what cannot be taken back. Outside the simulator's build they
+ * are nothing at all. A name is "part.act.place" and unique; `sim --coverage` counts what was reached.
  */
 #pragma once
 
@@ -23,10 +23,9 @@ void fault_point(const struct fault_point *p);
 bool fault_point_fails(const struct fault_point *p, struct err *err);
 
 /* All of them stand in one section, so that those that were never reached can be counted. */
-#define FAULT_POINT_DEFINE(name, can_fail)                                          \
-    static const struct fault_point fault_point_here                                \
-        __attribute__((section("fault_points"), used, aligned(sizeof(void *)))) = { \
-            (name), (can_fail)}
+#define FAULT_POINT_DEFINE(name, can_fail)           \
+    static const struct fault_point fault_point_here \
+        __attribute__((section("fault_points"), used, aligned(sizeof(void *)))) = {(name), (can_fail)}
 
 #define FAULT_POINT(name)                \
     do {                                 \
@@ -34,10 +33,10 @@ bool fault_point_fails(const struct fault_point *p, struct err *err);
         fault_point(&fault_point_here);  \
     } while (0)
 
-#define FAULT_CALL(name, err, call)                                      \
-    __extension__({                                                      \
-        FAULT_POINT_DEFINE(name, true);                                  \
-        fault_point_fails(&fault_point_here, (err)) ? false : (call);    \
+#define FAULT_CALL(name, err, call)                                   \
+    __extension__({                                                   \
+        FAULT_POINT_DEFINE(name, true);                               \
+        fault_point_fails(&fault_point_here, (err)) ? false : (call); \
     })
 
 #else

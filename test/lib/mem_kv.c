@@ -208,6 +208,12 @@ void mem_kv_expire(struct mem_kv *kv, msec now_ms)
     }
 }
 
+void mem_kv_extend(struct mem_kv *kv, msec now_ms)
+{
+    for (size_t i = 0; i < kv->lease_count; i++)
+        kv->leases[i].end_ms = now_ms + kv->leases[i].ttl_ms;
+}
+
 msec mem_kv_next_expiry(const struct mem_kv *kv)
 {
     msec next_ms = MSEC_NEVER;

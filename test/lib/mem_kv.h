@@ -45,6 +45,8 @@ int64_t mem_kv_grant(struct mem_kv *kv, msec ttl_ms, msec now_ms);
 msec mem_kv_keepalive(struct mem_kv *kv, int64_t lease, msec now_ms);
 void mem_kv_revoke(struct mem_kv *kv, int64_t lease); /* with its keys, as one revision */
 void mem_kv_expire(struct mem_kv *kv, msec now_ms);
+/* Every lease has its whole time to live again, as after the start of a server. */
+void mem_kv_extend(struct mem_kv *kv, msec now_ms);
 msec mem_kv_next_expiry(const struct mem_kv *kv); /* MSEC_NEVER: no lease */
 
 /* Forget events before `revision`; watches that want them cannot be served. */

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "test/sim/net.h"
+#include "test/sim/score.h"
 #include "test/sim/store_sim.h"
 
 enum {
@@ -57,6 +58,7 @@ static void acknowledges(struct pg *p, struct rec *commit)
         i--;
     if (!i) {
         CHECK(book.reigns < REIGNS_MAX);
+        score_reign(book.reigns ? reigns[book.reigns - 1].host : -1, p->host->id);
         reigns[book.reigns++] = (struct reign){.host = p->host->id, .first = first};
         book_busy(world.now + BUSY);
         story("%s is the primary that acknowledges (timeline %u)", p->host->name, commit->tli);
@@ -65,6 +67,7 @@ static void acknowledges(struct pg *p, struct rec *commit)
             book.excused++;
             return;
         }
+        book_tell_state();
         finding("N8", "%s acknowledges on timeline %u after %s has on timeline %u", p->host->name, commit->tli,
                 world.hosts[reigns[book.reigns - 1].host].name, reigns[book.reigns - 1].first->tli);
     }
@@ -199,51 +202,65 @@ void book_init(struct host *client_host, int count)
 
 /* ---- the end ---- */
 
-static void tell_state(void)
+void book_tell_state(void)
 {
     struct cluster *c = store_sim_cluster();
 
-    (void)printf("leader key: %s\n", c->leader ? c->leader : "-");
+    story("leader key: %s", c->leader ? c->leader : "-");
     for (int i = 0; i < node_count; i++) {
         const struct node *n = &nodes[i];
-        (void)printf("%s: up=%d guard=%d agent=%d postmaster=%d accepting=%d recovery=%d streaming=%d timeline=%u "
-                     "at=%lld dir=%d "
-                     "marker=%d state=%d signal=%d: %s\n",
-                     n->host->name, n->host->up, n->guard.proc.alive, n->guard.agent.alive, n->pg.postmaster.alive,
-                     n->pg.accepting, n->pg.in_recovery, n->pg.receiver.streaming, pg_timeline(&n->pg),
-                     n->pg.disk.written ? (long long)n->pg.disk.written->end : 0, n->pg.disk.kind, n->pg.disk.marker,
-                     n->pg.disk.state, n->pg.disk.standby_signal, node_why(n));
+        story("%s: up=%d guard=%d agent=%d postmaster=%d accepting=%d recovery=%d streaming=%d timeline=%u at=%lld "
+              "dir=%d "
+              "marker=%d state=%d signal=%d: %s",
+              n->host->name, n->host->up, n->guard.proc.alive, n->guard.agent.alive, n->pg.postmaster.alive,
+              n->pg.accepting, n->pg.in_recovery, n->pg.receiver.streaming, pg_timeline(&n->pg),
+              n->pg.disk.written ? (long long)n->pg.disk.written->end : 0, n->pg.disk.kind, n->pg.disk.marker,
+              n->pg.disk.state, n->pg.disk.standby_signal, node_why(n));
     }
     cluster_free(c);
+}
+
+/* What of L1 and L2 does not hold; false: nothing. */
+static bool unsettled(const struct node **ret_leader, const char **ret_invariant, char *why, size_t size)
+{
+    const struct node *leader = NULL;
+
+    *ret_invariant = "L1";
+    for (int i = 0; i < node_count; i++) {
+        if (!pg_is_open(&nodes[i].pg))
+            continue;
+        if (leader)
+            return snprintf(why, size, "%s and %s are both open", leader->host->name, nodes[i].host->name);
+        leader = &nodes[i];
+    }
+    if (!leader || world.now - book.last_ack > PROGRESS)
+        return snprintf(why, size, "nobody acknowledges since %.1f s", (double)(world.now - book.last_ack) / 1e6);
+    *ret_invariant = "L2";
+    for (int i = 0; i < node_count; i++)
+        if (&nodes[i] != leader && !node_follows(&nodes[i], leader))
+            return snprintf(why, size, "%s has not come back", nodes[i].host->name);
+    *ret_leader = leader;
+    return false;
+}
+
+bool book_settled(void)
+{
+    const struct node *leader;
+    const char *invariant;
+    char why[128];
+
+    return !unsettled(&leader, &invariant, why, sizeof(why));
 }
 
 void book_close(void)
 {
     const struct node *leader = NULL;
+    const char *invariant;
+    char why[128];
 
-    for (int i = 0; i < node_count; i++) {
-        if (!pg_is_open(&nodes[i].pg))
-            continue;
-        if (leader) {
-            tell_state();
-            finding("L1", "%s and %s are both open", leader->host->name, nodes[i].host->name);
-        }
-        leader = &nodes[i];
-    }
-    if (!leader || world.now - book.last_ack > PROGRESS) {
-        tell_state();
-        finding("L1", "nobody acknowledges since %.1f s", (double)(world.now - book.last_ack) / 1e6);
-    }
-    for (int i = 0; i < node_count; i++) {
-        const struct pg *p = &nodes[i].pg;
-        if (&nodes[i] == leader)
-            continue;
-        bool follows = p->postmaster.alive && p->in_recovery && p->receiver.streaming &&
-                       wal_leads_to(p->disk.written, leader->pg.disk.written);
-        if (!follows) {
-            tell_state();
-            finding("L2", "%s has not come back", nodes[i].host->name);
-        }
+    if (unsettled(&leader, &invariant, why, sizeof(why))) {
+        book_tell_state();
+        finding(invariant, "%s", why);
     }
     for (uint64_t i = 0; i < book.acknowledged; i++)
         book.lost += !wal_leads_to(acknowledged[i], leader->pg.disk.written);

@@ -6,71 +6,41 @@
 #include "base/str.h"
 #include "test/sim/book.h"
 #include "test/sim/net.h"
+#include "test/sim/points.h"
 #include "test/sim/rest.h"
+#include "test/sim/score.h"
 #include "test/sim/store_sim.h"
 
-#define FAULTS(X)                \
-    X(KILL_POSTMASTER, 3, false) \
-    X(KILL_POSTGRES, 3, false)   \
-    X(KILL_AGENT, 4, false)      \
-    X(STOP_AGENT, 3, true)       \
-    X(KILL_GUARD, 2, false)      \
-    X(POWER_CUT, 4, true)        \
-    X(FREEZE_HOST, 3, true)      \
-    X(STOP_POSTGRES, 2, true)    \
-    X(STUCK_SESSION, 2, true)    \
-    X(ISOLATE, 4, true)          \
-    X(CUT_FROM_STORE, 3, true)   \
-    X(CUT_ONE_WAY, 3, true)      \
-    X(CUT_PAIR, 3, true)         \
-    X(SLOW_DISK, 2, true)        \
-    X(STORE_FROZEN, 3, true)     \
-    X(STORE_REFUSES, 2, true)    \
-    X(STORE_SLOW, 2, true)       \
-    X(STORE_LATE, 2, true)       \
-    X(STORE_LAGS, 2, true)       \
-    X(STORE_COMPACTS, 2, false)  \
-    X(STORE_EXPIRES, 1, false)   \
-    X(NET_LOSSY, 2, true)        \
-    X(KEY_REMOVED, 1, false)     \
-    X(SWITCHOVER, 6, false)      \
-    X(FAILOVER, 1, false)        \
-    X(RESTART, 2, false)         \
-    X(REINIT, 2, false)
-
-enum fault_kind {
-#define X(id, weight, lasts) FAULT_##id,
-    FAULTS(X)
-#undef X
-        FAULT_COUNT
+enum {
+    BUSY_BEFORE = 1500000,
+    BUSY_AFTER = 3000000,
+    ASK_AGAIN = 3000000, /* an operator who insists */
+    FLAP_MIN = 100000,
+    FLAP_MAX = 3000000,
+    ROLL_MAX = 5000000, /* from one node's end to the next one's */
+    PPM_MAX = 10000,
+    JUMP_MAX = 100000, /* s */
 };
 
-static const struct {
-    const char *name;
-    int weight;
-    bool lasts;
-} kinds[] = {
-#define X(id, weight, lasts) {#id, weight, lasts},
-    FAULTS(X)
-#undef X
-};
-
-enum { BUSY_BEFORE = 1500000, BUSY_AFTER = 3000000 };
-
-struct fault {
-    enum fault_kind kind;
+struct doing { /* a fault that has begun */
+    const struct fault *fault;
     struct node *node, *other;
-    uint64_t generation; /* of the process that was stopped */
-    usec until;
+    uint64_t generation, generation2; /* of the processes that were stopped */
+    bool on;                          /* FLAPPING: it is cut now */
+    bool over;
+    int step;
 };
 
 static struct host *store_host, *operator_home;
-static usec end_of_faults;
-static unsigned int count;
 
-unsigned int faults_count(void)
+/* ---- chance of its own: another fault does not change it ---- */
+
+static int64_t salted(const struct fault *f, int which, int64_t below)
 {
-    return count;
+    uint64_t z = (f->salt + 1) * 0x9e3779b97f4a7c15U + (uint64_t)which * 0xbf58476d1ce4e5b9U;
+
+    z = (z ^ (z >> 29)) * 0x94d049bb133111ebU;
+    return (int64_t)((z ^ (z >> 32)) % (uint64_t)below);
 }
 
 /* ---- operators ---- */
@@ -87,44 +57,214 @@ static void ask(const struct node *n, const char *path, const char *body)
     (void)rest_ask(operator_home, NULL, "POST", url, body, 60000, told, (void *)(uintptr_t)path);
 }
 
-static void switchover(const struct node *via, const struct node *to)
+static void change_config(const struct node *n, const char *patch)
 {
-    struct cluster *c = store_sim_cluster();
-    AUTO(cstr)
-    char *body = chance_one_in(2)
-                     ? str_fmt("{\"leader\":\"%s\",\"candidate\":\"%s\"}", c->leader ? c->leader : "n1", to->host->name)
-                     : str_fmt("{\"leader\":\"%s\"}", c->leader ? c->leader : "n1");
-    cluster_free(c);
-    ask(via, "/switchover", body);
+    AUTO(cstr) char *url = str_fmt("http://10.0.0.%d:8008/config", n->host->id + 1);
+
+    (void)rest_ask(operator_home, NULL, "PATCH", url, patch, 60000, told, (void *)(uintptr_t)patch);
 }
 
-static void failover(const struct node *via, const struct node *to)
+static void switchover(const struct doing *d)
 {
-    AUTO(cstr) char *body = str_fmt("{\"candidate\":\"%s\"}", to->host->name);
+    struct cluster *c = store_sim_cluster();
+    const char *leader = c->leader ? c->leader : "n1";
+    AUTO(cstr)
+    char *body = salted(d->fault, 1, 2)
+                     ? str_fmt("{\"leader\":\"%s\",\"candidate\":\"%s\"}", leader, d->other->host->name)
+                     : str_fmt("{\"leader\":\"%s\"}", leader);
+    cluster_free(c);
+    ask(d->node, "/switchover", body);
+}
 
-    ask(via, "/failover", body);
+static void failover(const struct doing *d)
+{
+    AUTO(cstr) char *body = str_fmt("{\"candidate\":\"%s\"}", d->other->host->name);
+
+    ask(d->node, "/failover", body);
+}
+
+static void configure(const struct doing *d)
+{
+    static const char *const patches[] = {
+        "{\"ttl\":30}",
+        "{\"ttl\":20}",
+        "{\"loop_wait\":2}",
+        "{\"loop_wait\":10}",
+        "{\"retry_timeout\":3}",
+        "{\"retry_timeout\":5}",
+        "{\"failsafe_mode\":true}",
+        "{\"failsafe_mode\":false}",
+        "{\"maximum_lag_on_failover\":0}",
+        "{\"maximum_lag_on_failover\":1048576}",
+        "{\"primary_start_timeout\":0}",
+        "{\"primary_start_timeout\":300}",
+        "{\"postgresql\":{\"use_slots\":false}}",
+        "{\"postgresql\":{\"use_slots\":true}}",
+        "{\"postgresql\":{\"parameters\":{\"work_mem\":\"8MB\"}}}",
+    };
+
+    change_config(d->node, patches[salted(d->fault, 1, (int64_t)ARRAY_LEN(patches))]);
+}
+
+/* ---- pause: who has paused a cluster does not leave it so ---- */
+
+static void resume(void *arg);
+
+static void resumed(int status, const char *body, void *arg)
+{
+    story("operator: resume: %d %s", status, body);
+    if (status != 200)
+        event_in(ASK_AGAIN, NULL, resume, arg);
+}
+
+static void resume(void *arg)
+{
+    int via = (int)(intptr_t)arg;
+    AUTO(cstr) char *url = str_fmt("http://10.0.0.%d:8008/config", nodes[via].host->id + 1);
+
+    (void)rest_ask(operator_home, NULL, "PATCH", url, "{\"pause\":null}", 10000, resumed,
+                   (void *)(intptr_t)((via + 1) % node_count));
 }
 
 /* ---- processes ---- */
 
-static void stop(struct fault *f, struct proc *p)
+static uint64_t stop(struct proc *p)
 {
-    f->generation = p->alive ? p->generation : 0;
-    if (p->alive)
-        proc_stop(p);
+    if (!p->alive)
+        return 0;
+    proc_stop(p);
+    return p->generation;
 }
 
-static void go_on(struct fault *f, struct proc *p)
+static void go_on(uint64_t generation, struct proc *p)
 {
-    if (p->alive && p->generation == f->generation)
+    if (p->alive && p->generation == generation)
         proc_continue(p);
+}
+
+static void kill_one(const struct fault *f, struct node *n)
+{
+    switch (salted(f, 1, 4)) {
+    case 0:
+        if (n->guard.agent.alive)
+            guard_sim_kill_agent(&n->guard);
+        break;
+    case 1:
+        pg_kill_postmaster(&n->pg);
+        break;
+    case 2:
+        pg_kill(&n->pg);
+        break;
+    default:
+        guard_sim_kill(&n->guard);
+    }
+}
+
+/* One node after the other. */
+static void roll(void *arg)
+{
+    struct doing *d = arg;
+
+    if (d->step == node_count) {
+        free(d);
+        return;
+    }
+    book_busy(world.now + BUSY_AFTER);
+    kill_one(d->fault, &nodes[(d->fault->node + d->step++) % node_count]);
+    event_in(salted(d->fault, 1 + d->step, ROLL_MAX), NULL, roll, d);
+}
+
+/* ---- links ---- */
+
+static struct host *far_end(const struct doing *d)
+{
+    return d->node != d->other ? d->other->host : store_host;
+}
+
+static void cut(struct host *a, struct host *b, bool both_ways)
+{
+    net_cut(a, b);
+    if (both_ways)
+        net_cut(b, a);
+}
+
+static void mend(struct host *a, struct host *b, bool both_ways)
+{
+    net_mend(a, b);
+    if (both_ways)
+        net_mend(b, a);
+}
+
+/* `in`: what others send does not arrive; else what it sends. */
+static void cut_all(struct host *h, bool in, void (*change)(struct host *from, struct host *to))
+{
+    for (int i = 0; i < world.host_count; i++)
+        change(in ? &world.hosts[i] : h, in ? h : &world.hosts[i]);
+}
+
+static void flap(void *arg)
+{
+    struct doing *d = arg;
+
+    if (d->over) {
+        free(d);
+        return;
+    }
+    d->on = !d->on;
+    (d->on ? cut : mend)(d->node->host, far_end(d), salted(d->fault, 0, 2) == 0);
+    event_in(FLAP_MIN + salted(d->fault, ++d->step, FLAP_MAX), NULL, flap, d);
+}
+
+/* ---- hosts ---- */
+
+static void power_returns(void *arg)
+{
+    node_power_on(arg);
+}
+
+static void power_cut_all(const struct fault *f)
+{
+    for (int i = 0; i < node_count; i++) {
+        node_power_cut(&nodes[i]);
+        event_in(1000 + salted(f, 1 + i, f->lasts), NULL, power_returns, &nodes[i]);
+    }
+}
+
+/* A disk may be lost only if another node has the data and is known to follow, or the data would be gone. */
+static void replace_host(struct doing *d)
+{
+    const struct node *leader = node_leader();
+    int following = 0;
+
+    for (int i = 0; i < node_count; i++)
+        following += &nodes[i] != d->node && leader && node_follows(&nodes[i], leader);
+    bool safe = leader && leader != d->node && (following || node_count == 2);
+    d->on = safe && d->node->host->up;
+    if (!d->on)
+        return;
+    node_power_cut(d->node);
+    node_lose_disk(d->node);
+}
+
+static void set_trap(const struct doing *d)
+{
+    const struct fault *f = d->fault;
+    struct trap trap = {.host = d->node->host->id,
+                        .deed = (enum point_deed)(f->kind - FAULT_POINT_KILL),
+                        .nth = f->nth,
+                        .hangs = 10000 + salted(f, 1, salted(f, 2, 2) ? 500000 : 30000000),
+                        .until = world.now + f->lasts};
+
+    str_copy(trap.name, sizeof(trap.name), f->point);
+    points_set(&trap);
 }
 
 /* ---- beginning and end ---- */
 
-static void begin(struct fault *f)
+static void begin(struct doing *d)
 {
-    struct node *n = f->node;
+    const struct fault *f = d->fault;
+    struct node *n = d->node;
 
     switch (f->kind) {
     case FAULT_KILL_POSTMASTER:
@@ -138,7 +278,7 @@ static void begin(struct fault *f)
             guard_sim_kill_agent(&n->guard);
         break;
     case FAULT_STOP_AGENT:
-        stop(f, &n->guard.agent);
+        d->generation = stop(&n->guard.agent);
         break;
     case FAULT_KILL_GUARD:
         guard_sim_kill(&n->guard);
@@ -150,30 +290,54 @@ static void begin(struct fault *f)
         host_freeze(n->host);
         break;
     case FAULT_STOP_POSTGRES:
-        stop(f, &n->pg.backends);
+        d->generation2 = stop(&n->pg.postmaster);
+        d->generation = stop(&n->pg.backends);
+        break;
+    case FAULT_STOP_BACKENDS:
+        d->generation = stop(&n->pg.backends);
         break;
     case FAULT_STUCK_SESSION:
         n->pg.stuck = true;
         break;
+    case FAULT_SLOW_DISK:
+        n->pg.fsync_max = 800000;
+        break;
+    case FAULT_CLOCK_RATE:
+        host_clock_rate(n->host, (int)(salted(f, 1, 2 * PPM_MAX) - PPM_MAX));
+        break;
+    case FAULT_CLOCK_JUMP:
+        n->host->wall_offset += (salted(f, 1, JUMP_MAX) - JUMP_MAX / 2) * 1000000;
+        break;
+    case FAULT_HOST_REPLACED:
+        replace_host(d);
+        break;
     case FAULT_ISOLATE:
         net_isolate(n->host);
         break;
+    case FAULT_DEAF:
+    case FAULT_MUTE:
+        cut_all(n->host, f->kind == FAULT_DEAF, net_cut);
+        break;
     case FAULT_CUT_FROM_STORE:
-        net_cut(n->host, store_host);
-        net_cut(store_host, n->host);
+        cut(n->host, store_host, true);
         break;
     case FAULT_CUT_ONE_WAY:
-        if (n != f->other)
-            net_cut(n->host, f->other->host);
-        else
-            net_cut(n->host, store_host);
+        cut(n->host, far_end(d), false);
         break;
     case FAULT_CUT_PAIR:
-        net_cut(n->host, f->other->host);
-        net_cut(f->other->host, n->host);
+        cut(n->host, far_end(d), true);
         break;
-    case FAULT_SLOW_DISK:
-        n->pg.fsync_max = 800000;
+    case FAULT_FLAPPING:
+        flap(d);
+        break;
+    case FAULT_NET_LOSSY:
+        net_slow(50000, 200);
+        break;
+    case FAULT_POWER_CUT_ALL:
+        power_cut_all(f);
+        break;
+    case FAULT_ROLLING_KILL:
+        roll(d);
         break;
     case FAULT_STORE_FROZEN:
         host_freeze(store_host);
@@ -190,23 +354,32 @@ static void begin(struct fault *f)
     case FAULT_STORE_LAGS:
         store_sim_watch_lag(10000000);
         break;
+    case FAULT_STORE_STALE:
+        store_sim_stale(true);
+        break;
     case FAULT_STORE_COMPACTS:
         store_sim_compact();
         break;
     case FAULT_STORE_EXPIRES:
         store_sim_expire_early();
         break;
-    case FAULT_NET_LOSSY:
-        net_slow(50000, 200);
+    case FAULT_STORE_RESTORED:
+        store_sim_back_up();
         break;
     case FAULT_KEY_REMOVED:
         store_sim_put("leader", NULL);
         break;
+    case FAULT_POINT_KILL:
+    case FAULT_POINT_CUT:
+    case FAULT_POINT_HANG:
+    case FAULT_POINT_FAIL:
+        set_trap(d);
+        break;
     case FAULT_SWITCHOVER:
-        switchover(n, f->other);
+        switchover(d);
         break;
     case FAULT_FAILOVER:
-        failover(n, f->other);
+        failover(d);
         break;
     case FAULT_RESTART:
         ask(n, "/restart", "{}");
@@ -214,18 +387,25 @@ static void begin(struct fault *f)
     case FAULT_REINIT:
         ask(n, "/reinitialize", "{}");
         break;
+    case FAULT_PAUSE:
+        change_config(n, "{\"pause\":true}");
+        break;
+    case FAULT_CONFIG:
+        configure(d);
+        break;
     case FAULT_COUNT:
         UNREACHABLE();
     }
 }
 
-static void end(struct fault *f)
+static void end(struct doing *d)
 {
-    struct node *n = f->node;
+    const struct fault *f = d->fault;
+    struct node *n = d->node;
 
     switch (f->kind) {
     case FAULT_STOP_AGENT:
-        go_on(f, &n->guard.agent);
+        go_on(d->generation, &n->guard.agent);
         break;
     case FAULT_POWER_CUT:
         node_power_on(n);
@@ -235,30 +415,48 @@ static void end(struct fault *f)
         host_thaw(n->host);
         break;
     case FAULT_STOP_POSTGRES:
-        go_on(f, &n->pg.backends);
+        go_on(d->generation2, &n->pg.postmaster);
+        go_on(d->generation, &n->pg.backends);
+        break;
+    case FAULT_STOP_BACKENDS:
+        go_on(d->generation, &n->pg.backends);
         break;
     case FAULT_STUCK_SESSION:
         n->pg.stuck = false;
         break;
+    case FAULT_SLOW_DISK:
+        n->pg.fsync_max = 3000;
+        break;
+    case FAULT_CLOCK_RATE:
+        host_clock_rate(n->host, 0);
+        break;
+    case FAULT_HOST_REPLACED:
+        if (d->on)
+            node_power_on(n);
+        break;
     case FAULT_ISOLATE:
         net_rejoin(n->host);
         break;
+    case FAULT_DEAF:
+    case FAULT_MUTE:
+        cut_all(n->host, f->kind == FAULT_DEAF, net_mend);
+        break;
     case FAULT_CUT_FROM_STORE:
-        net_mend(n->host, store_host);
-        net_mend(store_host, n->host);
+        mend(n->host, store_host, true);
         break;
     case FAULT_CUT_ONE_WAY:
-        if (n != f->other)
-            net_mend(n->host, f->other->host);
-        else
-            net_mend(n->host, store_host);
+        mend(n->host, far_end(d), false);
         break;
     case FAULT_CUT_PAIR:
-        net_mend(n->host, f->other->host);
-        net_mend(f->other->host, n->host);
+        mend(n->host, far_end(d), true);
         break;
-    case FAULT_SLOW_DISK:
-        n->pg.fsync_max = 3000;
+    case FAULT_FLAPPING:
+        if (d->on)
+            mend(n->host, far_end(d), salted(f, 0, 2) == 0);
+        d->over = true;
+        break;
+    case FAULT_NET_LOSSY:
+        net_slow(2000, 0);
         break;
     case FAULT_STORE_FROZEN:
         host_thaw(store_host);
@@ -275,20 +473,36 @@ static void end(struct fault *f)
     case FAULT_STORE_LAGS:
         store_sim_watch_lag(0);
         break;
-    case FAULT_NET_LOSSY:
-        net_slow(2000, 0);
+    case FAULT_STORE_STALE:
+        store_sim_stale(false);
+        break;
+    case FAULT_STORE_RESTORED:
+        store_sim_restore();
+        resume((void *)(intptr_t)f->node); /* the pause may have been backed up, too */
+        break;
+    case FAULT_PAUSE:
+        resume((void *)(intptr_t)f->node);
         break;
     case FAULT_KILL_POSTMASTER:
     case FAULT_KILL_POSTGRES:
     case FAULT_KILL_AGENT:
     case FAULT_KILL_GUARD:
+    case FAULT_CLOCK_JUMP:
+    case FAULT_POWER_CUT_ALL:
+    case FAULT_ROLLING_KILL:
     case FAULT_STORE_COMPACTS:
     case FAULT_STORE_EXPIRES:
     case FAULT_KEY_REMOVED:
+    case FAULT_POINT_KILL:
+    case FAULT_POINT_CUT:
+    case FAULT_POINT_HANG:
+    case FAULT_POINT_FAIL:
     case FAULT_SWITCHOVER:
     case FAULT_FAILOVER:
     case FAULT_RESTART:
     case FAULT_REINIT:
+    case FAULT_CONFIG:
+        break; /* nothing of it goes on */
     case FAULT_COUNT:
         UNREACHABLE();
     }
@@ -296,42 +510,32 @@ static void end(struct fault *f)
 
 static void over(void *arg)
 {
-    struct fault *f = arg;
+    struct doing *d = arg;
 
     book_busy(world.now + BUSY_AFTER);
-    story("=== over: %s %s", kinds[f->kind].name, f->node->host->name);
-    end(f);
-    free(f);
+    story("=== over: %s %s", fault_kind_text(d->fault->kind), d->node->host->name);
+    end(d);
+    if (d->fault->kind != FAULT_FLAPPING)
+        free(d);
 }
 
-static enum fault_kind pick(void)
+static void note_hit(const struct doing *d)
 {
-    int total = 0;
-    int at;
-
-    for (int i = 0; i < FAULT_COUNT; i++)
-        total += kinds[i].weight;
-    at = (int)chance(total);
-    for (int i = 0; i < FAULT_COUNT; i++) {
-        at -= kinds[i].weight;
-        if (at < 0)
-            return (enum fault_kind)i;
+    switch (fault_kind_reach(d->fault->kind)) {
+    case REACH_NODE:
+        score_hit(d->node->host->id);
+        break;
+    case REACH_PAIR:
+        score_hit(d->node->host->id);
+        score_hit(d->other->host->id);
+        break;
+    case REACH_ALL:
+        score_hit_all();
+        break;
+    case REACH_NOBODY:
+        break;
     }
-    UNREACHABLE();
 }
-
-/* Most hit the leader: that is where it hurts. */
-static struct node *victim(void)
-{
-    struct node *n = &nodes[chance(node_count)];
-
-    for (int i = 0; i < node_count && !chance_one_in(3); i++)
-        if (pg_is_open(&nodes[i].pg))
-            n = &nodes[i];
-    return n;
-}
-
-static void next(void *arg);
 
 static void soon(void *arg)
 {
@@ -339,40 +543,32 @@ static void soon(void *arg)
     book_busy(world.now + BUSY_BEFORE + BUSY_AFTER);
 }
 
-static void next_in(usec in)
+static void starts(void *arg)
 {
-    event_in(in > BUSY_BEFORE ? in - BUSY_BEFORE : 0, NULL, soon, NULL);
-    event_in(in, NULL, next, NULL);
-}
+    const struct fault *f = arg;
+    struct doing *d = mem_zero(1, sizeof(*d));
+    struct node *leader = f->leader ? node_leader() : NULL;
 
-static void next(void *arg)
-{
-    (void)arg;
-    if (world.now >= end_of_faults)
-        return;
-    struct fault *f = mem_zero(1, sizeof(*f));
-    f->kind = pick();
-    f->node = victim();
-    f->other = &nodes[chance(node_count)];
-    count++;
-    story("=== fault: %s %s%s%s", kinds[f->kind].name, f->node->host->name, f->other != f->node ? " other " : "",
-          f->other != f->node ? f->other->host->name : "");
+    d->fault = f;
+    d->node = leader ? leader : &nodes[f->node % node_count];
+    d->other = &nodes[f->other % node_count];
+    outcome->score.faults++;
+    outcome->score.fault[f->kind]++;
+    story("=== fault: %s %s other %s", fault_kind_text(f->kind), d->node->host->name, d->other->host->name);
+    note_hit(d);
     book_busy(world.now + BUSY_AFTER);
-    begin(f);
-    if (kinds[f->kind].lasts) {
-        usec lasts = chance_one_in(3) ? chance_between(50000, 3000000) : chance_between(1000000, 60000000);
-        usec at = world.now + lasts < end_of_faults ? world.now + lasts : end_of_faults;
-        event_at(at, NULL, over, f);
-    } else {
-        free(f);
-    }
-    next_in(chance_one_in(3) ? chance(1500000) : chance_between(1000000, 45000000));
+    if (f->lasts)
+        event_in(f->lasts, NULL, over, d);
+    begin(d); /* what does not last may be gone after this */
 }
 
-void faults_schedule(usec from, usec to, struct host *store, struct host *operator_host)
+void faults_play(const struct schedule *s, struct host *store, struct host *operator_host)
 {
     store_host = store;
     operator_home = operator_host;
-    end_of_faults = to;
-    next_in(from - world.now);
+    for (size_t i = 0; i < s->count; i++) {
+        const struct fault *f = &s->faults[i];
+        event_at(WORLD_BEGIN + f->at - BUSY_BEFORE, NULL, soon, NULL);
+        event_at(WORLD_BEGIN + f->at, NULL, starts, (void *)(uintptr_t)f);
+    }
 }

@@ -1,10 +1,10 @@
 /*
- * What goes wrong, and what operators do meanwhile: a schedule drawn by chance.
+ * What goes wrong, and what operators do meanwhile: plays a schedule.
  */
 #pragma once
 
 #include "test/sim/node.h"
+#include "test/sim/schedule.h"
 
-/* From `from` to `to` faults begin and end; none is left after `to`. */
-void faults_schedule(usec from, usec to, struct host *store, struct host *operator_host);
-unsigned int faults_count(void);
+/* None is left after the last one's end. `s` stays the caller's for as long as the world runs. */
+void faults_play(const struct schedule *s, struct host *store, struct host *operator_host);

@@ -93,10 +93,23 @@ static msec now_ms(const struct sim_guard *g)
     return host_clock_ms(g->host);
 }
 
-static void look_at(struct sim_guard *g, msec at_ms)
+static void look_at(struct sim_guard *g, usec at)
 {
-    if (at_ms != MSEC_NEVER)
-        event_at(at_ms * 1000 - g->host->clock_offset, &g->proc, fence_due, g);
+    if (at >= g->look_at)
+        return;
+    g->look_at = at;
+    event_at(at, &g->proc, fence_due, g);
+}
+
+/* At the next of its deadlines. */
+static void look_later(struct sim_guard *g)
+{
+    const msec deadlines[] = {g->fence.stop_ms, g->fence.quit_ms, g->fence.kill_ms,
+                              g->stopping ? g->stop_quit_ms : MSEC_NEVER};
+
+    for (size_t i = 0; i < ARRAY_LEN(deadlines); i++)
+        if (deadlines[i] > now_ms(g) && deadlines[i] != MSEC_NEVER)
+            look_at(g, host_moment(g->host, deadlines[i]));
 }
 
 static bool instance_runs(const struct sim_guard *g)
@@ -137,7 +150,11 @@ static void fence_due(void *arg)
     struct sim_guard *g = arg;
     unsigned int fired = g->fence.fired;
 
+    if (world.now < g->look_at)
+        return; /* an earlier one has come before it */
+    g->look_at = INT64_MAX;
     fence_work(g);
+    look_later(g);
     if (g->fence.fired != fired)
         say(g, GUARD_STATE, 0, NULL);
 }
@@ -167,9 +184,7 @@ static void arm(struct sim_guard *g, const struct guard_msg *m)
     g->fence.quit_ms = m->quit_at_ms;
     g->fence.kill_ms = m->kill_at_ms;
     g->fence.spent = false;
-    look_at(g, m->stop_at_ms);
-    look_at(g, m->quit_at_ms);
-    look_at(g, m->kill_at_ms);
+    look_at(g, world.now);
     say(g, GUARD_STATE, m->seq, NULL);
 }
 
@@ -204,8 +219,7 @@ static void stop(struct sim_guard *g, const struct guard_msg *m)
         pg_stop_fast(g->pg);
     else
         pg_kill(g->pg);
-    if (g->stopping)
-        look_at(g, g->stop_quit_ms);
+    look_at(g, world.now);
     say(g, GUARD_STATE, m->seq, NULL);
 }
 
@@ -322,6 +336,7 @@ void guard_sim_start(struct sim_guard *g)
     proc_start(&g->proc, g->host, "guard");
     g->fence.stop_ms = g->fence.quit_ms = g->fence.kill_ms = MSEC_NEVER;
     g->fence.begun = g->fence.spent = g->stopping = g->leaving = false;
+    g->look_at = INT64_MAX;
     event_in(1000, &g->proc, start_agent, g);
     event_in(2000, &g->proc, watch_agent, g);
 }

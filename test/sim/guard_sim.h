@@ -21,6 +21,7 @@ struct sim_guard {
         bool spent;                     /* it has stopped one, and bars a start */
         unsigned int fired;
     } fence;
+    usec look_at;                    /* the earliest look at its deadlines that is queued; INT64_MAX: none */
     msec stop_quit_ms, stop_kill_ms; /* of the agent's STOP */
     bool stopping;
     usec heard; /* the agent's last sign of life */

@@ -45,7 +45,7 @@ static void turn_by(struct loop *l, usec at)
 
 static usec moment(const struct loop *l, msec at_ms)
 {
-    return at_ms == MSEC_NEVER ? USEC_NEVER : at_ms * 1000 - l->proc->host->clock_offset;
+    return at_ms == MSEC_NEVER ? USEC_NEVER : host_moment(l->proc->host, at_ms);
 }
 
 static struct loop_timer *next_timer(struct loop *l)
@@ -153,7 +153,7 @@ msec loop_clock_ms(void)
 
 int64_t wall_clock_ms(void)
 {
-    return 1700000000000 + world.now / 1000;
+    return 1700000000000 + (world.now + (world.current ? world.current->host->wall_offset : 0)) / 1000;
 }
 
 void loop_timer_init(struct loop_timer *t, struct loop *l, loop_timer_fn *fn, void *arg)

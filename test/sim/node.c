@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "app/agent/agent.h"
 #include "app/agent/state.h"
@@ -9,6 +10,7 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "io/process.h"
+#include "test/sim/points.h"
 #include "wire/conf/settings.h"
 
 struct node nodes[NODES_MAX];
@@ -84,22 +86,50 @@ static void agent_ended(struct proc *p)
     event_in(0, p, agent_over, n);
 }
 
+static void power_returns(void *arg)
+{
+    node_power_on(arg);
+}
+
 void run_guard_clear(const char *data_dir)
 {
     UNREACHABLE(); /* agent_over() does it */
+}
+
+/* ---- fault points ---- */
+
+static void kill_agent(int host)
+{
+    guard_sim_kill_agent(&nodes[host].guard);
+}
+
+static void cut_power(int host)
+{
+    node_power_cut(&nodes[host]);
+    event_in(chance_between(100000, 20000000), NULL, power_returns, &nodes[host]);
+}
+
+/* What stands before main(): each agent's own name is drawn by chance, not by the kernel. */
+ssize_t getrandom(void *bytes, size_t len, unsigned int flags)
+{
+    for (size_t i = 0; i < len; i++)
+        ((unsigned char *)bytes)[i] = (unsigned char)chance(256);
+    return (ssize_t)len;
 }
 
 void nodes_init(int count, const char *dcs)
 {
     CHECK(count <= NODES_MAX);
     world_agent_ended = agent_ended;
+    points_init(kill_agent, cut_power);
     node_count = count;
     for (int i = 0; i < count; i++) {
         struct node *n = &nodes[i];
         AUTO(cstr) char *name = str_fmt("n%d", i + 1);
         n->host = world_add_host(name);
         CHECK(n->host->id == i);
-        n->host->clock_offset = chance(1000000000);
+        n->host->clock = chance(1000000000);
+        n->host->clock_at = world.now;
         n->yaml = str_fmt("scope: sim\n"
                           "name: n%d\n"
                           "restapi:\n"
@@ -143,6 +173,30 @@ void node_power_on(struct node *n)
     story("power on of %s", n->host->name);
     host_boot(n->host);
     event_in(chance_between(500000, 5000000), &n->host->kernel, guard_starts, &n->guard);
+}
+
+void node_lose_disk(struct node *n)
+{
+    CHECK(!n->host->up);
+    memset(&n->pg.disk, 0, sizeof(n->pg.disk));
+    n->pg.disk.kind = DATADIR_ABSENT;
+    n->pg.disk.upstream = NOBODY;
+}
+
+struct node *node_leader(void)
+{
+    for (int i = 0; i < node_count; i++)
+        if (pg_is_open(&nodes[i].pg))
+            return &nodes[i];
+    return NULL;
+}
+
+bool node_follows(const struct node *n, const struct node *leader)
+{
+    const struct pg *p = &n->pg;
+
+    return p->postmaster.alive && p->in_recovery && p->receiver.streaming &&
+           wal_leads_to(p->disk.written, leader->pg.disk.written);
 }
 
 const char *node_why(const struct node *n)

@@ -25,5 +25,10 @@ extern int node_count;
 void nodes_init(int count, const char *dcs);
 void node_power_cut(struct node *n);
 void node_power_on(struct node *n);
+void node_lose_disk(struct node *n); /* while it is down */
+/* Who is open for writes; NULL: nobody. */
+struct node *node_leader(void);
+/* It streams from the leader, with nothing of its own. */
+bool node_follows(const struct node *n, const struct node *leader);
 /* Its line for operators: what it is doing. */
 const char *node_why(const struct node *n);

@@ -24,6 +24,8 @@ static struct {
     struct host *host;
     char *prefix;
     struct mem_kv *kv;
+    struct mem_kv *stale, *backup; /* NULL: none */
+    uint64_t cluster_id;
     bool refuse;
     usec commit_max, watch_lag_max;
     int late_permille;
@@ -67,6 +69,7 @@ struct store_watch {
     uint64_t generation;
     char *prefix;
     int64_t next_revision;
+    uint64_t cluster_id;
     usec last_push;    /* order of the stream */
     bool pushing;      /* events are under way */
     usec silent_since; /* 0: it is alive */
@@ -127,7 +130,7 @@ static void push_seen(void *arg)
     w->pushing = false;
     if (w->stopped || w->over)
         return;
-    if (w->next_revision < mem_kv_compact_revision(server.kv)) {
+    if (w->cluster_id != server.cluster_id || w->next_revision < mem_kv_compact_revision(server.kv)) {
         w->over = true;
         tell(w, STORE_WATCH_RESYNC, w->next_revision - 1);
         return;
@@ -187,7 +190,8 @@ static void look(void *arg)
         w->lost = false;
         tell(w, STORE_WATCH_BACK, w->next_revision - 1);
     }
-    if (!w->stopped && !w->pushing && w->next_revision <= mem_kv_revision(server.kv))
+    bool news = w->next_revision <= mem_kv_revision(server.kv) || w->cluster_id != server.cluster_id;
+    if (!w->stopped && !w->pushing && news)
         push(w);
 }
 
@@ -201,6 +205,7 @@ struct store_watch *store_watch_start(struct store *s, const char *prefix, int64
                               .generation = s->proc->generation,
                               .prefix = str_dup(prefix),
                               .next_revision = revision,
+                              .cluster_id = server.cluster_id,
                               .fn = fn,
                               .arg = arg};
     server.watches[server.watch_count++] = w;
@@ -276,7 +281,13 @@ static void carry_out(struct sending *s)
     mem_kv_expire(server.kv, server_ms());
     result->status = STORE_DONE;
     result->raft_term = 1;
-    result->cluster_id = 1;
+    result->cluster_id = server.cluster_id;
+    if (server.stale && r->kind == REQUEST_TXN && r->repeats && chance_one_in(2)) {
+        (void)mem_kv_txn(server.stale, &r->txn, &s->answer);
+        result->succeeded = s->answer.succeeded;
+        result->revision = mem_kv_revision(server.stale);
+        return;
+    }
     switch (r->kind) {
     case REQUEST_TXN:
         if (mem_kv_txn(server.kv, &r->txn, &s->answer) != MEM_KV_OK) {
@@ -452,6 +463,7 @@ void store_sim_init(struct host *host, const char *prefix)
     server.host = host;
     server.prefix = str_dup(prefix);
     server.kv = mem_kv_new();
+    server.cluster_id = 1;
     server.commit_max = 8000;
 }
 
@@ -483,6 +495,35 @@ void store_sim_compact(void)
 void store_sim_expire_early(void)
 {
     mem_kv_expire(server.kv, MSEC_NEVER - 1);
+    changed();
+}
+
+void store_sim_stale(bool stale)
+{
+    if (stale == (server.stale != NULL))
+        return;
+    if (!stale)
+        mem_kv_free(server.stale);
+    server.stale = stale ? mem_kv_copy(server.kv) : NULL;
+}
+
+void store_sim_back_up(void)
+{
+    mem_kv_free(server.backup);
+    server.backup = mem_kv_copy(server.kv);
+}
+
+void store_sim_restore(void)
+{
+    if (!server.backup)
+        return;
+    mem_kv_free(server.kv);
+    server.kv = server.backup;
+    server.backup = NULL;
+    server.cluster_id++;
+    store_sim_stale(false);
+    world_excuse("the store was put back");
+    mem_kv_extend(server.kv, server_ms());
     changed();
 }
 

@@ -13,8 +13,11 @@ void store_sim_refuse(bool refuse);   /* no leader of its own: answers, and does
 void store_sim_slow(usec commit_max); /* how long a commit takes at most */
 void store_sim_late(int permille);    /* requests that are carried out seconds after their asker gave up */
 void store_sim_watch_lag(usec lag_max);
-void store_sim_compact(void);                            /* watches that lag behind cannot go on */
-void store_sim_expire_early(void);                       /* every lease ends now (a store that restarts may do that) */
+void store_sim_compact(void);      /* watches that lag behind cannot go on */
+void store_sim_expire_early(void); /* every lease ends now (a store that restarts may do that) */
+void store_sim_stale(bool stale);  /* readings show what was there when that began, or now */
+void store_sim_back_up(void);
+void store_sim_restore(void);                            /* as it was backed up: another cluster to its clients */
 void store_sim_put(const char *name, const char *value); /* an operator's etcdctl; NULL deletes */
 
 /* What it holds now, for who checks. cluster_free() it. */

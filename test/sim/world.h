@@ -31,7 +31,10 @@ struct host {
     int id;
     bool up;
     int stops;          /* reasons why everything on it stands still */
-    usec clock_offset;  /* of its CLOCK_BOOTTIME */
+    usec clock;         /* its CLOCK_BOOTTIME showed this … */
+    usec clock_at;      /* … at this moment, and goes on from there … */
+    int clock_ppm;      /* … so much too fast */
+    usec wall_offset;   /* of its CLOCK_REALTIME */
     struct proc kernel; /* lives as long as the host is up: what arrives belongs to it */
 };
 
@@ -40,16 +43,24 @@ typedef void event_fn(void *arg);
 extern struct world {
     usec now;
     uint64_t seed;
+    uint64_t hash; /* of all that has happened: who, what, when */
+    uint64_t steps;
     struct proc *current; /* whose event runs; NULL: nobody's */
     struct host hosts[HOSTS_MAX];
     int host_count;
     bool verbose; /* the story is told as it happens */
 } world;
 
+#define WORLD_BEGIN ((usec)1000000000) /* no moment is 0, which means "never" to many */
+
 void world_init(uint64_t seed, bool verbose);
 struct host *world_add_host(const char *name);
 
-/* Chance. */
+/*
+ * Chance. Each host has a stream of its own, drawn from by what runs there, and so has the world: what one host does
+ * more or less does not change another's luck until they meet.
+ */
+void chance_seed(uint64_t seed);
 uint64_t chance_u64(void);
 /* 0 ≤ result < below. */
 int64_t chance(int64_t below);
@@ -64,6 +75,8 @@ void event_in(usec delay, struct proc *proc, event_fn *fn, void *arg);
 /* Runs events until `until`, or until world_end(). */
 void world_run(usec until);
 void world_end(void);
+/* Into `outcome`: how it ended. */
+void world_close(void);
 
 void proc_start(struct proc *p, struct host *host, const char *what);
 void proc_kill(struct proc *p); /* SIGKILL; its events never happen */
@@ -76,13 +89,23 @@ void host_boot(struct host *h);
 void host_freeze(struct host *h); /* VM pause; counted */
 void host_thaw(struct host *h);
 
-/* CLOCK_BOOTTIME of a host. */
+/* CLOCK_BOOTTIME of a host, and the moment at which it will show clock_ms. */
 msec host_clock_ms(const struct host *h);
+usec host_moment(const struct host *h, msec clock_ms);
+/* From now on it is so much too fast; what was planned by its clock comes too early or late, who waits looks again. */
+void host_clock_rate(struct host *h, int ppm);
 
 /* The loop of a process has stopped: what follows is its owner's (node.c). */
 extern void (*world_agent_ended)(struct proc *p);
 
+/* Runs an event of the current process; set by who wants to stop it in the middle (points.c). NULL: it is called. */
+extern void (*world_run_event)(event_fn *fn, void *arg);
+
 /* One line of the story. */
 void story(const char *fmt, ...) PRINTF_LIKE(1, 2);
-/* An invariant is broken: told, and the seed has failed. */
+/*
+ * From now on N8, S6 and L2 may be broken by what nobody here can help: the world ends there, and is counted as excused.
+ */
+void world_excuse(const char *why);
+/* An invariant is broken: the seed has failed. */
 _Noreturn void finding(const char *invariant, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -34,8 +34,8 @@ static void script_done(const struct err *err, void *arg)
     struct err unmark = {0};
 
     j->bootstrap = NULL;
-    if (!err && !FAULT_CALL("job.post_bootstrap.unmark", &unmark,
-                            datadir_unmark(j->agent->instance->state_dir, &unmark)))
+    if (!err &&
+        !FAULT_CALL("job.post_bootstrap.unmark", &unmark, datadir_unmark(j->agent->instance->state_dir, &unmark)))
         err = &unmark;
     job_end(j, err);
 }

@@ -241,7 +241,6 @@ void job_discard_begin(struct jobs *j)
     }
     FAULT_POINT("job.discard.gone");
     if (ok)
-        ok = rewind_keep_drop(i, &err) &&
-             FAULT_CALL("job.discard.unmark", &err, datadir_unmark(i->state_dir, &err));
+        ok = rewind_keep_drop(i, &err) && FAULT_CALL("job.discard.unmark", &err, datadir_unmark(i->state_dir, &err));
     job_end(j, ok ? NULL : &err);
 }

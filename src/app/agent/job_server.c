@@ -114,8 +114,8 @@ static bool ask_guard(struct jobs *j, const struct conf_input *in, struct err *e
     /* What the last postmaster said was about the last start: kept once, for who asks why it ended. */
     AUTO(cstr) char *before = str_fmt("%s.1", in->instance->log_path);
     (void)rename(in->instance->log_path, before); /* absent: nothing to keep */
-    ok = FAULT_CALL("job.start.guard", err, guard_link_start(j->agent->guard, (const char *const *)argv, NULL,
-                                                             in->instance->log_path, err));
+    ok = FAULT_CALL("job.start.guard", err,
+                    guard_link_start(j->agent->guard, (const char *const *)argv, NULL, in->instance->log_path, err));
     FAULT_POINT("job.start.asked");
     j->agent->job_seq = guard_link_seq(j->agent->guard);
     conffile_args_free(argv);
@@ -132,8 +132,8 @@ void job_start_begin(struct jobs *j)
     struct config_hold hold = {0};
     struct err err = {0};
 
-    bool ok = prepare_files(j, standby, &err) &&
-              FAULT_CALL("job.start.files", &err, config_apply(a, role, upstream, &err));
+    bool ok =
+        prepare_files(j, standby, &err) && FAULT_CALL("job.start.files", &err, config_apply(a, role, upstream, &err));
     if (ok) {
         struct conf_input in = config_input(a, role, upstream, &hold);
         ok = ask_guard(j, &in, &err);
