@@ -113,6 +113,10 @@ char *record_key_text(const struct record_key *r);
 /* ---- parts ---- */
 
 void record_cohort_deinit(struct record_cohort *c);
+static inline UNUSED void record_cohort_freep(struct record_cohort *c)
+{
+    record_cohort_deinit(c);
+}
 /* Deep; *ret_copy is overwritten as it is. */
 void record_cohort_copy(const struct record_cohort *from, struct record_cohort *ret_copy);
 /* A member that is not in it, at its place. At most RECORD_MEMBERS_MAX. k is the caller's to set. */

@@ -362,6 +362,11 @@ void act(struct agent *a, const struct ha_action *action)
         FAULT_POINT("act.follow");
         follow(a, action->subject);
         break;
+    /* of quorum mode, which no view says is wanted yet */
+    case HA_DO_LOAD_NAMES:
+    case HA_DO_MARKER:
+    case HA_DO_END_SENDER:
+        UNREACHABLE();
     case HA_DO_CHECKPOINT:
         FAULT_POINT("act.checkpoint");
         checkpoint(a);

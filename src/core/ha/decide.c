@@ -7,11 +7,17 @@
 #include "core/ha/duty.h"
 #include "core/ha/elect.h"
 #include "core/ha/facts.h"
+#include "core/ha/failover.h"
 #include "core/ha/fence.h"
+#include "core/ha/frozen.h"
 #include "core/ha/handover.h"
 #include "core/ha/lead.h"
+#include "core/ha/ledger.h"
+#include "core/ha/mode.h"
 #include "core/ha/observe.h"
+#include "core/ha/promise.h"
 #include "core/ha/promotion.h"
+#include "core/ha/reign.h"
 #include "core/ha/rejoin.h"
 #include "core/ha/restart.h"
 
@@ -34,12 +40,23 @@ static bool identity_decide(const struct ha_view *v, struct ha_plan *p)
 
     if (str_empty(ours) || str_empty(theirs) || str_eq(ours, theirs) || v->pg.data != HA_DATA_VALID)
         return false;
-    if (v->lease.owner)
+    if (v->lease.owner && !mode_is_quorum(v))
         (void)plan_add(p, HA_DO_RELEASE);
     if (v->conf.pause)
         return plan_why(p, "paused: system ID mismatch, ours %s, the cluster's %s", ours, theirs);
     (void)plan_add(p, HA_DO_EXIT);
     return plan_why(p, "system ID mismatch: this data directory belongs to %s, the cluster is %s", ours, theirs);
+}
+
+/* Others need not wait for the end of this node: nothing more can be committed here. */
+static void let_go(const struct ha_view *v, struct ha_plan *p)
+{
+    if (!v->store.known || !leads(v))
+        return;
+    if (mode_is_quorum(v))
+        (void)handover_elect(v, p, NULL);
+    else
+        (void)plan_add(p, HA_DO_RELEASE);
 }
 
 /* SIGTERM. */
@@ -50,8 +67,8 @@ static void ending_decide(const struct ha_view *v, struct ha_plan *p)
                        v->job.kind == HA_JOB_REWIND;
         if (!own_end)
             (void)plan_add(p, HA_DO_CANCEL_JOB);
-        if (v->job.kind == HA_JOB_STOP && v->pg.shut_down_at && v->lease.owner && v->store.known)
-            (void)plan_add(p, HA_DO_RELEASE); /* others need not wait for the last process */
+        if (v->job.kind == HA_JOB_STOP && v->pg.shut_down_at)
+            let_go(v, p);
         (void)plan_why(p, "ending: waiting for %s", ha_job_text(v->job.kind));
         return;
     }
@@ -77,8 +94,7 @@ static void ending_decide(const struct ha_view *v, struct ha_plan *p)
         return;
     }
     /* A store that is away is not waited for: the lease ends by itself. */
-    if (v->lease.owner && v->store.known)
-        (void)plan_add(p, HA_DO_RELEASE);
+    let_go(v, p);
     (void)plan_add(p, HA_DO_EXIT);
     (void)plan_why(p, "ending");
 }
@@ -89,8 +105,7 @@ static void job_decide(struct ha_memory *m, const struct ha_view *v, struct ha_p
     enum ha_job_kind kind = v->job.kind;
 
     /* The last processes take their time to go; the successor need not wait for them. */
-    bool given_up =
-        kind == HA_JOB_STOP && v->pg.shut_down_at && v->lease.owner && v->store.known && !m->restart.under_way;
+    bool given_up = kind == HA_JOB_STOP && v->pg.shut_down_at && leads(v) && v->store.known && !m->restart.under_way;
     if (given_up && handover_finish(v, p))
         return;
 
@@ -98,14 +113,14 @@ static void job_decide(struct ha_memory *m, const struct ha_view *v, struct ha_p
     bool against_leader = kind == HA_JOB_CLONE || kind == HA_JOB_CHECK_REJOIN;
 
     (void)plan_why(p, "%s is under way", ha_job_text(kind));
-    p->serving = v->lease.owner && fence_may_serve(m, v) && pg_is_primary(v);
-    if (for_leader && !v->lease.owner) {
+    p->serving = !mode_is_quorum(v) && v->lease.owner && fence_may_serve(m, v) && pg_is_primary(v);
+    if (for_leader && !leads(v)) {
         (void)plan_add(p, HA_DO_CANCEL_JOB);
-        (void)plan_why(p, "the leader key is no longer ours: %s is cancelled", ha_job_text(kind));
+        (void)plan_why(p, "this node leads no longer: %s is cancelled", ha_job_text(kind));
     } else if (kind == HA_JOB_PROMOTE) {
         promotion_watch(m, v, p);
     }
-    if (against_leader && v->lease.owner)
+    if (against_leader && (leads(v) || p->freeze))
         (void)plan_add(p, HA_DO_CANCEL_JOB);
     if (kind == HA_JOB_CLONE && v->request.reinit && v->request.reinit_force && !m->reinit.under_way)
         (void)plan_add(p, HA_DO_CANCEL_JOB);
@@ -118,6 +133,9 @@ static void duty_decide(struct ha_memory *m, const struct ha_view *v, struct ha_
     restart_check_failed(m, v, p);
 
     switch (duty_of(m, v, &p->fence)) {
+    case DUTY_FROZEN:
+        frozen_decide(m, v, p);
+        break;
     case DUTY_WAIT:
         (void)plan_why(p, "waiting for the store");
         break;
@@ -130,6 +148,9 @@ static void duty_decide(struct ha_memory *m, const struct ha_view *v, struct ha_
         (void)plan_stop(p, HA_STOP_KILL, HALTED_AGAIN_MS);
         (void)plan_why(p, "the postmaster is stopped by a signal since %lld ms: ending it",
                        (long long)(v->now_ms - v->pg.halted_ms));
+        break;
+    case DUTY_REIGN:
+        reign_decide(m, v, p);
         break;
     case DUTY_LEAD:
         lead_decide(m, v, p);
@@ -169,6 +190,7 @@ void ha_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *ret
     p->wake_ms = v->now_ms + v->conf.loop_wait_ms;
     observe(m, v);
     fence_decide(m, v, p);
+    promise_decide(v, p);
 
     if (v->request.ending)
         ending_decide(v, p);
@@ -176,6 +198,8 @@ void ha_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *ret
         job_decide(m, v, p);
     else if (!identity_decide(v, p))
         duty_decide(m, v, p);
+    if (!v->request.ending)
+        failover_decide(m, v, p);
 
     trace_add("decide %lld: %zu actions, %s", (long long)v->now_ms, p->count, p->why);
     ha_check(m, v, p);
@@ -185,6 +209,19 @@ void ha_keep_lease(struct ha_memory *m, const struct ha_view *v, struct ha_plan 
 {
     observe(m, v);
     fence_decide(m, v, p);
+    promise_decide(v, p);
+}
+
+/* Under a promise that nobody is elected under nothing is followed, promoted or acknowledged. */
+static void check_frozen(const struct ha_plan *p)
+{
+    CHECK(!p->serving);
+    for (size_t i = 0; i < p->count; i++) {
+        const struct ha_action *a = &p->actions[i];
+        CHECK(a->kind != HA_DO_FOLLOW && a->kind != HA_DO_LOAD_NAMES && a->kind != HA_DO_MARKER);
+        if (a->kind == HA_DO_START_JOB)
+            CHECK(a->job == HA_JOB_STOP || (a->job == HA_JOB_START && a->start == HA_START_STANDBY && !a->subject[0]));
+    }
 }
 
 /* A change of the record is one of what was read, by who can read it. */
@@ -206,6 +243,10 @@ void ha_check(const struct ha_memory *m, const struct ha_view *v, const struct h
 
     CHECK(p->wake_ms > 0);
     CHECK(m->seen.started_ms <= v->now_ms);
+    if (p->freeze)
+        check_frozen(p);
+    if (plan_has(p, HA_DO_RECORD))
+        CHECK(ledger_may_follow(&v->store.cluster->record, &p->record.next));
     for (size_t i = 0; i < p->count; i++) {
         const struct ha_action *a = &p->actions[i];
         if (a->kind == HA_DO_RECORD)
@@ -217,8 +258,8 @@ void ha_check(const struct ha_memory *m, const struct ha_view *v, const struct h
         CHECK(v->job.state != HA_JOB_RUNNING);
         /* Promotion only as the owner, with a fence ahead unless paused. */
         if (a->job == HA_JOB_PROMOTE) {
-            CHECK(v->lease.owner);
-            CHECK(v->conf.pause || p->fence.kill_ms != MSEC_NEVER);
+            CHECK(leads(v));
+            CHECK(v->conf.pause || mode_is_quorum(v) || p->fence.kill_ms != MSEC_NEVER);
         }
         /* A clone only over nothing, a discard never under a running postmaster. */
         if (a->job == HA_JOB_CLONE)

@@ -4,6 +4,7 @@
 #include "core/ha/bootstrap.h"
 #include "core/ha/facts.h"
 #include "core/ha/fence.h"
+#include "core/ha/mode.h"
 
 /* Read-only in time, by ourselves and in good order; the guard's fence is for the case that we cannot. */
 static bool must_demote(const struct ha_view *v, const struct ha_fence *fence)
@@ -24,10 +25,24 @@ static bool handed_over(const struct ha_memory *m, const struct ha_view *v)
     return pg_is_stopped(v) && stepping_down && str_eq(m->leader.name, v->conf.name);
 }
 
+/* The record's rules: there is no lease to lose, and nobody races for a key. */
+static enum ha_duty quorum_duty_of(const struct ha_view *v)
+{
+    if (pg_is_halted(v) && !v->conf.pause)
+        return DUTY_HALTED;
+    if (mode_may_lead(v))
+        return DUTY_REIGN;
+    return leader_is_other(v) ? DUTY_FOLLOW : DUTY_STAY_UP;
+}
+
 enum ha_duty duty_of(const struct ha_memory *m, const struct ha_view *v, const struct ha_fence *fence)
 {
+    if (mode_must_freeze(v))
+        return DUTY_FROZEN;
     if (!v->store.cluster)
         return DUTY_WAIT;
+    if (mode_is_quorum(v))
+        return quorum_duty_of(v);
     if (must_demote(v, fence))
         return DUTY_DEMOTE;
     if (pg_is_halted(v) && !v->conf.pause)

@@ -9,9 +9,11 @@
 #include "core/ha/decide.h"
 
 enum ha_duty {
+    DUTY_FROZEN,      /* quorum mode: a term is promised that nobody is elected under yet */
     DUTY_WAIT,        /* the store was never read: nothing is known of the cluster */
     DUTY_DEMOTE,      /* the lease is about to end, or is lost, and PostgreSQL may be a primary */
     DUTY_HALTED,      /* the postmaster is stopped by a signal */
+    DUTY_REIGN,       /* quorum mode: the record elected us */
     DUTY_LEAD,        /* we own the leader key, and may act by it */
     DUTY_REATTACH,    /* the leader key is ours and hangs on an older lease: the shell sees to that */
     DUTY_FOLLOW,      /* another owns it */

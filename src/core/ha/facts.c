@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/str.h"
+#include "core/ha/mode.h"
 
 enum { HALTED_MS = 5000 };        /* somebody looks at it with a debugger for a moment: bear that, no more */
 enum { PROOF_AGE_MS_MAX = 5000 }; /* destructive work on the word of a leader heard longer ago would rest on memory */
@@ -50,7 +51,22 @@ bool job_runs(const struct ha_view *v, enum ha_job_kind kind)
 
 const char *leader_name(const struct ha_view *v)
 {
-    return v->store.cluster ? v->store.cluster->leader : NULL;
+    return mode_leader(v);
+}
+
+const struct member *leader_member(const struct ha_view *v)
+{
+    return leader_name(v) ? cluster_member(v->store.cluster, leader_name(v)) : NULL;
+}
+
+bool leads(const struct ha_view *v)
+{
+    return mode_is_quorum(v) ? mode_may_lead(v) : v->lease.owner;
+}
+
+term leads_under(const struct ha_view *v)
+{
+    return mode_is_quorum(v) ? v->store.cluster->record.term : v->lease.term;
 }
 
 bool leader_is_other(const struct ha_view *v)
@@ -83,6 +99,8 @@ bool promise_is_unkept(const struct ha_view *v, char ret_why[UNKEPT_MAX])
         (void)snprintf(ret_why, UNKEPT_MAX, "%s promises what this program cannot keep yet", v->conf.refused);
     else if (c && record_key_is_opaque(&c->record))
         (void)snprintf(ret_why, UNKEPT_MAX, "the record in the store %s", record_key_why_opaque(&c->record, why));
+    else if (c && v->conf.sync_mode != HA_SYNC_OFF && mode_has_strangers(c))
+        (void)snprintf(ret_why, UNKEPT_MAX, "synchronous_mode with a member of Patroni's is not built yet");
     else
         return false;
     return true;

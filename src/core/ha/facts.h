@@ -25,9 +25,15 @@ bool pg_was_primary(const struct ha_view *v);
 
 bool job_runs(const struct ha_view *v, enum ha_job_kind kind);
 
-/* The leader key's owner; NULL: no key, or the cluster was never read. */
+/* Who leads, by the rules that hold (mode.h); NULL: nobody, or the cluster was never read. */
 const char *leader_name(const struct ha_view *v);
 bool leader_is_other(const struct ha_view *v);
+/* Its member key; NULL: none. */
+const struct member *leader_member(const struct ha_view *v);
+/* This node is the leader, by the rules that hold (mode.h); whether it may serve is another question. */
+bool leads(const struct ha_view *v);
+/* … under this term. */
+term leads_under(const struct ha_view *v);
 /* The answer of `name` in the newest round; NULL: not asked. */
 const struct ha_peer *peer_answer(const struct ha_view *v, const char *name);
 /* The leader itself said, in a round not older than a few seconds, that it runs as primary. */

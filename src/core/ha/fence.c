@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "core/ha/facts.h"
+#include "core/ha/mode.h"
 
 enum {
     RENEW_RETRY_MS =
@@ -79,6 +80,8 @@ static void fence_set(const struct ha_memory *m, const struct ha_view *v, struct
     msec deadline_ms = deadline(m, v);
 
     p->fence = (struct ha_fence){v->lease.term, MSEC_NEVER, MSEC_NEVER, MSEC_NEVER};
+    if (mode_needs_no_fence(v))
+        return;
     bool ours = v->lease.owner || (v->lease.was_owner && !leader_is_other(v));
     if (v->conf.pause && (v->lease.unfenced || !ours))
         return;
@@ -106,7 +109,7 @@ static void fence_set(const struct ha_memory *m, const struct ha_view *v, struct
 /* The store is away: ask every member whether we may stay (Patroni's failsafe_mode). */
 static void failsafe_decide(const struct ha_view *v, struct ha_plan *p)
 {
-    if (!v->conf.failsafe_mode || v->store.known || !v->lease.owner || !pg_is_primary(v))
+    if (!v->conf.failsafe_mode || mode_is_quorum(v) || v->store.known || !v->lease.owner || !pg_is_primary(v))
         return;
 
     p->failsafe_active = v->lease.failsafe_ms && v->now_ms - v->lease.failsafe_ms < v->conf.ttl_ms;
@@ -144,7 +147,8 @@ static void renew_decide(const struct ha_view *v, struct ha_plan *p)
  */
 static void tell_decide(const struct ha_view *v, struct ha_plan *p)
 {
-    if (!v->lease.owner || !v->store.known || v->lease.telling || v->conf.pause == v->lease.unfenced)
+    if (mode_is_quorum(v) || !v->lease.owner || !v->store.known || v->lease.telling ||
+        v->conf.pause == v->lease.unfenced)
         return;
     if (v->store.cluster && record_key_is_opaque(&v->store.cluster->record)) /* it is left as it is; so is the fence */
         return;

@@ -3,8 +3,12 @@
 #include "base/str.h"
 #include "core/ha/candidate.h"
 #include "core/ha/facts.h"
+#include "core/ha/failover.h"
+#include "core/ha/ledger.h"
+#include "core/ha/mode.h"
 #include "core/ha/observe.h"
 #include "core/ha/round.h"
+#include "core/ha/suspect.h"
 
 enum {
     STOP_BUDGET_MS = 60000, /* a longer stop (stuck backend, archiver) is ended by force: clients wait */
@@ -65,6 +69,47 @@ bool handover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pla
     return plan_why(p, "switchover: stopping for %s", key->candidate ? key->candidate : "the best member");
 }
 
+/* It has the shutdown checkpoint: all that was ever written here. */
+static bool has_the_end(const struct ha_view *v, const struct peer_state *s)
+{
+    uint32_t timeline = v->pg.process == HA_PROC_NONE ? v->pg.control_timeline : v->pg.timeline;
+
+    if (s->timeline != timeline)
+        return false;
+    if (v->pg.process == HA_PROC_NONE)
+        return v->pg.control == HA_CONTROL_SHUT_DOWN && s->position >= v->pg.control_position;
+    return v->pg.shut_down_at && s->position > v->pg.shut_down_at;
+}
+
+bool handover_elect(const struct ha_view *v, struct ha_plan *p, const char *candidate)
+{
+    struct ballot ballots[HA_PEERS_MAX];
+    const struct record_key *r = &v->store.cluster->record;
+    const struct ballot *best = NULL;
+    term t = r->term;
+    size_t count = failover_ballots(v, 0, ballots);
+
+    if (!mode_may_lead(v) || r->phase != RECORD_OPEN || v->store.reads_back || plan_has(p, HA_DO_RECORD))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        const struct ballot *b = &ballots[i];
+        const struct peer_state *s = mesh_fresh(v, b->name);
+        if (!s || b->why_not || !b->incarnation || !s->in_recovery || str_eq(b->name, v->conf.name) ||
+            (candidate && !str_eq(candidate, b->name)) || !has_the_end(v, s))
+            continue;
+        t = s->promised > t ? s->promised : t;
+        if (!best || b->replayed > best->replayed || (b->replayed == best->replayed && b->priority > best->priority))
+            best = b;
+    }
+    if (!best)
+        return false;
+    t = v->quorum.promise.term > t ? v->quorum.promise.term : t;
+    struct ha_record_change *change = plan_record(p, r);
+    ledger_hand_over(&change->next, t + 1, best->name, best->incarnation, failover_next_timeline(v), best->position);
+    change->drop_leader_key = true;
+    return plan_why(p, "shut down, and %s has all of it: it is elected", best->name);
+}
+
 bool handover_finish(const struct ha_view *v, struct ha_plan *p)
 {
     if (!handover_is_asked(v) || v->store.cluster->failover.scheduled_epoch_ms > v->wall_ms)
@@ -72,6 +117,8 @@ bool handover_finish(const struct ha_view *v, struct ha_plan *p)
     if (!v->pg.shut_down_at && v->pg.control != HA_CONTROL_SHUT_DOWN)
         return false; /* it fell over on the way: a crash like any other */
 
+    if (mode_is_quorum(v))
+        return handover_elect(v, p, v->store.cluster->failover.candidate);
     /* The release publishes where the shutdown checkpoint is; the successor sees to it that it has that. */
     (void)plan_add(p, HA_DO_RELEASE);
     return plan_why(p, "switchover: shut down, letting go of the leader key");

@@ -45,3 +45,9 @@ bool handover_is_for_us(const struct ha_memory *m, const struct ha_view *v);
 
 /* This member stepped down in good order, and we have all that it had: however far it says to be, it is no better. */
 bool handover_has_all_of(const struct ha_memory *m, const struct ha_view *v, const char *member);
+
+/*
+ * Quorum mode: this node, shut down, elects whoever has its last record (candidate; NULL: the best one) in one step:
+ * nothing is left here that could acknowledge, and it has everything that ever was. False: nobody has it (yet).
+ */
+bool handover_elect(const struct ha_view *v, struct ha_plan *p, const char *candidate);

@@ -8,6 +8,7 @@
 #include "core/ha/fence.h"
 #include "core/ha/handover.h"
 #include "core/ha/promotion.h"
+#include "core/ha/reign.h"
 #include "core/ha/restart.h"
 #include "core/ha/round.h"
 #include "core/ha/start.h"
@@ -44,7 +45,7 @@ static msec start_timeout_ms(const struct ha_memory *m, const struct ha_view *v)
     return m->restart.timeout_ms ? m->restart.timeout_ms : v->conf.primary_start_timeout_ms;
 }
 
-static void start_primary(struct ha_plan *p, const struct ha_view *v, const char *why)
+void lead_start(struct ha_plan *p, const struct ha_view *v, const char *why)
 {
     struct ha_action *start = plan_job(p, HA_JOB_START, NULL);
 
@@ -53,7 +54,7 @@ static void start_primary(struct ha_plan *p, const struct ha_view *v, const char
      * go on on the old leader's timeline, and nobody could tell the two apart.
      */
     start->start = pg_was_primary(v) && !v->pg.standby_signal ? HA_START_PRIMARY : HA_START_STANDBY;
-    start->term = v->lease.term;
+    start->term = leads_under(v);
     (void)plan_why(p, "%s", why);
 }
 
@@ -78,7 +79,7 @@ static void lead_stopped(struct ha_memory *m, const struct ha_view *v, struct ha
         return;
     }
     if (m->restart.under_way) {
-        start_primary(p, v, "restarting as the operator asked");
+        lead_start(p, v, "restarting as the operator asked");
         return;
     }
     if (handover_finish(v, p))
@@ -88,7 +89,7 @@ static void lead_stopped(struct ha_memory *m, const struct ha_view *v, struct ha
         return;
     if (start_waits(m, v, p))
         return;
-    start_primary(p, v, "PostgreSQL is down: starting it in place");
+    lead_start(p, v, "PostgreSQL is down: starting it in place");
 }
 
 /* A postmaster runs but takes no connections yet (crash recovery). */
@@ -133,25 +134,32 @@ static void checkpoint_decide(struct ha_memory *m, const struct ha_view *v, stru
     m->lead.opened_ms = 0;
 }
 
-/* PostgreSQL runs as primary and we may serve. */
-static void lead_primary(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+bool lead_chores(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     const struct cluster *c = v->store.cluster;
 
-    p->serving = true;
-    (void)plan_why(p, "the leader with the lock");
     if (restart_decide(m, v, p) || !v->store.known)
-        return;
+        return true;
     if (str_empty(c->initialize) && v->pg.system_id)
-        plan_add(p, HA_DO_WRITE_INITIALIZE)->term = v->lease.term;
+        plan_add(p, HA_DO_WRITE_INITIALIZE)->term = leads_under(v);
     checkpoint_decide(m, v, p);
     if (c->failover.present && handover_decide(m, v, p))
-        return;
+        return true;
     if (v->request.reinit) {
         struct ha_action *answer = plan_add(p, HA_DO_ANSWER);
         answer->answer_to = HA_ANSWER_REINIT;
         (void)plan_why(p, "the leader is not reinitialized");
     }
+    return false;
+}
+
+/* PostgreSQL runs as primary and we may serve. */
+static void lead_primary(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    p->serving = true;
+    (void)plan_why(p, "the leader with the lock");
+    if (!lead_chores(m, v, p))
+        reign_enter(v, p);
 }
 
 void lead_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
@@ -199,10 +207,10 @@ void lead_died(struct ha_memory *m)
 
 void lead_seen(struct ha_memory *m, const struct ha_view *v)
 {
-    if (v->lease.owner && !pg_is_primary(v) && v->pg.process != HA_PROC_RUNNING) {
+    if (leads(v) && !pg_is_primary(v) && v->pg.process != HA_PROC_RUNNING) {
         if (!m->lead.crashed_ms)
             m->lead.crashed_ms = v->now_ms;
-    } else if (pg_is_primary(v) || !v->lease.owner) {
+    } else if (pg_is_primary(v) || !leads(v)) {
         m->lead.crashed_ms = 0;
     }
 }

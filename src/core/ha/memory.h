@@ -82,6 +82,30 @@ struct ha_memory {
     } lead;
 
     struct {
+        int kind; /* enum suspicion, of whom … */
+        char name[HA_NAME_MAX];
+        msec since_ms;  /* … since */
+        int64_t record; /* revision of the record that was seen last … */
+        msec record_ms; /* … and since when */
+        msec sick_ms;   /* a leader that is heard does not do its work since; 0: it does */
+        lsn replayed;   /* how far one that is to be promoted was */
+    } suspect;
+
+    struct {
+        term elected_term; /* we are elected under it … */
+        msec elected_ms;   /* … and primary since */
+        bool undo;         /* the change of the cohort that is under way is taken back */
+        msec blocked_ms;   /* too few members of the one that is to be follow since; 0: enough do */
+        msec unproved_ms;  /* no list could be proved since; 0: one is */
+        struct ha_missing missing[HA_PEERS_MAX];
+    } cohort;
+
+    struct {
+        term term;     /* promised … */
+        msec since_ms; /* … since */
+    } frozen;
+
+    struct {
         int64_t stopped_for; /* revision of the failover key that we stopped for last */
         int64_t asked;       /* of the one that was seen last … */
         msec asked_ms;       /* … and when it was first: answers from before say nothing about it */

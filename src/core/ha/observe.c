@@ -5,6 +5,7 @@
 #include "core/ha/bootstrap.h"
 #include "core/ha/facts.h"
 #include "core/ha/lead.h"
+#include "core/ha/mode.h"
 #include "core/ha/promotion.h"
 #include "core/ha/rejoin.h"
 #include "core/ha/restart.h"
@@ -221,6 +222,18 @@ static void postgres_seen(struct ha_memory *m, const struct ha_view *v)
     bootstrap_seen(m, v);
 }
 
+/* In quorum mode nobody waits for a lease: the name is all there is to remember. */
+static void leader_by_record(struct ha_memory *m, const struct ha_view *v)
+{
+    const char *name = leader_name(v);
+
+    if (name && !str_eq(m->leader.name, name))
+        leader_changes(m, v, name);
+    m->leader.alive_ms = v->now_ms;
+    m->leader.gone_ms = 0;
+    m->leader.released = false;
+}
+
 void observe(struct ha_memory *m, const struct ha_view *v)
 {
     if (!m->seen.started_ms) {
@@ -231,7 +244,9 @@ void observe(struct ha_memory *m, const struct ha_view *v)
     CHECK(v->now_ms >= m->seen.started_ms);
 
     if (v->store.cluster) {
-        if (v->store.cluster->leader)
+        if (mode_is_quorum(v))
+            leader_by_record(m, v);
+        else if (v->store.cluster->leader)
             leader_present(m, v);
         else
             leader_absent(m, v);

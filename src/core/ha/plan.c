@@ -46,6 +46,14 @@ struct ha_action *plan_add(struct ha_plan *p, enum ha_action_kind kind)
     return a;
 }
 
+bool plan_has(const struct ha_plan *p, enum ha_action_kind kind)
+{
+    for (size_t i = 0; i < p->count; i++)
+        if (p->actions[i].kind == kind)
+            return true;
+    return false;
+}
+
 struct ha_action *plan_job(struct ha_plan *p, enum ha_job_kind job, const char *subject)
 {
     struct ha_action *a = plan_add(p, HA_DO_START_JOB);
@@ -58,8 +66,7 @@ struct ha_action *plan_job(struct ha_plan *p, enum ha_job_kind job, const char *
 struct ha_record_change *plan_record(struct ha_plan *p, const struct record_key *now)
 {
     CHECK(!record_key_is_opaque(now));
-    for (size_t i = 0; i < p->count; i++)
-        CHECK(p->actions[i].kind != HA_DO_RECORD);
+    CHECK(!plan_has(p, HA_DO_RECORD));
     (void)plan_add(p, HA_DO_RECORD);
     record_key_copy(now, &p->record.next);
     p->record.next.present = true;

@@ -15,7 +15,7 @@
 #include "base/time.h"
 #include "core/ha/view.h"
 
-enum { HA_ACTIONS_MAX = 8, HA_WHY_MAX = 256, HA_NAME_MAX = 128 };
+enum { HA_ACTIONS_MAX = 8, HA_WHY_MAX = 256, HA_NAME_MAX = 128, HA_LIST_MAX = 8192 };
 
 #define HA_ACTIONS(X)                                                                           \
     X(RENEW, "renew")                       /* keepalive; status and record with it */          \
@@ -33,7 +33,10 @@ enum { HA_ACTIONS_MAX = 8, HA_WHY_MAX = 256, HA_NAME_MAX = 128 };
     X(ASK_FAILSAFE, "ask-failsafe")                                                             \
     X(START_JOB, "job") /* ->job, ->subject, ->start, ->stop */                                 \
     X(CANCEL_JOB, "cancel-job")                                                                 \
-    X(FOLLOW, "follow") /* rewrite primary_conninfo, reload */                                  \
+    X(FOLLOW, "follow")         /* rewrite primary_conninfo, reload */                          \
+    X(LOAD_NAMES, "load-names") /* plan->list into synchronous_standby_names, proved */         \
+    X(MARKER, "marker")         /* a record to be seen on others */                             \
+    X(END_SENDER, "end-sender") /* ->pid, counted under ->subject's name */                     \
     X(CHECKPOINT, "checkpoint")                                                                 \
     X(KILL_ORPHANS, "kill-orphans")                                                             \
     X(ANSWER, "answer") /* the operator's request: ->ok, ->why */                               \
@@ -65,6 +68,13 @@ struct ha_action {
     enum ha_answer_to answer_to;
     bool ok;
     char subject[HA_NAME_MAX]; /* member; "" none */
+    uint32_t pid;              /* END_SENDER */
+};
+
+/* To be on disk before anything that follows from it; term 0: nothing new. */
+struct ha_plan_promise {
+    term term, settled;
+    char to[PEER_NAME_MAX + 16];
 };
 
 /* Deadlines for the guard; MSEC_NEVER each: no fence. */
@@ -91,9 +101,13 @@ struct ha_plan {
     struct ha_action actions[HA_ACTIONS_MAX];
     size_t count;
     struct ha_fence fence;
-    msec wake_ms;         /* decide again then at the latest, whatever happens */
-    char why[HA_WHY_MAX]; /* for the operator: what this node is doing, in one line */
+    struct ha_plan_promise promise; /* like the fence, these two wait behind no action */
+    term freeze;                    /* PostgreSQL here must acknowledge nothing of an earlier term; 0: it may */
+    char list[HA_LIST_MAX];         /* what LOAD_NAMES loads */
+    msec wake_ms;                   /* decide again then at the latest, whatever happens */
+    char why[HA_WHY_MAX];           /* for the operator: what this node is doing, in one line */
     bool failsafe_active;
+    bool wants_out;                 /* this data directory is to be rewound or replaced: nobody should count on it */
     bool serving;                   /* this node may act as primary: role and REST say so */
     struct ha_record_change record; /* of the one RECORD among the actions, if there is one */
 };
@@ -106,6 +120,9 @@ void plan_reset(struct ha_plan *p);
 /* Appends; every one returns a pointer that is valid until the plan is reset. */
 struct ha_action *plan_add(struct ha_plan *p, enum ha_action_kind kind);
 struct ha_action *plan_job(struct ha_plan *p, enum ha_job_kind job, const char *subject);
+
+/* Is there one? */
+bool plan_has(const struct ha_plan *p, enum ha_action_kind kind);
 
 /*
  * Change the record from what it is: what is returned has a copy of it as ->next, to be changed in place, and its

@@ -75,7 +75,7 @@ void promotion_watch(const struct ha_memory *m, const struct ha_view *v, struct 
 
 bool promotion_in_vain(const struct ha_memory *m, const struct ha_view *v)
 {
-    return m->promotion.term == v->lease.term && m->promotion.failures >= FAILURES_MAX;
+    return m->promotion.term == leads_under(v) && m->promotion.failures >= FAILURES_MAX;
 }
 
 void promotion_found(struct ha_memory *m, const struct ha_view *v)
@@ -116,9 +116,9 @@ void promotion_seen(struct ha_memory *m, const struct ha_view *v)
 
 void promotion_ended(struct ha_memory *m, const struct ha_view *v)
 {
-    if (m->promotion.term != v->lease.term)
+    if (m->promotion.term != leads_under(v))
         m->promotion.failures = 0;
-    m->promotion.term = v->lease.term;
+    m->promotion.term = leads_under(v);
     m->promotion.doubt = v->job.state != HA_JOB_OK;
     m->promotion.failures = m->promotion.doubt ? m->promotion.failures + 1 : 0;
 }
@@ -126,7 +126,7 @@ void promotion_ended(struct ha_memory *m, const struct ha_view *v)
 void promotion_pre_ended(struct ha_memory *m, const struct ha_view *v)
 {
     m->promotion.pre_ok = v->job.state == HA_JOB_OK;
-    m->promotion.pre_term = v->lease.term;
+    m->promotion.pre_term = leads_under(v);
     if (!m->promotion.pre_ok)
         elect_stand_back(m, v, v->conf.ttl_ms);
 }

@@ -3,7 +3,9 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "core/ha/bootstrap.h"
+#include "core/ha/cohort.h"
 #include "core/ha/facts.h"
+#include "core/ha/mode.h"
 #include "core/ha/restart.h"
 #include "core/ha/round.h"
 #include "core/ha/start.h"
@@ -29,13 +31,13 @@ static const char *upstream_for(const struct ha_view *v)
 
     if (!c)
         return NULL;
-    if (!str_empty(wanted) && !str_eq(wanted, v->conf.name) && !str_eq(wanted, c->leader)) {
+    if (!str_empty(wanted) && !str_eq(wanted, v->conf.name) && !str_eq(wanted, leader_name(v))) {
         const struct member *from = cluster_member(c, wanted);
         /* Two that name each other would form a ring without a source. */
         if (from && from->conn_url && str_eq(from->state, "running") && !str_eq(from->tags.replicatefrom, v->conf.name))
             return from->name;
     }
-    const struct member *leader = cluster_leader_member(c);
+    const struct member *leader = leader_member(v);
     return leader && leader->conn_url && !str_eq(leader->name, v->conf.name) ? leader->name : NULL;
 }
 
@@ -47,11 +49,11 @@ static const char *clone_source(const struct ha_memory *m, const struct ha_view 
     if (!m->reinit.from_leader)
         for (size_t i = 0; i < c->member_count; i++) {
             const struct member *from = &c->members[i];
-            if (from->tags.clonefrom && !str_eq(from->name, v->conf.name) && !str_eq(from->name, c->leader) &&
+            if (from->tags.clonefrom && !str_eq(from->name, v->conf.name) && !str_eq(from->name, leader_name(v)) &&
                 str_eq(from->state, "running") && from->conn_url)
                 return from->name;
         }
-    const struct member *leader = cluster_leader_member(c);
+    const struct member *leader = leader_member(v);
     return leader && leader->conn_url ? leader->name : NULL;
 }
 
@@ -112,6 +114,24 @@ static bool holds_more(const struct ha_view *v, const struct ha_peer *leader, st
                     leader->name, v->pg.control_timeline, leader->timeline);
 }
 
+/*
+ * Elections count on what this directory holds as long as it is in the record's cohort: it leaves that before it is
+ * touched. The leader hears of it from our state.
+ */
+static bool is_counted_on(const struct ha_view *v, struct ha_plan *p)
+{
+    const struct cluster *c = v->store.cluster;
+
+    if (!mode_is_quorum(v) || !v->quorum.incarnation)
+        return false;
+    p->wants_out = true;
+    if (!cohort_has(&c->record.open, v->conf.name, v->quorum.incarnation) &&
+        !(c->record.joining && cohort_has(&c->record.joint, v->conf.name, v->quorum.incarnation)))
+        return false;
+    plan_wake(p, v->now_ms + ROUND_AGAIN_MS);
+    return plan_why(p, "waiting to be taken out of the cohort before this data directory is touched");
+}
+
 /* Give the data directory up: moved aside, or removed where configuration says so. */
 static void discard_decide(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p, bool remove,
                            const char *why)
@@ -122,7 +142,7 @@ static void discard_decide(const struct ha_memory *m, const struct ha_view *v, s
         return;
     }
     /* Who asks for a new copy has judged that, and this one is kept. */
-    if (!have_proof(v, p) || (!m->reinit.under_way && holds_more(v, leader, p)))
+    if (is_counted_on(v, p) || !have_proof(v, p) || (!m->reinit.under_way && holds_more(v, leader, p)))
         return;
     plan_job(p, HA_JOB_DISCARD, leader_name(v))->remove = remove;
     (void)plan_why(p, "%s: giving this data directory up", why);
@@ -130,7 +150,7 @@ static void discard_decide(const struct ha_memory *m, const struct ha_view *v, s
 
 static void rewind_decide(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
-    const struct member *leader = cluster_leader_member(v->store.cluster);
+    const struct member *leader = leader_member(v);
 
     if (!v->conf.use_pg_rewind) {
         if (v->conf.remove_on_diverged_timelines) {
@@ -156,7 +176,7 @@ static void rewind_decide(const struct ha_memory *m, const struct ha_view *v, st
         (void)plan_why(p, "waiting for the checkpoint of %s before pg_rewind", leader->name);
         return;
     }
-    if (!have_proof(v, p) || holds_more(v, peer_answer(v, leader_name(v)), p))
+    if (is_counted_on(v, p) || !have_proof(v, p) || holds_more(v, peer_answer(v, leader_name(v)), p))
         return;
     (void)plan_job(p, HA_JOB_REWIND, leader_name(v));
     (void)plan_why(p, "timelines diverged: rewinding against %s", leader_name(v));
@@ -238,9 +258,9 @@ static bool operator_asks(struct ha_memory *m, const struct ha_view *v, struct h
  */
 static bool opens_soon(const struct ha_memory *m, const struct ha_view *v, const char *upstream)
 {
-    const struct member *leader = cluster_leader_member(v->store.cluster);
+    const struct member *leader = leader_member(v);
 
-    return leader && str_eq(leader->name, upstream) && !str_eq(v->pg.upstream, upstream) &&
+    return !mode_is_quorum(v) && leader && str_eq(leader->name, upstream) && !str_eq(v->pg.upstream, upstream) &&
            !str_eq(leader->role, "primary") && v->now_ms < m->leader.new_ms + OPEN_MS;
 }
 
@@ -366,7 +386,7 @@ static void rejoin_stopped(struct ha_memory *m, const struct ha_view *v, struct 
 
 void rejoin_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
-    CHECK(leader_is_other(v) && !v->lease.owner);
+    CHECK(leader_is_other(v) && !leads(v));
 
     switch (v->pg.process) {
     case HA_PROC_UNKNOWN:

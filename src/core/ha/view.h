@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/time.h"
+#include "core/ha/view_quorum.h"
 #include "wire/cluster.h"
 #include "wire/lsn.h"
 #include "wire/peer.h"
@@ -28,6 +29,11 @@ struct ha_conf {
     msec pg_ctl_timeout_ms;          /* a promotion that makes no progress for so long has failed */
     msec primary_stop_timeout_ms;    /* 0: a stop may take as long as the lease allows */
     int64_t maximum_lag_on_failover; /* bytes */
+    enum ha_sync_mode sync_mode;
+    bool sync_strict;
+    int sync_node_count;             /* members whose acknowledgement a commit needs; 0 counts as 1 */
+    int64_t maximum_lag_on_syncnode; /* bytes; -1: any */
+    struct ha_profile profile;
     bool pause;
     bool failsafe_mode;
     bool use_pg_rewind;
@@ -244,6 +250,7 @@ struct ha_view {
     struct ha_pg pg;
     struct ha_peers peers;
     const struct ha_mesh *mesh; /* NULL: none (scenarios without it) */
+    struct ha_quorum quorum;
     struct ha_job job;
     struct ha_request request;
     struct ha_health health;

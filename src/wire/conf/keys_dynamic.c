@@ -61,8 +61,9 @@ static const struct key rows[] = {
             .harmless = "1", .meaning = "number of synchronous standbys"),
     DYNAMIC("failover_profile", KEY_ENUM, .values = "default|fast|wan", .fallback = "default",
             BY_DYNAMIC(test_dynamic_keys_are_read),
-            .meaning = "how quickly a failed leader is suspected in quorum mode (docs/quorum.md has the numbers); Patroni "
-                       "ignores it"),
+            .meaning =
+                "how quickly a failed leader is suspected in quorum mode (docs/quorum.md has the numbers); Patroni "
+                "ignores it"),
     DYNAMIC("standby_cluster", KEY_SECTION, .state = KEY_REFUSED,
             .meaning = "the whole cluster follows another one and never writes"),
     DYNAMIC("standby_cluster.host", KEY_TEXT, .state = KEY_REFUSED, .meaning = "address of the other cluster"),

@@ -1,0 +1,27 @@
+/*
+ * Cohorts: sets of standbys whose acknowledgement counts, and what a set of frozen nodes proves about them.
+ *
+ * A commit under the cohort (S, k) of a leader L is acknowledged once it is durable on L and on k members of S. A set
+ * F of frozen nodes settles the cohort when
+ *   - L is in F: nothing more is acknowledged, and L has all that was; or
+ *   - F has at least |S| - k + 1 members of S: every k members of S include one of them, so all that was
+ *     acknowledged is on some node of F, and fewer than k members are left to acknowledge anything new.
+ * A member is a name and an incarnation: what a re-cloned or rewound directory holds is not what was admitted.
+ * With S empty (only L acknowledges) nobody but L settles it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "wire/record.h"
+
+bool cohort_has(const struct record_cohort *c, const char *name, uint64_t incarnation);
+bool cohort_has_name(const struct record_cohort *c, const char *name);
+
+/* |S| - k + 1: so many frozen members settle the cohort without its leader; SIZE_MAX: no number of them does. */
+size_t cohort_settling(const struct record_cohort *c);
+
+/* Same members in any order, same k. */
+bool cohort_equal(const struct record_cohort *a, const struct record_cohort *b);

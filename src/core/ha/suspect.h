@@ -1,0 +1,39 @@
+/*
+ * Suspicion: has whoever the cluster waits for (its leader, or the coordinator of an election) failed?
+ *
+ * In quorum mode a wrong suspicion costs a moment, not data: the election freezes first and reads positions then. So
+ * this may be quick. It is not hasty, though:
+ *   - silence counts when most of the agents that are heard here miss the same node, each by its own account, and no
+ *     WAL has come from it to a standby of the cohort; an agent alone may be restarted by its guard;
+ *   - what a node says of itself counts at once: its postmaster died and nobody planned that. That is a suspicion as
+ *     well, no proof: backends outlive a postmaster;
+ *   - a PostgreSQL that runs and does not work (stopped by a signal, a disk that hangs) gets its time;
+ *   - where this agent itself stood still, ages count from its awakening.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "core/ha/decide.h"
+
+enum suspicion {
+    SUSPECT_NOBODY,
+    SUSPECT_DEAD,   /* its own agent says so */
+    SUSPECT_SILENT, /* nobody hears it */
+    SUSPECT_SICK,   /* it runs, but does not work */
+    SUSPECT_STUCK,  /* an election makes no progress */
+};
+
+struct suspect {
+    enum suspicion kind;
+    const char *name; /* whom */
+    char why[HA_NAME_MAX + 128];
+};
+
+/* Also sets p's wake for the moment at which that may change. */
+struct suspect suspect_look(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);
+
+/* The newest state of `name`, if it is not older than suspect_ms; NULL. Our own name: what we say. */
+const struct peer_state *mesh_fresh(const struct ha_view *v, const char *name);
+/* How long ago `name` was heard; MSEC_NEVER: never. */
+msec mesh_age(const struct ha_view *v, const char *name);
