@@ -274,6 +274,14 @@ static void local_changed(void *arg)
     agent_wake(a);
 }
 
+/* A sign of life: by the newest plan this is the primary, and no promise to another stands. */
+static bool may_write(void *arg)
+{
+    const struct agent *a = arg;
+
+    return a->plan.serving && !a->freeze.frozen;
+}
+
 static void callback_done(enum callback_action action, const struct err *err, void *arg)
 {
     (void)arg;
@@ -302,7 +310,7 @@ static bool start_parts(struct agent *a, struct err *err)
 
     a->board = snapshot_board_new();
     a->local = local_new(a->loop, local_changed, a);
-    a->health = health_new(a->loop, a->local, part_changed, a);
+    a->health = health_new(a->loop, a->local, part_changed, may_write, a);
     a->jobs = jobs_new(a);
     a->callbacks = callbacks_new(a->loop, callback_done, a);
     a->rounds = rounds_new(a->loop, a->settings->name, part_changed, a);

@@ -28,7 +28,8 @@ enum {
 struct health {
     struct loop *loop;
     struct local *local;
-    health_changed_fn *fn;
+    health_changed_fn *changed;
+    health_may_write_fn *may_write;
     void *arg;
     struct pg_instance *instance; /* NULL: not known yet */
     bool quorum;
@@ -121,19 +122,20 @@ static void connect_when_due(struct health *h, const struct local_signs *signs, 
 
 /* ---- WAL ---- */
 
-/* Standbys see that we live by the WAL that they get; where nobody writes any, we do. */
+/* Standbys see that we live by the WAL that they get; where nobody writes any, we do, while somebody gets it. */
 static void pulse_when_due(struct health *h, const struct local_signs *signs, msec now_ms)
 {
     const struct pg_facts *f = signs->facts;
 
-    if (!h->quorum || !signs->works || f->in_recovery)
+    if (!h->quorum || !signs->works || f->in_recovery || !f->sender_count)
         return;
     if (f->current_flush != h->flushed) {
         h->flushed = f->current_flush;
         h->pulse_at_ms = now_ms + PULSE_MS;
     } else if (now_ms >= h->pulse_at_ms) {
         h->pulse_at_ms = now_ms + PULSE_MS;
-        local_pulse(h->local);
+        if (h->may_write(h->arg))
+            local_pulse(h->local);
     }
 }
 
@@ -210,7 +212,7 @@ static void judge(struct health *h)
     h->sick = sick;
     tell(h, now_ms);
     if (changed)
-        h->fn(h->arg);
+        h->changed(h->arg);
 }
 
 static void tick(void *arg)
@@ -271,13 +273,15 @@ void health_disk(const struct health *h, struct disk_probe_view *ret_disk)
     disk_probe_view(h->disk, ret_disk);
 }
 
-struct health *health_new(struct loop *l, struct local *local, health_changed_fn *fn, void *arg)
+struct health *health_new(struct loop *l, struct local *local, health_changed_fn *changed,
+                          health_may_write_fn *may_write, void *arg)
 {
     struct health *h = mem_zero(1, sizeof(*h));
 
     h->loop = l;
     h->local = local;
-    h->fn = fn;
+    h->changed = changed;
+    h->may_write = may_write;
     h->arg = arg;
     h->limits = health_limits(PROFILE_DEFAULT);
     h->disk = disk_probe_new(l);

@@ -548,8 +548,11 @@ void local_set_pace(struct local *p, msec every_ms)
 
 void local_pulse(struct local *p)
 {
-    if (p->probe)
-        probe_pulse(p->probe);
+    if (!p->probe || !runs(p) || p->watch != LOCAL_CALM)
+        return;
+    probe_pulse(p->probe);
+    if (!probe_asking(p->probe))
+        probe_ask_in_brief(p->probe, PROBE_BUDGET_MS);
 }
 
 void local_signs(const struct local *p, struct local_signs *ret_signs)

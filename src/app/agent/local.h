@@ -56,7 +56,7 @@ void local_look_briefly(struct local *p);
  * often for that.
  */
 void local_set_pace(struct local *p, msec every_ms);
-/* The next question makes a sign of life in the WAL, if this is a primary (probe_pulse). */
+/* Ask with a sign of life in the WAL, if this is a primary (probe_pulse): now, or with the next question. */
 void local_pulse(struct local *p);
 
 /* What tells a server that runs from one that works. */

@@ -33,6 +33,7 @@ struct node {
 
 static struct loop *loop;
 static struct node primary, standby;
+static bool writing = true;
 
 static void local_changed(void *arg)
 {
@@ -47,6 +48,12 @@ static void health_changed(void *arg)
     (void)arg; /* looked at when it is wanted */
 }
 
+static bool may_write(void *arg)
+{
+    (void)arg;
+    return writing;
+}
+
 static void tell_guard_state(struct node *n)
 {
     const struct guard_msg state = {.pg_state = GUARD_PG_RUNNING, .postmaster_pid = n->live.pid};
@@ -57,7 +64,7 @@ static void tell_guard_state(struct node *n)
 static void look_after(struct node *n)
 {
     n->local = local_new(loop, local_changed, n);
-    n->health = health_new(loop, n->local, health_changed, n);
+    n->health = health_new(loop, n->local, health_changed, may_write, n);
     local_instance(n->local, n->live.config.instance);
     health_instance(n->health, n->live.config.instance, true, PROFILE_DEFAULT);
     tell_guard_state(n);
@@ -209,6 +216,20 @@ static void test_an_idle_primary_keeps_its_standbys_wal_young(void **state)
     assert_true(look(&primary).wal_age_ms == UINT32_MAX);
 }
 
+static void test_who_may_not_write_gives_no_sign(void **state)
+{
+    writing = false;
+    turn_for(2000); /* what was under way */
+    AUTO(cstr) char *before = live_query(&primary.live, "SELECT pg_current_wal_insert_lsn()");
+    turn_for(5000);
+    AUTO(cstr) char *question = str_fmt("SELECT pg_current_wal_insert_lsn() - '%s'::pg_lsn", before);
+    AUTO(cstr) char *written = live_query(&primary.live, question);
+    writing = true;
+    /* five signs have 320 bytes; a snapshot of running transactions that the server writes by itself has 56 */
+    assert_true(strtol(written, NULL, 10) < 200);
+    (void)AWAIT(&standby, seen.wal_age_ms < 1000);
+}
+
 static void test_wal_that_does_not_come_any_more_grows_old(void **state)
 {
     AUTO(cstr) char *senders = live_query(&primary.live, "SELECT min(pid) FROM pg_stat_replication");
@@ -244,6 +265,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_backend_that_hangs_is_silent_while_new_ones_answer, is_well),
         cmocka_unit_test_setup(test_too_many_clients_are_no_sickness, is_well),
         cmocka_unit_test_setup(test_an_idle_primary_keeps_its_standbys_wal_young, is_well),
+        cmocka_unit_test_setup(test_who_may_not_write_gives_no_sign, is_well),
         cmocka_unit_test_setup(test_wal_that_does_not_come_any_more_grows_old, is_well),
         cmocka_unit_test_setup(test_a_server_that_ends_is_not_sick, is_well),
     };
