@@ -1,11 +1,14 @@
 #include "wire/peer_link.h"
 
 #include <inttypes.h>
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/params.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -259,22 +262,63 @@ bool peer_proof_is(struct span body, const unsigned char mac[PEER_MAC])
 
 /* ---- states ---- */
 
-size_t peer_state_frame(const unsigned char session[PEER_MAC], uint64_t counter, struct span state,
-                        unsigned char ret_bytes[PEER_FRAME_MAX])
+struct peer_session {
+    EVP_MAC_CTX *mac;
+    uint64_t counter; /* of the next state */
+};
+
+/* HMAC() would look up its algorithm and set up the key with every message: several times what the message costs. */
+struct peer_session *peer_session_new(const unsigned char key[PEER_MAC])
+{
+    static char digest[] = "SHA256";
+    const OSSL_PARAM params[] = {
+        {OSSL_MAC_PARAM_DIGEST, OSSL_PARAM_UTF8_STRING, digest, sizeof(digest) - 1, OSSL_PARAM_UNMODIFIED},
+        {0},
+    };
+    struct peer_session *s = mem_zero(1, sizeof(*s));
+    EVP_MAC *hmac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
+
+    CHECK(hmac);
+    s->mac = EVP_MAC_CTX_new(hmac);
+    EVP_MAC_free(hmac); /* the context has a reference */
+    CHECK(s->mac);
+    int done = EVP_MAC_init(s->mac, key, PEER_MAC, params);
+    CHECK(done == 1);
+    return s;
+}
+
+void peer_session_free(struct peer_session *s)
+{
+    if (!s)
+        return;
+    EVP_MAC_CTX_free(s->mac);
+    free(s);
+}
+
+static void session_mac(struct peer_session *s, const unsigned char *bytes, size_t len, unsigned char ret_mac[PEER_MAC])
+{
+    size_t mac_len = 0;
+
+    CHECK(EVP_MAC_init(s->mac, NULL, 0, NULL) == 1); /* the same key again */
+    CHECK(EVP_MAC_update(s->mac, bytes, len) == 1);
+    CHECK(EVP_MAC_final(s->mac, ret_mac, &mac_len, PEER_MAC) == 1);
+    CHECK(mac_len == PEER_MAC);
+}
+
+size_t peer_state_frame(struct peer_session *s, struct span state, unsigned char ret_bytes[PEER_FRAME_MAX])
 {
     unsigned char mac[PEER_MAC];
     struct writer w;
 
     frame_begin(&w, ret_bytes, PEER_FRAME_MAX, PEER_STATE);
-    put_number(&w, COUNTER, counter);
+    put_number(&w, COUNTER, s->counter++);
     put_bytes(&w, state.at, state.len);
-    mac_of(session, PEER_MAC, ret_bytes + FRAME_HEAD, w.len - FRAME_HEAD, mac);
+    session_mac(s, ret_bytes + FRAME_HEAD, w.len - FRAME_HEAD, mac);
     put_bytes(&w, mac, PEER_MAC);
     return frame_end(&w);
 }
 
-bool peer_state_read(struct span body, const unsigned char session[PEER_MAC], uint64_t counter,
-                     struct peer_state *ret_state)
+bool peer_state_read(struct peer_session *s, struct span body, struct peer_state *ret_state)
 {
     unsigned char mac[PEER_MAC];
     struct span signed_part;
@@ -283,11 +327,12 @@ bool peer_state_read(struct span body, const unsigned char session[PEER_MAC], ui
 
     if (body.len < PEER_MAC || !span_take(&body, body.len - PEER_MAC, &signed_part))
         return false;
-    mac_of(session, PEER_MAC, signed_part.at, signed_part.len, mac);
-    if (!peer_proof_is(body, mac) || !span_take_number(&signed_part, COUNTER, &number) || number != counter)
+    session_mac(s, signed_part.at, signed_part.len, mac);
+    if (!peer_proof_is(body, mac) || !span_take_number(&signed_part, COUNTER, &number) || number != s->counter)
         return false;
     if (peer_decode(&signed_part, &state) != PEER_OK || signed_part.len)
         return false;
+    s->counter++;
     *ret_state = state;
     return true;
 }

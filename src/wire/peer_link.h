@@ -71,12 +71,16 @@ void peer_proof_frame(const unsigned char mac[PEER_MAC], unsigned char ret_bytes
 /* In constant time. */
 bool peer_proof_is(struct span body, const unsigned char mac[PEER_MAC]);
 
-/* `state` is what peer_encode() gave. */
-size_t peer_state_frame(const unsigned char session[PEER_MAC], uint64_t counter, struct span state,
-                        unsigned char ret_bytes[PEER_FRAME_MAX]);
-/* False: of another session, not the counter's turn (replayed, or left out), or malformed. */
-MUST_USE bool peer_state_read(struct span body, const unsigned char session[PEER_MAC], uint64_t counter,
-                              struct peer_state *ret_state);
+/* The states of one connection, on one side of it: a key, made ready once, and whose turn it is. */
+struct peer_session;
+struct peer_session *peer_session_new(const unsigned char key[PEER_MAC]);
+void peer_session_free(struct peer_session *s);
+AUTO_DEFINE(peer_session, struct peer_session, peer_session_free)
+
+/* The next one; `state` is what peer_encode() gave. */
+size_t peer_state_frame(struct peer_session *s, struct span state, unsigned char ret_bytes[PEER_FRAME_MAX]);
+/* False: of another session, not the next one (replayed, or some are missing), or malformed. */
+MUST_USE bool peer_state_read(struct peer_session *s, struct span body, struct peer_state *ret_state);
 
 size_t peer_refusal_frame(const char *why, unsigned char ret_bytes[4 + 1 + PEER_REASON_MAX]);
 /* Cut, and without what a terminal would act on. */

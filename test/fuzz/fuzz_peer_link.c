@@ -15,6 +15,7 @@ static void read_as_everything(const struct peer_frame *frame)
     static const unsigned char mac[PEER_MAC];
     struct peer_hello theirs;
     struct peer_hello ours = {.version = 1, .oldest = 1, .cluster = "/service/c/", .from = "n1", .to = "n2"};
+    AUTO(peer_session) struct peer_session *session = peer_session_new(mac);
     struct peer_state state;
     char why[PEER_REASON_MAX];
 
@@ -24,7 +25,7 @@ static void read_as_everything(const struct peer_frame *frame)
             CHECK(!strpbrk(why, "\n\r\x1b"));
     }
     CHECK(!peer_proof_is(frame->body, mac) || frame->body.len == PEER_MAC);
-    CHECK(!peer_state_read(frame->body, mac, 0, &state) || state.name[0]);
+    CHECK(!peer_state_read(session, frame->body, &state) || state.name[0]);
     peer_refusal_read(frame->body, why);
     CHECK(!strpbrk(why, "\n\r\x1b"));
 }

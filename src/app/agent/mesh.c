@@ -164,9 +164,18 @@ void mesh_changed(struct mesh *m)
 
 /* ---- the clock ---- */
 
+/*
+ * On the wall clock's grid: where the hosts' clocks agree, all agents tell at one moment, and each wakes once for it
+ * instead of once for every other one. Where they do not, nothing is lost but that.
+ */
+static msec next_beat_ms(const struct mesh *m)
+{
+    return m->beat_ms + m->heartbeat_ms - m->beat_phase_ms;
+}
+
 void mesh_schedule(struct mesh *m)
 {
-    msec next_ms = m->beat_ms + m->heartbeat_ms;
+    msec next_ms = next_beat_ms(m);
 
     for (size_t i = 0; i < m->view.count; i++)
         if (m->peers[i]->host && !m->peers[i]->out)
@@ -179,8 +188,8 @@ static void beat(struct mesh *m, msec now_ms)
     struct peer_state own;
 
     notice_standstill(m, now_ms);
-    /* In step with the beat before, unless that is long ago. */
-    m->beat_ms = now_ms - m->beat_ms < 2 * m->heartbeat_ms ? m->beat_ms + m->heartbeat_ms : now_ms;
+    m->beat_ms = now_ms;
+    m->beat_phase_ms = wall_clock_ms() % m->heartbeat_ms;
     forget(m, now_ms);
     mesh_drop_silent(m, now_ms);
     mesh_listen_again(m, now_ms);
@@ -193,7 +202,7 @@ static void timer_due(void *arg)
     struct mesh *m = arg;
     msec now_ms = loop_clock_ms();
 
-    if (now_ms - m->beat_ms >= m->heartbeat_ms)
+    if (now_ms >= next_beat_ms(m))
         beat(m, now_ms);
     mesh_connect_due(m, now_ms);
     mesh_schedule(m);
@@ -222,7 +231,7 @@ struct mesh *mesh_new(struct loop *l, const char *name, const char *cluster, mse
     peer_state_init(&m->view.own);
     m->beat_ms = m->view.resumed_ms = loop_clock_ms();
     loop_timer_init(&m->timer, l, timer_due, m);
-    loop_timer_set(&m->timer, m->beat_ms + heartbeat_ms);
+    mesh_schedule(m);
     return m;
 }
 

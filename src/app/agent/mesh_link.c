@@ -36,8 +36,7 @@ struct mesh_link {
     struct peer_hello ours, theirs;
     unsigned char our_frame[PEER_HELLO_MAX], their_frame[PEER_HELLO_MAX];
     size_t our_len, their_len;
-    unsigned char session[PEER_MAC];
-    uint64_t counter; /* of the next state */
+    struct peer_session *session; /* once it is up */
 };
 
 bool mesh_link_is_up(const struct mesh_link *k)
@@ -156,7 +155,8 @@ static bool take_proof(struct mesh_link *k, const struct peer_frame *frame)
         return refuse(k, "other credentials in restapi.authentication");
     if (!k->connector)
         send_proof(k);
-    secret(k, PEER_OF_SESSION, k->ours.has_verified && k->theirs.has_verified, k->session);
+    secret(k, PEER_OF_SESSION, k->ours.has_verified && k->theirs.has_verified, mac);
+    k->session = peer_session_new(mac);
     k->phase = LINK_UP;
     loop_timer_clear(&k->handshake);
     if (!k->events->up(k, why, k->arg))
@@ -173,9 +173,8 @@ static bool take_state(struct mesh_link *k, const struct peer_frame *frame)
 
     if (k->connector)
         return refuse(k, "not understood: states go the other way");
-    if (!peer_state_read(frame->body, k->session, k->counter, &state))
+    if (!peer_state_read(k->session, frame->body, &state))
         return refuse(k, "a message that is not the next one of this connection");
-    k->counter++;
     if (!str_eq(state.name, k->peer))
         return refuse(k, "a message in the name of another");
     if (!k->events->state(k, &state, why, k->arg))
@@ -288,6 +287,7 @@ void mesh_link_free(struct mesh_link *k)
         return;
     loop_timer_clear(&k->handshake);
     stream_free(k->stream);
+    peer_session_free(k->session);
     free(k);
 }
 
@@ -299,7 +299,7 @@ bool mesh_link_send(struct mesh_link *k, struct span state)
     CHECK(k->phase == LINK_UP);
     if (stream_unsent(k->stream))
         return false;
-    size_t len = peer_state_frame(k->session, k->counter++, state, frame);
+    size_t len = peer_state_frame(k->session, state, frame);
     (void)stream_send(k->stream, frame, len); /* if it fails, `closed` comes */
     return true;
 }

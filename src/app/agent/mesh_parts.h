@@ -66,7 +66,8 @@ struct mesh {
     struct mesh_said not_listening, refused;
 
     struct loop_timer timer;
-    msec beat_ms; /* of the last one */
+    msec beat_ms;       /* of the last one … */
+    msec beat_phase_ms; /* … which was so long after a multiple of heartbeat_ms on the wall clock */
     unsigned char told[PEER_STATE_MAX];
     size_t told_len;
 };

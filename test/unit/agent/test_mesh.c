@@ -518,7 +518,7 @@ struct bare {
     struct peer_hello ours;
     unsigned char our_frame[PEER_HELLO_MAX], their_frame[PEER_HELLO_MAX];
     size_t our_len, their_len;
-    unsigned char session[PEER_MAC];
+    struct peer_session *session;
     char refused[PEER_REASON_MAX];
 };
 
@@ -609,18 +609,19 @@ static bool bare_handshake(struct bare *b, const struct side *to, const char *fr
         return false;
     peer_secret(PEER_OF_ACCEPTOR, password, ours, theirs, mac);
     assert_true(peer_proof_is(frame.body, mac));
-    peer_secret(PEER_OF_SESSION, password, ours, theirs, b->session);
+    peer_secret(PEER_OF_SESSION, password, ours, theirs, mac);
+    b->session = peer_session_new(mac);
     return true;
 }
 
 static void bare_deinit(struct bare *b)
 {
     stream_free(b->stream);
+    peer_session_free(b->session);
     buf_deinit(&b->got);
 }
 
-static size_t bare_state(const struct bare *b, const char *name, uint64_t boot, uint64_t seq, uint64_t counter,
-                         unsigned char *ret_frame)
+static size_t bare_state(const struct bare *b, const char *name, uint64_t boot, uint64_t seq, unsigned char *ret_frame)
 {
     unsigned char message[PEER_STATE_MAX];
     struct peer_state s;
@@ -631,7 +632,7 @@ static size_t bare_state(const struct bare *b, const char *name, uint64_t boot, 
     s.seq = seq;
     s.promised = seq;
     struct span encoded = {message, peer_encode(&s, message)};
-    return peer_state_frame(b->session, counter, encoded, ret_frame);
+    return peer_state_frame(b->session, encoded, ret_frame);
 }
 
 static void assert_ended(struct bare *b, const char *why)
@@ -652,7 +653,7 @@ static void test_a_replayed_message_ends_the_connection(void **state)
     struct bare b;
 
     assert_true(bare_handshake(&b, a, "n2", "u:secret"));
-    size_t len = bare_state(&b, "n2", 1, 5, 0, frame);
+    size_t len = bare_state(&b, "n2", 1, 5, frame);
     assert_true(stream_send(b.stream, frame, len));
     UNTIL(hears(a, "n2"));
     assert_true(stream_send(b.stream, frame, len));
@@ -667,7 +668,7 @@ static void test_a_message_of_another_connection_ends_this_one(void **state)
     struct bare again;
 
     assert_true(bare_handshake(&b, a, "n2", "u:secret"));
-    size_t len = bare_state(&b, "n2", 1, 5, 0, frame);
+    size_t len = bare_state(&b, "n2", 1, 5, frame);
     assert_true(bare_handshake(&again, a, "n2", "u:secret"));
     UNTIL(b.closed); /* it was replaced */
     bare_deinit(&b);
@@ -704,7 +705,7 @@ static void test_nobody_speaks_in_the_name_of_another(void **state)
     struct bare b;
 
     assert_true(bare_handshake(&b, a, "n2", "u:secret"));
-    assert_true(stream_send(b.stream, frame, bare_state(&b, "n3", 1, 5, 0, frame)));
+    assert_true(stream_send(b.stream, frame, bare_state(&b, "n3", 1, 5, frame)));
     assert_ended(&b, "a message in the name of another");
     assert_false(hears(a, "n3"));
 }
@@ -716,16 +717,16 @@ static void test_what_is_older_is_dropped_and_a_new_agent_begins_anew(void **sta
     struct bare b;
 
     assert_true(bare_handshake(&b, a, "n2", "u:secret"));
-    assert_true(stream_send(b.stream, frame, bare_state(&b, "n2", 1, 5, 0, frame)));
+    assert_true(stream_send(b.stream, frame, bare_state(&b, "n2", 1, 5, frame)));
     UNTIL(hears(a, "n2") && view_of(a, "n2")->state.seq == 5);
     msec heard_ms = view_of(a, "n2")->heard_ms;
     pass(20);
-    assert_true(stream_send(b.stream, frame, bare_state(&b, "n2", 1, 4, 1, frame)));
+    assert_true(stream_send(b.stream, frame, bare_state(&b, "n2", 1, 4, frame)));
     pass(50);
     assert_int_equal(view_of(a, "n2")->state.seq, 5);
     assert_int_equal(view_of(a, "n2")->heard_ms, heard_ms);
     a->news = 0;
-    assert_true(stream_send(b.stream, frame, bare_state(&b, "n2", 2, 1, 2, frame)));
+    assert_true(stream_send(b.stream, frame, bare_state(&b, "n2", 2, 1, frame)));
     UNTIL(view_of(a, "n2")->state.seq == 1);
     assert_int_equal(a->news, 1);
     bare_deinit(&b);

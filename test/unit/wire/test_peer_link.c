@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <openssl/hmac.h>
 #include <string.h>
 
 #include "base/str.h"
@@ -192,35 +193,62 @@ static void test_a_proof_holds_for_its_key_its_side_and_its_nonces_only(void **s
 
 static void test_a_state_is_read_in_its_session_and_in_its_turn_only(void **state)
 {
-    unsigned char session[PEER_MAC] = {1, 2, 3};
+    unsigned char key[PEER_MAC] = {1, 2, 3};
     unsigned char message[PEER_STATE_MAX];
-    unsigned char bytes[PEER_FRAME_MAX];
+    unsigned char bytes[3][PEER_FRAME_MAX];
+    size_t len[3];
+    AUTO(peer_session) struct peer_session *ours = peer_session_new(key);
+    AUTO(peer_session) struct peer_session *theirs = peer_session_new(key);
     struct peer_state sent;
     struct peer_state got;
 
+    key[0] ^= 1;
+    AUTO(peer_session) struct peer_session *another = peer_session_new(key);
     peer_state_init(&sent);
     str_copy(sent.name, sizeof(sent.name), "n1");
-    sent.promised = 5;
-    struct span encoded = {message, peer_encode(&sent, message)};
-    struct peer_frame frame = frame_of(bytes, peer_state_frame(session, 3, encoded, bytes));
-    assert_int_equal(frame.kind, PEER_STATE);
-    assert_true(peer_state_read(frame.body, session, 3, &got));
-    assert_int_equal(got.promised, 5);
-
-    assert_false(peer_state_read(frame.body, session, 4, &got)); /* replayed */
-    assert_false(peer_state_read(frame.body, session, 2, &got)); /* one is missing */
-    session[0] ^= 1;
-    assert_false(peer_state_read(frame.body, session, 3, &got));
-    session[0] ^= 1;
-    for (size_t i = 5; i < frame.whole.len; i++) {
-        bytes[i] ^= 1;
-        if (peer_state_read(frame.body, session, 3, &got))
-            fail_msg("byte %zu does not matter", i);
-        bytes[i] ^= 1;
+    for (term t = 0; t < 3; t++) {
+        sent.promised = t;
+        struct span encoded = {message, peer_encode(&sent, message)};
+        len[t] = peer_state_frame(ours, encoded, bytes[t]);
+        assert_int_equal(frame_of(bytes[t], len[t]).kind, PEER_STATE);
     }
-    assert_true(peer_state_read(frame.body, session, 3, &got));
-    frame.body.len = PEER_MAC - 1;
-    assert_false(peer_state_read(frame.body, session, 3, &got));
+#define FRAME(t) frame_of(bytes[t], len[t]).body
+    assert_false(peer_state_read(another, FRAME(0), &got));
+    assert_false(peer_state_read(theirs, FRAME(1), &got)); /* one is missing */
+    assert_true(peer_state_read(theirs, FRAME(0), &got));
+    assert_false(peer_state_read(theirs, FRAME(0), &got)); /* replayed */
+    for (size_t i = 5; i < len[1]; i++) {
+        bytes[1][i] ^= 1;
+        if (peer_state_read(theirs, FRAME(1), &got))
+            fail_msg("byte %zu does not matter", i);
+        bytes[1][i] ^= 1;
+    }
+    assert_true(peer_state_read(theirs, FRAME(1), &got));
+    assert_int_equal(got.promised, 1);
+    struct span cut = FRAME(2);
+    cut.len = PEER_MAC - 1;
+    assert_false(peer_state_read(theirs, cut, &got));
+    assert_true(peer_state_read(theirs, FRAME(2), &got));
+    assert_int_equal(got.promised, 2);
+}
+
+static void test_the_code_of_a_state_is_its_hmac(void **state)
+{
+    unsigned char key[PEER_MAC] = {9};
+    unsigned char mac[PEER_MAC];
+    unsigned char message[PEER_STATE_MAX];
+    unsigned char bytes[PEER_FRAME_MAX];
+    AUTO(peer_session) struct peer_session *session = peer_session_new(key);
+    struct peer_state sent;
+
+    peer_state_init(&sent);
+    str_copy(sent.name, sizeof(sent.name), "n1");
+    for (int i = 0; i < 2; i++) { /* the context is used again */
+        struct span encoded = {message, peer_encode(&sent, message)};
+        size_t len = peer_state_frame(session, encoded, bytes);
+        assert_non_null(HMAC(EVP_sha256(), key, sizeof(key), bytes + 5, len - 5 - PEER_MAC, mac, NULL));
+        assert_memory_equal(bytes + len - PEER_MAC, mac, PEER_MAC);
+    }
 }
 
 static void test_a_reason_is_cut_and_cleaned(void **state)
@@ -250,6 +278,7 @@ int main(void)
         cmocka_unit_test(test_what_a_connection_is_refused_for),
         cmocka_unit_test(test_a_proof_holds_for_its_key_its_side_and_its_nonces_only),
         cmocka_unit_test(test_a_state_is_read_in_its_session_and_in_its_turn_only),
+        cmocka_unit_test(test_the_code_of_a_state_is_its_hmac),
         cmocka_unit_test(test_a_reason_is_cut_and_cleaned),
     };
 
