@@ -270,7 +270,7 @@ struct peer_session {
 /* HMAC() would look up its algorithm and set up the key with every message: several times what the message costs. */
 struct peer_session *peer_session_new(const unsigned char key[PEER_MAC])
 {
-    static char digest[] = "SHA256";
+    char digest[] = "SHA256"; /* not to be const, says the type */
     const OSSL_PARAM params[] = {
         {OSSL_MAC_PARAM_DIGEST, OSSL_PARAM_UTF8_STRING, digest, sizeof(digest) - 1, OSSL_PARAM_UNMODIFIED},
         {0},

@@ -370,10 +370,11 @@ void stream_listener_tls(struct stream_listener *s, const struct stream_tls *tls
 
 bool stream_tls_new(enum stream_side side, const struct http_tls *files, struct stream_tls **ret_tls, struct err *err)
 {
-    *ret_tls = NULL;
+    *ret_tls = mem_zero(1, 1);
     return true;
 }
 
 void stream_tls_free(struct stream_tls *t)
 {
+    free(t);
 }

@@ -5,6 +5,7 @@
 #include <sys/random.h>
 
 #include "app/agent/agent.h"
+#include "app/agent/mesh.h"
 #include "app/agent/state.h"
 #include "app/conf_files.h"
 #include "base/check.h"
@@ -12,6 +13,8 @@
 #include "io/process.h"
 #include "test/sim/points.h"
 #include "wire/conf/settings.h"
+
+enum { SILENCE_MAX_MS = 1000 };
 
 struct node nodes[NODES_MAX];
 int node_count;
@@ -197,6 +200,35 @@ bool node_follows(const struct node *n, const struct node *leader)
 
     return p->postmaster.alive && p->in_recovery && p->receiver.streaming &&
            wal_leads_to(p->disk.written, leader->pg.disk.written);
+}
+
+/* How long n has not heard the other; MSEC_NEVER: it never did. */
+static msec silence_ms(const struct node *n, const struct node *other)
+{
+    const struct ha_mesh *m;
+    struct proc *before = world.current;
+
+    world.current = (struct proc *)&n->guard.agent; /* whose clock it is */
+    m = mesh_view(n->agent->mesh);
+    world.current = before;
+    for (size_t i = 0; i < m->count; i++)
+        if (str_eq(m->at[i].state.name, other->host->name) && m->at[i].heard_ms)
+            return host_clock_ms(n->host) - m->at[i].heard_ms;
+    return MSEC_NEVER;
+}
+
+void nodes_check_mesh(void)
+{
+    for (int i = 0; i < node_count; i++) {
+        for (int j = 0; j < node_count; j++) {
+            if (i == j || !nodes[i].guard.agent.alive || !nodes[j].guard.agent.alive)
+                continue;
+            msec ms = silence_ms(&nodes[i], &nodes[j]);
+            if (ms > SILENCE_MAX_MS)
+                finding("M1", "%s has not heard %s for %lld ms", nodes[i].host->name, nodes[j].host->name,
+                        (long long)ms);
+        }
+    }
 }
 
 const char *node_why(const struct node *n)

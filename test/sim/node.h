@@ -30,5 +30,8 @@ void node_lose_disk(struct node *n); /* while it is down */
 struct node *node_leader(void);
 /* It streams from the leader, with nothing of its own. */
 bool node_follows(const struct node *n, const struct node *leader);
+
+/* Long after the last fault: each agent hears each other one. */
+void nodes_check_mesh(void);
 /* Its line for operators: what it is doing. */
 const char *node_why(const struct node *n);

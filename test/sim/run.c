@@ -89,6 +89,7 @@ _Noreturn void run_schedule(const struct schedule *s, struct outcome *ret, bool 
         event_at(quiet, NULL, look, NULL);
     world_run(quiet + SETTLE_MAX);
     book_close();
+    nodes_check_mesh();
 
     ret->score.acknowledged = book.acknowledged;
     ret->score.lost = book.lost;

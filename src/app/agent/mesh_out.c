@@ -107,6 +107,8 @@ static void connect_to(struct mesh_peer *p)
 
 void mesh_connect_due(struct mesh *m, msec now_ms)
 {
+    if (!m->connects)
+        return; /* there is no configuration that could be read */
     for (size_t i = 0; i < m->view.count; i++) {
         struct mesh_peer *p = m->peers[i];
         if (p->host && !p->out && p->next_try_ms <= now_ms)

@@ -345,6 +345,66 @@ static void test_who_is_gone_from_the_store_is_still_talked_to(void **state)
     UNTIL(view_of(a, "n2")->heard_ms > heard_ms + 5 * BEAT_MS);
 }
 
+static int free_port(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(at);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    (void)close(fd);
+    return ntohs(at.sin_port);
+}
+
+/* Another configuration, but for the name. */
+static void reload(struct side *s, int port, const char *rest)
+{
+    AUTO(cstr) char *conf = str_fmt("%s}\npgkeep: {peer: {listen: '127.0.0.1:%d'}", rest, port);
+    struct settings *old = s->settings;
+    struct err err = {0};
+
+    s->settings = settings_of(s->name, "c", conf);
+    if (!mesh_configure(s->mesh, s->settings, &err))
+        fail_msg("%s", err.text);
+    settings_unref(old);
+}
+
+static void test_a_reload_moves_the_listener_and_the_others_find_it(void **state)
+{
+    struct side *a = agent(0, "n1", "c", WITH_PASSWORD, BEAT_MS);
+    struct side *b = agent(1, "n2", "c", WITH_PASSWORD, BEAT_MS);
+    int port = free_port();
+    AUTO(cstr) char *address = str_fmt("127.0.0.1:%d", port);
+
+    introduce_both(a, b);
+    UNTIL(hears(a, "n2") && hears(b, "n1"));
+    a->news = 0;
+    reload(a, port, WITH_PASSWORD);
+    assert_string_equal(mesh_address(a->mesh), address);
+    assert_true(a->news > 0); /* it is to be published */
+    introduce(b, a);
+    msec moved_ms = loop_clock_ms();
+    UNTIL(view_of(a, "n2")->heard_ms > moved_ms + 5 * BEAT_MS);
+    assert_int_equal(logged("connected to the agent of n1"), 2);
+}
+
+static void test_an_address_that_is_taken_is_tried_again(void **state)
+{
+    struct side *a = agent(0, "n1", "c", WITH_PASSWORD, BEAT_MS);
+    struct stream_listener *other;
+    struct err err = {0};
+
+    assert_true(stream_listen(loop, "127.0.0.1", 0, NULL, &mesh_stream_limits, NULL, NULL, &other, &err));
+    int port = stream_listener_port(other);
+    reload(a, port, WITH_PASSWORD);
+    assert_null(mesh_address(a->mesh));
+    pass(1200);
+    assert_int_equal(logged("the other agents cannot tell us how they are"), 1);
+    stream_listener_free(other);
+    UNTIL(mesh_address(a->mesh));
+}
+
 /* ---- who is let in ---- */
 
 static void assert_refused(const struct side *a, const struct side *b, const char *why)
@@ -874,6 +934,8 @@ int main(void)
         CASE(test_our_own_standstill_is_nobodys_silence),
         CASE(test_a_connection_that_breaks_is_made_again),
         CASE(test_who_is_gone_from_the_store_is_still_talked_to),
+        CASE(test_a_reload_moves_the_listener_and_the_others_find_it),
+        CASE(test_an_address_that_is_taken_is_tried_again),
         CASE(test_another_password_is_refused),
         CASE(test_without_a_password_nobody_comes_in_where_there_is_one),
         CASE(test_another_cluster_is_refused),
