@@ -16,7 +16,8 @@ from lab.stub import StubCluster
 def pytest_addoption(parser):
     parser.addoption('--flavour', default='pgkeep', choices=('pgkeep', 'patroni'),
                      help='what runs the nodes of tests that do not say: pgkeep, or Debian\'s Patroni to try the tests themselves')
-    parser.addoption('--pgbin', metavar='FOLDER', help="PostgreSQL's programs for the bare servers of truths/; default: the newest installed")
+    parser.addoption('--pgbin', metavar='FOLDER',
+                     help="PostgreSQL's programs for the bare servers of truths/; default: the newest installed")
 
 
 def pytest_configure():

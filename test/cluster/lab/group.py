@@ -14,8 +14,8 @@ class Pristine:
         self.programs = Path(programs)
         self.bench = Bench('pristine')
         self.folder = self.bench.make_folder('server') / 'data'
-        done = self.bench.run([str(self.programs / 'initdb'), '--no-sync', '--auth=trust', '--username=postgres', '--data-checksums',
-                               '--encoding=UTF8', '--locale=C', '-D', str(self.folder)], self.folder.parent)
+        done = self.bench.run([str(self.programs / 'initdb'), '--no-sync', '--auth=trust', '--username=postgres',
+                               '--data-checksums', '--encoding=UTF8', '--locale=C', '-D', str(self.folder)], self.folder.parent)
         assert done.returncode == 0, done
 
     def close(self):

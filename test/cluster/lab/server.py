@@ -225,7 +225,7 @@ class Server:
     # --- processes
 
     def pid_of(self, title, missing_ok=False):
-        """Of the one process with that title (`checkpointer`, `walreceiver`, `walsender postgres` …); 0 if there is none."""
+        """Of the one process with that title (`checkpointer`, `walreceiver`, `startup` …); 0 if there is none."""
         found = [p.pid for p in proc.below(self.data) if re.match(rf'postgres: (\S+: )?{title}', p.command)]
         assert len(found) == 1 or missing_ok and not found, f'{self.name} has {len(found)} processes {title!r}'
         return found[0] if found else 0
@@ -285,15 +285,18 @@ class Server:
         rows = self.sql('select wait_event from pg_stat_activity where pid = %s', pid)
         return rows[0][0] if rows else ''
 
+    def waits(self, session):
+        """Does the session's commit wait for a standby?"""
+        return self.wait_event(session.pid) == 'SyncRep'
+
     def wait_sync(self, session):
         """Until the session's commit waits for a standby. Its statement must not have ended."""
-        wait_for(f'backend {session.pid} in its wait for a standby', lambda: self.wait_event(session.pid) == 'SyncRep', DEADLINE_S)
+        wait_for(f'backend {session.pid} in its wait for a standby', lambda: self.waits(session), DEADLINE_S)
 
     def hold_sync(self, session, duration_s=0.6):
         """The session's commit waits for a standby, and goes on doing so."""
         self.wait_sync(session)
-        holds_for(f'the wait of backend {session.pid}', lambda: self.wait_event(session.pid) == 'SyncRep' and not session.finished(),
-                  duration_s)
+        holds_for(f'the wait of backend {session.pid}', lambda: self.waits(session) and not session.finished(), duration_s)
 
     def insert(self, row, **more):
         """A client inserts the row; sent, not waited for. The Session."""
@@ -304,7 +307,7 @@ class Server:
         self.sql("select pg_logical_emit_message(true, 'test', 'nudge')")
 
     def sender(self, name):
-        """The row of pg_stat_replication of the one walsender with that application_name that sends, as a dict; {} if there is none."""
+        """The row of pg_stat_replication of the one walsender of that name that has begun to send, as a dict; or {}."""
         with psycopg.connect(self.conninfo(), autocommit=True, row_factory=psycopg.rows.dict_row) as connection:
             rows = connection.execute("select * from pg_stat_replication where application_name = %s and state <> 'startup'",
                                       (name,)).fetchall()

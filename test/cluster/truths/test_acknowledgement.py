@@ -205,13 +205,13 @@ def test_names_are_in_force_when_the_checkpointer_has_read_them(servers):
     assert client.value('show synchronous_standby_names') == FENCE
     assert client.ask("insert into rows values ('unfenced')").ok
     os.kill(checkpointer, signal.SIGCONT)
-    wait_for('a commit that waits', lambda: _waits(n1), DEADLINE_S)
+    wait_for('a commit that waits', lambda: new_commit_waits(n1), DEADLINE_S)
 
 
-def _waits(server):
+def new_commit_waits(server):
     client = server.insert('probe')
-    return not wait_for('the end or the wait', lambda: client.finished() or server.wait_event(client.pid) == 'SyncRep' and 'waits',
-                        DEADLINE_S) is True
+    wait_for('the end or the wait', lambda: client.finished() or server.waits(client), DEADLINE_S)
+    return not client.finished()
 
 
 def test_names_are_not_gone_until_the_checkpointer_has_read_it(servers):
@@ -268,7 +268,7 @@ def test_names_are_in_force_from_the_first_commit(servers):
             n1.wait_ready().stop()
             continue
         client = n1.insert('first')
-        wait_for('the wait or the end', lambda: n1.wait_event(client.pid) == 'SyncRep' or client.finished(), DEADLINE_S)
+        wait_for('the wait or the end', lambda: n1.waits(client) or client.finished(), DEADLINE_S)
         acknowledged = client.finished()
         os.kill(checkpointer, signal.SIGCONT)
         if fixed:

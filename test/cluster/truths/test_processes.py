@@ -8,7 +8,8 @@ from lab import proc
 from lab.server import DEADLINE_S, SEGMENT, lsn
 from lab.wait import holds_for, wait_for
 
-BUSY = "do $$ declare until timestamptz = clock_timestamp() + '%s s'; begin while clock_timestamp() < until loop end loop; end $$; "
+BUSY = """do $$ declare until timestamptz = clock_timestamp() + '%s s';
+          begin while clock_timestamp() < until loop end loop; end $$; """
 
 
 def kill_postmaster(server):

@@ -15,7 +15,8 @@ def names(server):
     return value, file.rpartition('/')[2]
 
 
-WRONG = {'syntax': 'this is not a setting', 'unknown': 'no_such_parameter = 1', 'include': "include 'missing.conf'", 'quote': "work_mem = '4MB"}
+WRONG = {'syntax': 'this is not a setting', 'unknown': 'no_such_parameter = 1', 'include': "include 'missing.conf'",
+         'quote': "work_mem = '4MB"}
 
 
 @pytest.mark.parametrize('line', WRONG.values(), ids=WRONG)

@@ -115,7 +115,7 @@ def test_rewind_against_a_source_just_promoted(servers):
 def test_rewind_that_is_cut_off_cannot_be_repeated(servers):
     """
     The signal file is gone, the WAL that a comparison needs is gone, no mark tells, and pg_control says that the server
-    was shut down in good order. Only a clone mends it.
+    was shut down in good order. Whoever kept that WAL aside can repeat it.
     """
     n1, n2 = diverged(servers, wal_keep_size='1GB')
     n2.sql("create table big as select repeat('x', 1000) as of from generate_series(1, 20000)")
@@ -123,6 +123,7 @@ def test_rewind_that_is_cut_off_cannot_be_repeated(servers):
     n1.write('standby.signal', '')
     before = n1.control('Latest checkpoint location')
     wal = n1.data / 'pg_wal/000000010000000000000001'
+    kept = wal.read_bytes()
     with Relay(n2.port) as way:
         way.limit(12 << 20)
         tool = n1.spawn_tool('pg_rewind', '-D', n1.data, '--source-server', n2.conninfo() + f' port={way.port}')
@@ -134,3 +135,12 @@ def test_rewind_that_is_cut_off_cannot_be_repeated(servers):
     assert not (n1.data / 'backup_label').exists()
     done = rewind(n1, n2)
     assert done.returncode != 0 and 'could not read WAL record' in done.stderr, done
+    wal.write_bytes(kept)
+    done = rewind(n1, n2)
+    assert done.returncode == 0 and 'Done!' in done.stderr, done
+    n1.conf()
+    n1.follow(n2)
+    n1.start()
+    n2.wait_streaming(n1)
+    n2.wait_replayed(n1)
+    assert n1.value('select count(*) from big') == 20000 and not n1.has('of n1')

@@ -175,6 +175,6 @@ def test_slot_that_holds_too_much_is_lost_and_so_is_its_standby(servers):
     n1.sql('checkpoint')
     assert n1.value("select wal_status from pg_replication_slots where slot_name = 'slot_n2'") == 'lost'
     n2.start()
-    n2.log.wait('requested WAL segment .* has already been removed|cannot read from replication slot|can no longer (get changes|access)',
-                DEADLINE_S)
+    n2.log.wait('requested WAL segment .* has already been removed|'
+                'cannot read from replication slot|can no longer (get changes|access)', DEADLINE_S)
     assert n1.sender('n2').get('state') != 'streaming'
