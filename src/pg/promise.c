@@ -36,6 +36,7 @@ static char *text_of(const struct promise *p)
     buf_printf(&text, "%s\n", first_line);
     buf_printf(&text, "term %" PRIu64 "\n", p->term);
     buf_printf(&text, "coordinator %s\n", p->coordinator);
+    buf_printf(&text, "settled %" PRIu64 "\n", p->settled);
     buf_printf(&text, "incarnation %016" PRIx64 "\n", p->incarnation);
     buf_printf(&text, "record_term %" PRIu64 "\n", p->record_term);
     buf_printf(&text, "record_revision %" PRId64 "\n", p->record_revision);
@@ -81,6 +82,7 @@ static bool parse(const char *text, struct promise *ret_promise)
     at += *at == '\n';
     p.term = take_number(&at, "term", 10);
     take_text(&at, "coordinator", p.coordinator, sizeof(p.coordinator));
+    p.settled = take_number(&at, "settled", 10);
     p.incarnation = take_number(&at, "incarnation", 16);
     p.record_term = take_number(&at, "record_term", 10);
     p.record_revision = (int64_t)take_number(&at, "record_revision", 10);
@@ -151,7 +153,7 @@ static bool write_whole(const char *state_dir, const struct promise *p, struct e
     return file_replace(path, text, strlen(text), 0600, err) || err_wrap(err, "promise");
 }
 
-bool promise_give(const char *state_dir, term t, const char *coordinator, struct err *err)
+bool promise_give(const char *state_dir, term t, const char *coordinator, term settled, struct err *err)
 {
     struct promise p;
 
@@ -165,6 +167,8 @@ bool promise_give(const char *state_dir, term t, const char *coordinator, struct
                        coordinator);
     p.term = t;
     str_copy(p.coordinator, sizeof(p.coordinator), coordinator);
+    if (settled > p.settled)
+        p.settled = settled;
     return write_whole(state_dir, &p, err);
 }
 

@@ -15,11 +15,12 @@
 #include "base/err.h"
 #include "base/time.h"
 
-enum { PROMISE_COORDINATOR_MAX = 96, PROMISE_STORE_MAX = 64 }; /* with the NUL; a name and an attempt; a hash in hex */
+enum { PROMISE_COORDINATOR_MAX = 160, PROMISE_STORE_MAX = 64 }; /* with the NUL; a name and an attempt; a hash in hex */
 
 struct promise {
     term term;                                 /* nothing older is acknowledged; 0: none promised yet */
     char coordinator[PROMISE_COORDINATOR_MAX]; /* who asked, and in which attempt; "" only with term 0 */
+    term settled; /* somebody is known to have been elected under it; below `term`: this node is frozen */
     uint64_t incarnation;                      /* of the data directory (pg/incarnation.h); 0: none known */
     term record_term;                          /* highest seen in the store's record */
     int64_t record_revision;                   /* of the record, in that store */
@@ -42,8 +43,8 @@ enum promise_outcome promise_read(const char *state_dir, struct promise *ret_pro
  * counts as not given, though a later read may show it. ERR_CONFLICT: it would go backwards. ERR_INPUT: what stands
  * there is unusable, or a string has control characters.
  */
-/* A lower term is refused, and the same term to another coordinator. */
-MUST_USE bool promise_give(const char *state_dir, term t, const char *coordinator, struct err *err);
+/* A lower term is refused, and the same term to another coordinator. A lower `settled` leaves the higher one. */
+MUST_USE bool promise_give(const char *state_dir, term t, const char *coordinator, term settled, struct err *err);
 /*
  * An older record than the one seen is refused: a lower term, or in the same store the same term and a lower revision.
  * That it is another store is the caller's to judge, before this hides it.

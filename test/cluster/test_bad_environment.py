@@ -218,7 +218,7 @@ def test_corrupted_yaml_names_file_and_line_and_starts_nothing(cluster_of, text,
     ({'postgresql': {'listen': '127.0.0.1:99999'}}, r'postgresql\.listen'),
     ({'postgresql': {'data_dir': None}}, r'postgresql\.data_dir'),
     ({'etcd3': None}, r'(?i)etcd3'),
-    ({'bootstrap': {'dcs': {'synchronous_mode': True}}}, r'synchronous_mode'),
+    ({'bootstrap': {'dcs': {'standby_cluster': {'host': '127.0.0.1'}}}}, r'standby_cluster'),
     ({'watchdog': {'mode': 'required'}}, r'watchdog'),
 ])
 def test_wrong_value_is_named_and_starts_nothing(cluster_of, change, expected):

@@ -176,7 +176,7 @@ def test_check_names_what_the_cluster_asks_for_and_cannot_get(cluster_of):
     cluster = cluster_of(1)
     cluster.store.start()
     node = cluster.nodes[0]
-    cluster.store.put(PREFIX + 'config', '{"ttl": 30, "synchronous_mode": true}')
+    cluster.store.put(PREFIX + 'config', '{"ttl": 30, "standby_cluster": {"host": "127.0.0.1"}}')
     done = node.bench.run(['pgkeep', 'check', node.yml], node.folder)
     assert done.returncode != 0
-    assert 'synchronous_mode' in done.stdout + done.stderr
+    assert 'standby_cluster' in done.stdout + done.stderr

@@ -153,7 +153,7 @@ def test_edit_config_shows_the_difference_and_applies_it(two_nodes):
     wait_for('the default', lambda: leader.value('show work_mem') == '4MB', 15)
 
 
-@pytest.mark.parametrize('pair, named', [('synchronous_mode=on', 'synchronous_mode'), ('ttl=soon', 'ttl')])
+@pytest.mark.parametrize('pair, named', [('standby_cluster.host=127.0.0.1', 'standby_cluster'), ('ttl=soon', 'ttl')])
 def test_edit_config_refuses_what_no_node_could_keep(two_nodes, pair, named):
     _, leader = two_nodes
     before = leader.rest.get('/config').json

@@ -10,12 +10,15 @@
 #include "app/agent/local.h"
 #include "app/agent/ops.h"
 #include "app/agent/publish.h"
+#include "app/agent/quorum.h"
 #include "app/agent/registry.h"
 #include "app/agent/rounds.h"
 #include "base/check.h"
 #include "base/fault.h"
 #include "base/str.h"
+#include "core/ha/facts.h"
 #include "core/ha/fence.h"
+#include "core/ha/mode.h"
 #include "core/ha/rejoin.h"
 #include "io/log.h"
 #include "pg/datadir.h"
@@ -243,7 +246,8 @@ static bool still_ours(struct agent *a, const struct ha_action *action)
     if (!action->term)
         return true;
     cycle_view(a, &v);
-    bool ours = v.lease.owner && v.lease.term == action->term && (v.conf.pause || fence_may_serve(&a->memory, &v));
+    bool ours = leads(&v) && leads_under(&v) == action->term &&
+                (mode_is_quorum(&v) || v.conf.pause || fence_may_serve(&a->memory, &v));
     member_tags_deinit(&v.conf.tags);
     if (!ours)
         log_warning("action.refused", "%s %s was decided under term %llu, which is over", ha_action_text(action->kind),
@@ -362,11 +366,18 @@ void act(struct agent *a, const struct ha_action *action)
         FAULT_POINT("act.follow");
         follow(a, action->subject);
         break;
-    /* of quorum mode, which no view says is wanted yet */
     case HA_DO_LOAD_NAMES:
+        quorum_load_names(a->quorum, a->plan.list);
+        cycle_action_done(a, true);
+        break;
     case HA_DO_MARKER:
+        quorum_write_marker(a->quorum, action->term);
+        cycle_action_done(a, true);
+        break;
     case HA_DO_END_SENDER:
-        UNREACHABLE();
+        quorum_end_sender(a->quorum, action->pid, action->subject);
+        cycle_action_done(a, true);
+        break;
     case HA_DO_CHECKPOINT:
         FAULT_POINT("act.checkpoint");
         checkpoint(a);

@@ -25,6 +25,7 @@
 #include "app/agent/local.h"
 #include "app/agent/mesh.h"
 #include "app/agent/mesh_own.h"
+#include "app/agent/quorum.h"
 #include "app/agent/ops.h"
 #include "app/agent/publish.h"
 #include "app/agent/registry.h"
@@ -312,6 +313,7 @@ static bool start_parts(struct agent *a, struct err *err)
     a->local = local_new(a->loop, local_changed, a);
     a->health = health_new(a->loop, a->local, part_changed, may_write, a);
     a->jobs = jobs_new(a);
+    a->quorum = quorum_new(a);
     a->callbacks = callbacks_new(a->loop, callback_done, a);
     a->rounds = rounds_new(a->loop, a->settings->name, part_changed, a);
     ops_init(a);
@@ -338,6 +340,7 @@ void agent_free(struct agent *a)
     if (!a)
         return;
     upkeep_cancel(a);
+    quorum_free(a->quorum);
     web_server_stop(a->web);
     ops_deinit(a);
     jobs_free(a->jobs);

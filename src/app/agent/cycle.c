@@ -10,6 +10,7 @@
 #include "app/agent/mesh.h"
 #include "app/agent/ops.h"
 #include "app/agent/publish.h"
+#include "app/agent/quorum.h"
 #include "app/agent/registry.h"
 #include "app/agent/rounds.h"
 #include "app/agent/twin.h"
@@ -17,6 +18,7 @@
 #include "base/check.h"
 #include "base/fault.h"
 #include "base/str.h"
+#include "core/ha/profile.h"
 #include "io/log.h"
 #include "pg/clone.h"
 #include "wire/conf/dynamic.h"
@@ -25,7 +27,21 @@
 enum {
     SAY_AGAIN_MS = 10000, /* an unchanged state is logged that often, as Patroni's heartbeat line */
     ARM_AGAIN_MS = 200,
+    LOOK_AGAIN_MS = 10, /* clients wait for what PostgreSQL here shows next */
 };
+
+static enum ha_sync_mode sync_mode_of(const struct dynamic *d)
+{
+    switch (d->synchronous_mode) {
+    case SYNC_MODE_OFF:
+        return HA_SYNC_OFF;
+    case SYNC_MODE_ON:
+        return HA_SYNC_ON;
+    case SYNC_MODE_QUORUM:
+        return HA_SYNC_QUORUM;
+    }
+    UNREACHABLE();
+}
 
 static void conf_view(struct agent *a, struct ha_conf *conf)
 {
@@ -48,6 +64,11 @@ static void conf_view(struct agent *a, struct ha_conf *conf)
         .remove_on_diverged_timelines = d->remove_data_directory_on_diverged_timelines,
         .clone_without_leader = a->instance && clone_works_alone(a->instance),
         .refused = dynamic_refused(d),
+        .sync_mode = sync_mode_of(d),
+        .sync_strict = d->synchronous_mode_strict,
+        .sync_node_count = d->synchronous_node_count,
+        .maximum_lag_on_syncnode = d->maximum_lag_on_syncnode,
+        .profile = *profile_of(d->failover_profile),
         .pre_promote = !str_empty(a->dynamic->pre_promote),
     };
     member_tags_read(a->settings->tags.all, &conf->tags);
@@ -73,6 +94,7 @@ void cycle_view(struct agent *a, struct ha_view *ret_view)
     v->pg.checkpoint_failed_ms = a->checkpoint_failed_ms;
     rounds_view(a->rounds, &v->peers);
     v->mesh = mesh_view(a->mesh);
+    quorum_view(a->quorum, v);
     jobs_view(a->jobs, &v->job);
     v->request = a->request;
     health_view(a->health, &v->health);
@@ -153,6 +175,7 @@ static void keep_lease(struct agent *a)
     FAULT_POINT("cycle.keep_lease");
     if (!arm(a, &light.fence))
         plan_wake(&light, a->arm_not_before_ms);
+    quorum_carry_out(a->quorum, &light);
     for (size_t i = 0; i < light.count; i++) {
         if (light.actions[i].kind == HA_DO_RENEW)
             leadership_renew(a->leadership);
@@ -165,13 +188,19 @@ static void keep_lease(struct agent *a)
 }
 
 /* Clients wait for a successor: how far we are is looked at as often as during a start. */
-static void hurry(struct agent *a, const struct cluster *c)
+static void hurry(struct agent *a, const struct ha_view *v)
 {
+    const struct cluster *c = v->store.cluster;
     bool waited_for = c && !c->leader && c->failover.present &&
                       (!c->failover.candidate || str_eq(c->failover.candidate, agent_name(a)));
 
-    if (a->jobs->state != HA_JOB_RUNNING)
-        local_watch(a->local, waited_for ? LOCAL_ANSWER : LOCAL_CALM);
+    if (a->jobs->state == HA_JOB_RUNNING)
+        return;
+    local_watch(a->local, waited_for || a->freeze.frozen ? LOCAL_ANSWER : LOCAL_CALM);
+    if (!quorum_waits(a->quorum, v))
+        return;
+    local_probe(a->local);
+    plan_wake(&a->plan, v->now_ms + LOOK_AGAIN_MS);
 }
 
 static void cycle_run(void *arg)
@@ -193,6 +222,7 @@ static void cycle_run(void *arg)
     msec ops_wake_ms = ops_before_cycle(a);
     config_take_dynamic(a);
 
+    quorum_notice(a->quorum);
     cycle_view(a, &view);
     struct ha_memory before = a->memory;
     ha_decide(&a->memory, &view, &a->plan);
@@ -200,11 +230,12 @@ static void cycle_run(void *arg)
     member_tags_deinit(&view.conf.tags);
     bool armed = arm(a, &a->plan.fence);
     FAULT_POINT("cycle.armed");
+    quorum_carry_out(a->quorum, &a->plan);
     if (armed)
         say(a);
     else /* nothing of the plan is done: it has not been decided */
         a->memory = before;
-    hurry(a, view.store.cluster);
+    hurry(a, &view);
     msec publish_ms = publish(a);
     mesh_changed(a->mesh);
     FAULT_POINT("cycle.published");

@@ -5,6 +5,7 @@
 
 #include "app/agent/health.h"
 #include "app/agent/local.h"
+#include "app/agent/quorum.h"
 #include "app/agent/registry.h"
 #include "app/agent/state.h"
 #include "base/check.h"
@@ -71,4 +72,5 @@ void mesh_own_state(struct peer_state *state, void *arg)
     state->failover_priority = (uint16_t)a->failover_priority;
     state->sync_priority = (uint16_t)a->sync_priority;
     put_server(state, a, &pg);
+    quorum_state(a->quorum, state);
 }

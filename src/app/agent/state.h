@@ -30,6 +30,7 @@ struct mailbox;
 struct mesh;
 struct op;
 struct pg_instance;
+struct quorum;
 struct registry;
 struct rounds;
 struct settings;
@@ -64,6 +65,7 @@ struct agent {
     struct http_client *http;
     struct rounds *rounds;
     struct mesh *mesh;
+    struct quorum *quorum;
     struct guard_link *guard;
     struct local *local;
     struct health *health;

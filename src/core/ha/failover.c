@@ -83,12 +83,11 @@ bool failover_is_possible(const struct ha_view *v, const char *without)
     return somebody && election_could_settle(&v->store.cluster->record, up, up_count);
 }
 
-/* The record names this node as coordinator; of an earlier life of its agent, maybe: the record counts. */
-static bool is_ours(const struct ha_view *v, const struct record_key *r)
+bool failover_is_ours(const char *name, const struct record_key *r)
 {
-    size_t len = strlen(v->conf.name);
+    size_t len = strlen(name);
 
-    return r->coordinator && strncmp(r->coordinator, v->conf.name, len) == 0 && r->coordinator[len] == '#';
+    return r->coordinator && strncmp(r->coordinator, name, len) == 0 && r->coordinator[len] == '#';
 }
 
 uint32_t failover_next_timeline(const struct ha_view *v)
@@ -180,7 +179,7 @@ void failover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pla
         return;
 
     const struct record_key *r = &v->store.cluster->record;
-    if (r->phase == RECORD_TERM && is_ours(v, r)) {
+    if (r->phase == RECORD_TERM && failover_is_ours(v->conf.name, r)) {
         elect(v, p);
         return;
     }

@@ -16,6 +16,9 @@ void failover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pla
  */
 size_t failover_ballots(const struct ha_view *v, term t, struct ballot *ret_ballots);
 
+/* The record names this node as coordinator; of an earlier life of its agent, maybe: the record counts. */
+bool failover_is_ours(const char *name, const struct record_key *r);
+
 /* A number that no timeline has, as far as anybody here knows. */
 uint32_t failover_next_timeline(const struct ha_view *v);
 

@@ -300,10 +300,6 @@ json_t *dynamic_seed(const struct settings *local)
 
 const char *dynamic_refused(const struct dynamic *d)
 {
-    if (d->synchronous_mode != SYNC_MODE_OFF)
-        return "synchronous_mode";
-    if (d->synchronous_mode_strict)
-        return "synchronous_mode_strict";
     return d->standby_cluster ? "standby_cluster" : NULL;
 }
 

@@ -20,6 +20,7 @@
 #include "app/agent/mesh.h"
 #include "app/agent/ops.h"
 #include "app/agent/publish.h"
+#include "app/agent/quorum.h"
 #include "app/agent/registry.h"
 #include "app/agent/rounds.h"
 #include "app/agent/twin.h"
@@ -99,6 +100,27 @@ void local_view(const struct local *p, struct ha_pg *ret_pg)
 
 void local_watch(struct local *p, enum local_watch what)
 {
+}
+
+void local_probe(struct local *p)
+{
+}
+
+void quorum_notice(struct quorum *q)
+{
+}
+
+void quorum_view(struct quorum *q, struct ha_view *v)
+{
+}
+
+void quorum_carry_out(struct quorum *q, const struct ha_plan *p)
+{
+}
+
+bool quorum_waits(const struct quorum *q, const struct ha_view *v)
+{
+    return false;
 }
 
 void health_view(const struct health *h, struct ha_health *ret_health)

@@ -120,16 +120,6 @@ static void test_a_value_that_asks_for_nothing_is_not_warned_about(void **state)
 
 static void test_promises_of_safety_are_refused_by_name(void **state)
 {
-    assert_answer(
-        "bootstrap:\n  dcs:\n    synchronous_mode: on\n", E,
-        "node.yml:3: bootstrap.dcs.synchronous_mode: refused (the boolean on): this promise is not built yet: "
-        "acknowledge commits only when standbys have them, and elect only such standbys");
-    assert_answer("bootstrap: {dcs: {synchronous_mode: quorum}}\n", E,
-                  "node.yml:1: bootstrap.dcs.synchronous_mode: refused (\"quorum\"): this promise is not built yet: "
-                  "acknowledge commits only when standbys have them, and elect only such standbys");
-    assert_answer("bootstrap: {dcs: {synchronous_mode_strict: 'true'}}\n", E,
-                  "node.yml:1: bootstrap.dcs.synchronous_mode_strict: refused (\"true\"): this promise is not built "
-                  "yet: block writes rather than go on without a synchronous standby");
     assert_answer("bootstrap: {dcs: {standby_cluster: {host: 10.0.0.1, port: 5432}}}\n", E,
                   "node.yml:1: bootstrap.dcs.standby_cluster: refused (a mapping): this promise is not built yet: the "
                   "whole cluster follows another one and never writes");

@@ -156,8 +156,6 @@ static void test_a_variable_sets_one_key(void **state)
 
 static void test_what_promises_safety_is_refused_by_its_row(void **state)
 {
-    assert_int_equal(key_find("synchronous_mode", KEY_DYNAMIC)->state, KEY_REFUSED);
-    assert_int_equal(key_find("synchronous_mode_strict", KEY_DYNAMIC)->state, KEY_REFUSED);
     assert_int_equal(key_find("standby_cluster", KEY_DYNAMIC)->state, KEY_REFUSED);
     assert_string_equal(key_find("watchdog.mode", KEY_LOCAL)->refused, "required");
 }

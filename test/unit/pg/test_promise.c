@@ -41,7 +41,7 @@ static void give(term t, const char *coordinator)
 {
     struct err err = {0};
 
-    if (!promise_give(folder, t, coordinator, &err))
+    if (!promise_give(folder, t, coordinator, 0, &err))
         fail_msg("%s", err.text);
 }
 
@@ -61,7 +61,7 @@ static bool is_refused(bool done, const struct err *err)
 static bool refuses(term t, const char *coordinator)
 {
     struct err err = {0};
-    bool done = promise_give(folder, t, coordinator, &err);
+    bool done = promise_give(folder, t, coordinator, 0, &err);
 
     return is_refused(done, &err);
 }
@@ -149,7 +149,7 @@ static void test_a_damaged_promise_is_not_an_absent_one_and_is_not_overwritten(v
         assert_int_equal(promise_read(folder, &read, NULL), PROMISE_UNUSABLE);
         assert_int_equal(read.term, 0);
     }
-    assert_false(promise_give(folder, 9, "n2/1", &err));
+    assert_false(promise_give(folder, 9, "n2/1", 0, &err));
     assert_int_equal(err.code, ERR_INPUT);
     assert_non_null(strstr(err.text, "votes for nobody"));
     assert_non_null(strstr(err.text, "damaged"));
@@ -169,7 +169,7 @@ static void test_a_promise_that_the_disk_does_not_take_is_not_given(void **state
     struct rlimit full = {.rlim_cur = 10, .rlim_max = whole.rlim_max};
     assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
-    bool written = promise_give(folder, 8, "n3/1", &err);
+    bool written = promise_give(folder, 8, "n3/1", 0, &err);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &whole), 0);
     assert_false(written);
     assert_int_equal(err.code, ERR_SYS);
@@ -180,7 +180,7 @@ static void test_names_that_would_break_the_file_are_refused(void **state)
 {
     struct err err = {0};
 
-    assert_false(promise_give(folder, 7, "n2\nterm 9", &err));
+    assert_false(promise_give(folder, 7, "n2\nterm 9", 0, &err));
     assert_int_equal(err.code, ERR_INPUT);
     assert_false(file_exists(promise_path));
 }

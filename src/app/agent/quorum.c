@@ -1,0 +1,522 @@
+#include "app/agent/quorum.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+
+#include "app/agent/config.h"
+#include "app/agent/jobs.h"
+#include "app/agent/local.h"
+#include "app/agent/mesh.h"
+#include "app/agent/registry.h"
+#include "app/agent/state.h"
+#include "base/check.h"
+#include "base/fault.h"
+#include "base/str.h"
+#include "core/ha/facts.h"
+#include "core/ha/failover.h"
+#include "core/ha/mode.h"
+#include "core/ha/profile.h"
+#include "core/ha/roster.h"
+#include "io/log.h"
+#include "pg/conffile.h"
+#include "pg/datadir.h"
+#include "pg/fence.h"
+#include "pg/freeze.h"
+#include "pg/instance.h"
+#include "pg/marker.h"
+#include "pg/names.h"
+#include "pg/probe.h"
+#include "pg/promise.h"
+#include "pg/reload.h"
+#include "pg/senders.h"
+#include "pg/sql.h"
+#include "wire/conf/dynamic.h"
+#include "wire/conf/settings.h"
+
+enum {
+    FREEZE_AGAIN_MS = 100, /* after files that could not be written */
+    NAMES_BUDGET_MS = 3000,
+    ADOPT_MS = 1000, /* after the files changed: the server has loaded them */
+    MARKER_BUDGET_MS = 3000,
+    END_SENDER_BUDGET_MS = 2000,
+};
+
+struct quorum {
+    struct agent *a;
+
+    struct promise promise; /* as it is on disk */
+    bool promise_known;
+    term settled; /* newest term that was elected, as read; the disk may be behind */
+
+    /* This postmaster; what follows is about it. */
+    pid_t postmaster;
+    unsigned int deaths;
+
+    struct freeze_job *freeze;
+    struct fence_job *fence;
+    term freezing; /* the term of the one under way */
+    struct ha_freeze shown;
+    bool promote_seen;
+    msec freeze_not_before_ms;
+
+    struct reload_job *loading;
+    char *loading_list;
+    char *list; /* proved to be in force; NULL: not */
+    msec list_since_ms;
+    msec floor_ms;         /* the files' floor became another; only a later look at the server tells what is in force */
+    int64_t list_since_us; /* wall clock: what began later has it */
+    msec list_failed_ms;
+    char *list_why;
+
+    struct marker_job *marking;
+    lsn marker;
+
+    struct senders_job *ending;
+    struct sql *ending_sql;
+
+    struct ha_sender *senders;
+    size_t sender_count;
+};
+
+static const char *state_dir(const struct quorum *q)
+{
+    return q->a->settings->pgkeep.state_dir;
+}
+
+static void forget_list(struct quorum *q)
+{
+    str_set(&q->list, NULL);
+    q->marker = 0;
+    marker_cancel(q->marking);
+    q->marking = NULL;
+}
+
+/* ---- the promise ---- */
+
+static void read_promise(struct quorum *q)
+{
+    struct err err = {0};
+
+    switch (promise_read(state_dir(q), &q->promise, &err)) {
+    case PROMISE_READ:
+    case PROMISE_ABSENT:
+        q->promise_known = true;
+        break;
+    case PROMISE_UNUSABLE:
+        q->promise_known = false;
+        log_error("promise.unusable", "%s", err.text);
+        break;
+    }
+}
+
+static void carry_out_promise(struct quorum *q, const struct ha_plan_promise *p)
+{
+    struct err err = {0};
+
+    if (!p->term)
+        return;
+    FAULT_POINT("promise.before");
+    bool ok = promise_give(state_dir(q), p->term, p->to, p->settled, &err);
+    if (ok && p->term != q->promise.term)
+        log_info("promise.given", "promised term %llu to %s", (unsigned long long)p->term, p->to);
+    if (!ok)
+        log_error("promise.not_given", "term %llu: %s", (unsigned long long)p->term, err.text);
+    read_promise(q);
+    FAULT_POINT("promise.after");
+    agent_wake(q->a);
+}
+
+/* ---- the freeze ---- */
+
+static void forget_freeze(struct quorum *q)
+{
+    freeze_cancel(q->freeze);
+    fence_cancel(q->fence);
+    q->freeze = NULL;
+    q->fence = NULL;
+    q->freezing = 0;
+    q->shown = (struct ha_freeze){0};
+}
+
+static void freeze_shown(struct quorum *q, enum peer_freeze kind, lsn position, uint32_t timeline, const char *why_not)
+{
+    term t = q->freezing;
+
+    q->freeze = NULL;
+    q->fence = NULL;
+    q->freezing = 0;
+    q->shown = (struct ha_freeze){.kind = kind, .term = t, .position = position, .timeline = timeline};
+    q->shown.failed = kind == PEER_FREEZE_NONE;
+    if (q->shown.failed)
+        log_warning("freeze.not_shown", "term %llu: %s", (unsigned long long)t, why_not);
+    else
+        log_info("freeze.shown", "nothing of a term before %llu is acknowledged here any more", (unsigned long long)t);
+    FAULT_POINT("freeze.shown");
+    agent_wake(q->a);
+}
+
+static void standby_frozen(const struct freeze_result *r, void *arg)
+{
+    struct quorum *q = arg;
+
+    q->promote_seen |= r->promote_seen;
+    freeze_shown(q, r->proof == FREEZE_NOT_SHOWN ? PEER_FREEZE_NONE : PEER_FREEZE_STANDBY, r->position, r->timeline,
+                 r->err.text);
+}
+
+static void primary_fenced(const struct fence_result *r, void *arg)
+{
+    struct quorum *q = arg;
+
+    freeze_shown(q, r->fenced ? PEER_FREEZE_FENCED : PEER_FREEZE_NONE, r->flushed, r->timeline, r->err.text);
+    if (r->fenced) {
+        str_set(&q->list, ROSTER_FENCE);
+        q->list_since_ms = loop_clock_ms();
+        q->list_since_us = wall_clock_ms() * 1000;
+        q->marker = 0;
+    }
+}
+
+/* The files say already that nothing is received: a->freeze.frozen is in force. */
+static void freeze_standby(struct quorum *q, msec budget_ms)
+{
+    struct agent *a = q->a;
+    struct config_hold hold;
+    struct err err = {0};
+    struct conf_input in = config_input(a, CONF_STANDBY, NULL, &hold);
+    const struct pg_facts *f = local_facts(a->local);
+    struct freeze_spec spec = {
+        .instance = a->instance,
+        .input = &in,
+        .postmaster = q->postmaster,
+        .noted_timeline = f && f->receiver.present ? f->receiver.received_tli : q->promise.position_timeline,
+        .promote_seen = q->promote_seen,
+        .budget_ms = budget_ms,
+    };
+
+    if (!freeze_start(a->loop, &spec, standby_frozen, q, &q->freeze, &err)) {
+        log_error("freeze.files", "%s", err.text);
+        q->freeze = NULL;
+        q->freezing = 0;
+        q->freeze_not_before_ms = loop_clock_ms() + FREEZE_AGAIN_MS;
+    }
+    config_hold_deinit(&hold);
+}
+
+/* Stopped, and with it everything that could acknowledge. Where it ended is known of a good end only. */
+static void freeze_stopped(struct quorum *q, const struct ha_pg *pg, term t)
+{
+    bool end_known = pg->control == HA_CONTROL_SHUT_DOWN;
+    struct ha_freeze shown = {.kind = PEER_FREEZE_STOPPED,
+                              .term = t,
+                              .position = end_known ? pg->control_position : 0,
+                              .timeline = pg->control_timeline};
+
+    if (q->shown.kind == shown.kind && q->shown.term == t && q->shown.position == shown.position)
+        return;
+    forget_freeze(q);
+    q->shown = shown;
+    agent_wake(q->a);
+}
+
+static void freeze(struct quorum *q, term t)
+{
+    struct agent *a = q->a;
+    struct ha_pg pg;
+    msec budget_ms = profile_of(a->dynamic->failover_profile)->freeze_ms;
+
+    local_view(a->local, &pg);
+    if (pg.process == HA_PROC_NONE && a->jobs->state != HA_JOB_RUNNING) {
+        freeze_stopped(q, &pg, t);
+        return;
+    }
+    bool done = q->freezing == t || (q->shown.term == t && (q->shown.kind != PEER_FREEZE_NONE || q->shown.failed));
+    bool answers = pg.process == HA_PROC_RUNNING && pg.answered && pg.accepting && a->instance && q->postmaster;
+    if (done || !answers || a->jobs->state == HA_JOB_RUNNING || loop_clock_ms() < q->freeze_not_before_ms)
+        return;
+    forget_freeze(q);
+    q->freezing = t;
+    FAULT_POINT("freeze.begin");
+    log_info("freeze.begin", "freezing for term %llu", (unsigned long long)t);
+    if (pg.in_recovery)
+        freeze_standby(q, budget_ms);
+    else
+        q->fence = fence_start(a->loop, a->instance, q->postmaster, budget_ms, primary_fenced, q);
+}
+
+/* What the files of this node have to say, whoever writes them next. */
+static void hold_files(struct quorum *q, const struct ha_plan *p)
+{
+    struct agent *a = q->a;
+    const struct cluster *c = registry_cluster(a->registry);
+    bool quorum = c && c->record.present ? c->record.mode == RECORD_QUORUM : q->promise.term > 0;
+    const char *floor = quorum ? NAMES_FENCE : NULL;
+
+    if ((floor == NULL) != (a->freeze.names_floor == NULL)) {
+        a->reload_needed = true;
+        q->floor_ms = loop_clock_ms();
+        forget_list(q);
+    }
+    a->freeze = (struct conf_freeze){.frozen = p->freeze != 0, .names_floor = floor};
+}
+
+void quorum_carry_out(struct quorum *q, const struct ha_plan *p)
+{
+    carry_out_promise(q, &p->promise);
+    hold_files(q, p);
+    if (p->freeze)
+        freeze(q, p->freeze);
+    else if (q->freezing || q->shown.term)
+        forget_freeze(q);
+}
+
+/* ---- the list ---- */
+
+static void loaded(const struct reload_result *r, void *arg)
+{
+    struct quorum *q = arg;
+
+    q->loading = NULL;
+    forget_list(q);
+    if (r->proved) {
+        sql_free(r->take_sql);
+        str_set(&q->list, q->loading_list);
+        q->list_since_ms = loop_clock_ms();
+        q->list_since_us = r->connected_us;
+        q->list_failed_ms = 0;
+        log_info("names.loaded", "synchronous_standby_names = '%s'", q->list);
+    } else {
+        q->list_failed_ms = loop_clock_ms();
+        str_set(&q->list_why, r->err.text);
+        log_error("names.not_loaded", "synchronous_standby_names = '%s': %s", q->loading_list, r->err.text);
+    }
+    FAULT_POINT("names.loaded");
+    local_probe(q->a->local);
+    agent_wake(q->a);
+}
+
+void quorum_load_names(struct quorum *q, const char *list)
+{
+    struct agent *a = q->a;
+    struct err err = {0};
+    bool fence = str_eq(list, ROSTER_FENCE);
+
+    if (q->loading || !q->postmaster || !a->instance)
+        return;
+    str_set(&q->loading_list, list);
+    FAULT_POINT("names.load");
+    /* The floor and the include have to stand in postgresql.conf before the file that is included means anything. */
+    if (a->reload_needed &&
+        !config_apply(a, local_facts(a->local)->in_recovery ? CONF_STANDBY : CONF_PRIMARY, NULL, &err))
+        log_error("postgresql.files", "%s, keeping the old files", err.text);
+    bool ok =
+        fence ? names_drop(a->loop, a->instance, q->postmaster, NAMES_BUDGET_MS, loaded, q, &q->loading, &err)
+              : names_load(a->loop, a->instance, q->postmaster, list, NAMES_BUDGET_MS, loaded, q, &q->loading, &err);
+    if (ok)
+        return;
+    q->loading = NULL;
+    forget_list(q);
+    q->list_failed_ms = loop_clock_ms();
+    str_set(&q->list_why, err.text);
+    log_error("names.files", "%s", err.text);
+}
+
+/* ---- marker and walsenders ---- */
+
+static void marked(lsn end, const struct err *err, void *arg)
+{
+    struct quorum *q = arg;
+
+    q->marking = NULL;
+    if (err)
+        log_warning("marker.failed", "%s", err->text);
+    else
+        q->marker = end;
+    FAULT_POINT("marker.written");
+    local_probe(q->a->local);
+    agent_wake(q->a);
+}
+
+void quorum_write_marker(struct quorum *q, term t)
+{
+    if (!q->marking && !q->loading && q->list && q->a->instance)
+        q->marking = marker_write(q->a->loop, q->a->instance, t, MARKER_BUDGET_MS, marked, q);
+}
+
+static void sender_ended(const struct err *err, void *arg)
+{
+    struct quorum *q = arg;
+
+    q->ending = NULL;
+    if (err)
+        log_warning("walsender.not_ended", "%s", err->text);
+    sql_free(q->ending_sql);
+    q->ending_sql = NULL;
+    local_probe(q->a->local);
+}
+
+void quorum_end_sender(struct quorum *q, uint32_t pid, const char *name)
+{
+    const struct pg_facts *f = local_facts(q->a->local);
+    struct agent *a = q->a;
+
+    for (size_t i = 0; f && i < f->sender_count && !q->ending; i++) {
+        if ((uint32_t)f->senders[i].pid != pid)
+            continue;
+        struct sql_target target = pg_instance_local(a->instance, NULL);
+        log_warning("walsender.ended", "ending walsender %u, which would be counted as %s", pid, name);
+        q->ending_sql = sql_new(a->loop, &target);
+        q->ending = senders_end_one(a->loop, q->ending_sql, f->senders[i].pid, f->senders[i].started_us,
+                                    END_SENDER_BUDGET_MS, sender_ended, q);
+    }
+}
+
+/* ---- what is seen ---- */
+
+static void forget_postmaster(struct quorum *q)
+{
+    forget_freeze(q);
+    forget_list(q);
+    reload_cancel(q->loading);
+    q->loading = NULL;
+    q->promote_seen = false;
+    q->list_failed_ms = 0;
+}
+
+/* What the new backends of a server that was there before this agent have in force, and the files agree with. */
+static void adopt_list(struct quorum *q, const struct pg_facts *f)
+{
+    bool settled = q->a->freeze.names_floor && !q->a->reload_needed && f && f->asked_ms > q->floor_ms + ADOPT_MS;
+
+    if (q->list || q->loading || q->list_failed_ms || !settled || f->conf_error_count || !f->synchronous_standby_names)
+        return;
+    str_set(&q->list, f->synchronous_standby_names);
+    q->list_since_ms = loop_clock_ms();
+    q->list_since_us = wall_clock_ms() * 1000;
+}
+
+void quorum_notice(struct quorum *q)
+{
+    struct ha_pg pg;
+    struct err err = {0};
+    pid_t postmaster = local_postmaster(q->a->local);
+    const struct pg_facts *f = local_facts(q->a->local);
+
+    local_view(q->a->local, &pg);
+    if (postmaster != q->postmaster || pg.deaths != q->deaths) {
+        forget_postmaster(q);
+        q->postmaster = postmaster;
+        q->deaths = pg.deaths;
+    }
+    adopt_list(q, f);
+    uint32_t timeline = f && f->receiver.present ? f->receiver.received_tli : 0;
+    if (!timeline || timeline == q->promise.position_timeline || !q->promise_known)
+        return;
+    if (promise_note_timeline(state_dir(q), timeline, &err))
+        read_promise(q);
+    else
+        log_error("promise.timeline", "%s", err.text);
+}
+
+static void see_senders(struct quorum *q)
+{
+    const struct pg_facts *f = local_facts(q->a->local);
+    size_t count = f ? f->sender_count : 0;
+
+    q->senders = mem_grow(q->senders, count + 1, sizeof(*q->senders));
+    q->sender_count = count;
+    for (size_t i = 0; i < count; i++) {
+        const struct pg_walsender *w = &f->senders[i];
+        AUTO(cstr) char *slot = slot_name_from_member(w->application_name);
+        q->senders[i] = (struct ha_sender){
+            .name = w->application_name,
+            .pid = (uint32_t)w->pid,
+            .physical = w->physical,
+            .own_slot = str_eq(w->slot_name, slot),
+            .streaming = str_eq(w->state, "streaming"),
+            .after_list = w->started_us > q->list_since_us,
+            .flushed = w->flush,
+        };
+    }
+}
+
+void quorum_view(struct quorum *q, struct ha_view *v)
+{
+    const struct datadir_state *d = local_datadir(q->a->local);
+
+    v->quorum.promise =
+        (struct ha_promise){.known = q->promise_known, .term = q->promise.term, .settled = q->promise.settled};
+    str_copy(v->quorum.promise.to, sizeof(v->quorum.promise.to), q->promise.coordinator);
+    v->quorum.incarnation = d ? d->incarnation : 0;
+    v->quorum.freeze = q->shown;
+    v->quorum.names = (struct ha_names){.list = q->list,
+                                        .since_ms = q->list_since_ms,
+                                        .loading = q->loading != NULL,
+                                        .failed_ms = q->list_failed_ms,
+                                        .why_not = q->list_why};
+    v->quorum.marker = (struct ha_marker){.at = q->marker, .writing = q->marking != NULL};
+    see_senders(q);
+    v->quorum.senders = q->senders;
+    v->quorum.sender_count = q->sender_count;
+}
+
+void quorum_state(struct quorum *q, struct peer_state *s)
+{
+    const struct datadir_state *d = local_datadir(q->a->local);
+    const struct cluster *c = registry_cluster(q->a->registry);
+    const struct record_key *r = c && c->record.present && c->record.mode == RECORD_QUORUM ? &c->record : NULL;
+    bool settled = r && r->phase != RECORD_TERM && r->term >= q->promise.term;
+
+    s->promised = q->promise.term;
+    str_copy(s->coordinator, sizeof(s->coordinator), q->promise.coordinator);
+    bool ours = r && r->phase == RECORD_TERM && failover_is_ours(agent_name(q->a), r);
+    s->calls = ours && r->term == q->promise.term ? r->term : 0;
+    s->incarnation = d ? d->incarnation : 0;
+    s->wants_out = q->a->plan.wants_out;
+    s->planned = q->a->memory.restart.under_way || q->a->dynamic->pause || s->ending;
+    if (settled && str_eq(s->upstream, r->leader))
+        s->upstream_term = r->term;
+    if (!q->a->freeze.frozen || q->shown.kind == PEER_FREEZE_NONE)
+        return;
+    s->freeze = q->shown.kind;
+    s->frozen_term = q->shown.term;
+    s->position = q->shown.position;
+    s->timeline = q->shown.timeline;
+}
+
+bool quorum_waits(const struct quorum *q, const struct ha_view *v)
+{
+    const struct record_key *r = mode_record(v);
+
+    if (q->a->freeze.frozen && q->shown.kind == PEER_FREEZE_NONE)
+        return true;
+    if (!r || !mode_may_lead(v) || !pg_is_primary(v))
+        return false;
+    bool fenced = q->list && str_eq(q->list, ROSTER_FENCE);
+    return r->phase == RECORD_ELECTED || r->joining || (fenced && r->open.count);
+}
+
+struct quorum *quorum_new(struct agent *a)
+{
+    struct quorum *q = mem_zero(1, sizeof(*q));
+
+    q->a = a;
+    read_promise(q);
+    a->freeze.frozen = q->promise_known && q->promise.term > q->promise.settled;
+    return q;
+}
+
+void quorum_free(struct quorum *q)
+{
+    if (!q)
+        return;
+    forget_postmaster(q);
+    sql_free(q->ending_sql);
+    senders_cancel(q->ending);
+    free(q->list);
+    free(q->loading_list);
+    free(q->list_why);
+    free(q->senders);
+    free(q);
+}
