@@ -37,6 +37,7 @@ static char *text_of(const struct promise *p)
     buf_printf(&text, "term %" PRIu64 "\n", p->term);
     buf_printf(&text, "coordinator %s\n", p->coordinator);
     buf_printf(&text, "settled %" PRIu64 "\n", p->settled);
+    buf_printf(&text, "by_quorum %d\n", p->by_quorum);
     buf_printf(&text, "incarnation %016" PRIx64 "\n", p->incarnation);
     buf_printf(&text, "record_term %" PRIu64 "\n", p->record_term);
     buf_printf(&text, "record_revision %" PRId64 "\n", p->record_revision);
@@ -83,6 +84,7 @@ static bool parse(const char *text, struct promise *ret_promise)
     p.term = take_number(&at, "term", 10);
     take_text(&at, "coordinator", p.coordinator, sizeof(p.coordinator));
     p.settled = take_number(&at, "settled", 10);
+    p.by_quorum = take_number(&at, "by_quorum", 10) == 1;
     p.incarnation = take_number(&at, "incarnation", 16);
     p.record_term = take_number(&at, "record_term", 10);
     p.record_revision = (int64_t)take_number(&at, "record_revision", 10);
@@ -189,6 +191,16 @@ bool promise_note_record(const char *state_dir, term record_term, int64_t revisi
                        "the store's record was seen at term %" PRIu64 ", revision %" PRId64
                        ", and is now at term %" PRIu64 ", revision %" PRId64,
                        seen.record_term, seen.record_revision, record_term, revision);
+    return write_whole(state_dir, &p, err);
+}
+
+bool promise_note_mode(const char *state_dir, bool by_quorum, struct err *err)
+{
+    struct promise p;
+
+    if (!begin(state_dir, &p, err))
+        return false;
+    p.by_quorum = by_quorum;
     return write_whole(state_dir, &p, err);
 }
 

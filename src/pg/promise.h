@@ -20,12 +20,13 @@ enum { PROMISE_COORDINATOR_MAX = 160, PROMISE_STORE_MAX = 64 }; /* with the NUL;
 struct promise {
     term term;                                 /* nothing older is acknowledged; 0: none promised yet */
     char coordinator[PROMISE_COORDINATOR_MAX]; /* who asked, and in which attempt; "" only with term 0 */
-    term settled; /* somebody is known to have been elected under it; below `term`: this node is frozen */
-    uint64_t incarnation;                      /* of the data directory (pg/incarnation.h); 0: none known */
-    term record_term;                          /* highest seen in the store's record */
-    int64_t record_revision;                   /* of the record, in that store */
-    char store_cluster[PROMISE_STORE_MAX];     /* the store's own id: another one is another history of terms */
-    uint32_t position_timeline;                /* of the WAL last received; 0: not known */
+    term settled;            /* somebody is known to have been elected under it; below `term`: this node is frozen */
+    bool by_quorum;          /* the record was of quorum mode when it was seen last: losing the store stops nobody */
+    uint64_t incarnation;    /* of the data directory (pg/incarnation.h); 0: none known */
+    term record_term;        /* highest seen in the store's record */
+    int64_t record_revision; /* of the record, in that store */
+    char store_cluster[PROMISE_STORE_MAX]; /* the store's own id: another one is another history of terms */
+    uint32_t position_timeline;            /* of the WAL last received; 0: not known */
 };
 
 enum promise_outcome {
@@ -51,6 +52,7 @@ MUST_USE bool promise_give(const char *state_dir, term t, const char *coordinato
  */
 MUST_USE bool promise_note_record(const char *state_dir, term record_term, int64_t revision, const char *store_cluster,
                                   struct err *err);
+MUST_USE bool promise_note_mode(const char *state_dir, bool by_quorum, struct err *err);
 /* received_tli of a walreceiver, with every change, before anything is acknowledged for it if that can be had. */
 MUST_USE bool promise_note_timeline(const char *state_dir, uint32_t timeline, struct err *err);
 /* Of contents that are new (pg/incarnation.h): what was received before them is not known any more. */

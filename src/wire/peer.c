@@ -98,7 +98,7 @@ static bool server_is_news(const struct peer_state *a, const struct peer_state *
 {
     return a->incarnation != b->incarnation || a->system_id != b->system_id || a->process != b->process ||
            a->accepting != b->accepting || a->in_recovery != b->in_recovery || a->primary != b->primary ||
-           a->serving != b->serving || a->sick != b->sick || !str_eq(a->upstream, b->upstream) ||
+           a->serving != b->serving || a->timeline != b->timeline || a->sick != b->sick || !str_eq(a->upstream, b->upstream) ||
            a->upstream_term != b->upstream_term;
 }
 

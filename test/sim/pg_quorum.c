@@ -23,6 +23,11 @@ bool promise_give(const char *state_dir, term t, const char *coordinator, term s
     UNREACHABLE();
 }
 
+bool promise_note_mode(const char *state_dir, bool by_quorum, struct err *err)
+{
+    UNREACHABLE();
+}
+
 bool promise_note_timeline(const char *state_dir, uint32_t timeline, struct err *err)
 {
     return true; /* nothing is read from it before something is promised */

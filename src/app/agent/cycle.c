@@ -84,6 +84,7 @@ void cycle_view(struct agent *a, struct ha_view *ret_view)
     v->store.read_ms = registry_read_ms(a->registry);
     v->store.cluster = registry_cluster(a->registry);
     v->store.reads_back = leadership_reads_back(a->leadership);
+    v->store.sure_revision = leadership_sure_revision(a->leadership);
     v->store.failsafe_heard_ms = a->failsafe_heard_ms;
     v->store.failsafe_heard_from = a->failsafe_heard_from;
     v->store.failsafe_heard_ttl_ms = a->failsafe_heard_ttl_ms;
@@ -175,7 +176,7 @@ static void keep_lease(struct agent *a)
     FAULT_POINT("cycle.keep_lease");
     if (!arm(a, &light.fence))
         plan_wake(&light, a->arm_not_before_ms);
-    quorum_carry_out(a->quorum, &light);
+    (void)quorum_carry_out(a->quorum, &light); /* what waits goes on or not by its own term */
     for (size_t i = 0; i < light.count; i++) {
         if (light.actions[i].kind == HA_DO_RENEW)
             leadership_renew(a->leadership);
@@ -230,7 +231,8 @@ static void cycle_run(void *arg)
     member_tags_deinit(&view.conf.tags);
     bool armed = arm(a, &a->plan.fence);
     FAULT_POINT("cycle.armed");
-    quorum_carry_out(a->quorum, &a->plan);
+    if (!quorum_carry_out(a->quorum, &a->plan)) /* what is promised now, or could not be, changes what may be done */
+        armed = false;
     if (armed)
         say(a);
     else /* nothing of the plan is done: it has not been decided */

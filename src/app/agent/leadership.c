@@ -58,6 +58,7 @@ struct leadership {
     bool takes, drops;       /* a change: the leader key */
     uint64_t reading_ticket; /* what became of the last change that reading will show; 0: it is known */
     int64_t shown_revision;  /* or any picture from this revision on; 0: no change yet */
+    int64_t sure_revision; /* of the record as our last change left it, known for sure; 0: not so */
 };
 
 static void changed(struct leadership *s)
@@ -538,7 +539,7 @@ static void change_done(const struct cas_result *r, void *arg)
     switch (r->outcome) {
     case CAS_DONE:
         s->reading_ticket = 0;
-        s->shown_revision = r->revision;
+        s->shown_revision = s->sure_revision = r->revision;
         if (s->drops)
             gave_up(s, r->revision);
         if (s->takes)
@@ -577,6 +578,7 @@ void leadership_change(struct leadership *s, const struct ha_record_change *chan
         finish(s, LEADERSHIP_LOST, "there is no lease");
         return;
     }
+    s->sure_revision = 0;
     s->takes = change->take_leader_key;
     s->drops = change->drop_leader_key;
     if (s->owner && s->drops) /* the last word of who led */
@@ -599,6 +601,11 @@ bool leadership_reads_back(const struct leadership *s)
     if (s->reading_ticket && !registry_has_read(s->registry, s->reading_ticket))
         return true;
     return s->shown_revision && (!c || c->revision < s->shown_revision);
+}
+
+int64_t leadership_sure_revision(const struct leadership *s)
+{
+    return s->sure_revision;
 }
 
 static void revoked(const struct store_result *r, void *arg)

@@ -63,6 +63,8 @@ void leadership_release(struct leadership *s, leadership_done_fn *done, void *ar
 void leadership_change(struct leadership *s, const struct ha_record_change *change, leadership_done_fn *done,
                        void *arg);
 bool leadership_reads_back(const struct leadership *s);
+/* Revision of the record that the last such change left, if that is known for sure and no other was sent since; 0. */
+int64_t leadership_sure_revision(const struct leadership *s);
 /* The end of this node: delete the member key, revoke the lease. OK or UNSURE. */
 void leadership_resign(struct leadership *s, leadership_done_fn *done, void *arg);
 

@@ -110,12 +110,13 @@ static void read_promise(struct quorum *q)
     }
 }
 
-static void carry_out_promise(struct quorum *q, const struct ha_plan_promise *p)
+/* True: it is on disk, and nothing that was decided before is touched by it. */
+static bool carry_out_promise(struct quorum *q, const struct ha_plan_promise *p)
 {
     struct err err = {0};
 
     if (!p->term)
-        return;
+        return true;
     FAULT_POINT("promise.before");
     bool ok = promise_give(state_dir(q), p->term, p->to, p->settled, &err);
     if (ok && p->term != q->promise.term)
@@ -124,7 +125,9 @@ static void carry_out_promise(struct quorum *q, const struct ha_plan_promise *p)
         log_error("promise.not_given", "term %llu: %s", (unsigned long long)p->term, err.text);
     read_promise(q);
     FAULT_POINT("promise.after");
-    agent_wake(q->a);
+    if (ok)
+        agent_wake(q->a);
+    return ok && p->settled >= p->term;
 }
 
 /* ---- the freeze ---- */
@@ -236,6 +239,8 @@ static void freeze(struct quorum *q, term t)
     if (done || !answers || a->jobs->state == HA_JOB_RUNNING || loop_clock_ms() < q->freeze_not_before_ms)
         return;
     forget_freeze(q);
+    reload_cancel(q->loading);
+    q->loading = NULL;
     q->freezing = t;
     FAULT_POINT("freeze.begin");
     log_info("freeze.begin", "freezing for term %llu", (unsigned long long)t);
@@ -245,14 +250,28 @@ static void freeze(struct quorum *q, term t)
         q->fence = fence_start(a->loop, a->instance, q->postmaster, budget_ms, primary_fenced, q);
 }
 
+/* For an agent that comes up while the store is away. */
+static void note_mode(struct quorum *q, bool by_quorum)
+{
+    struct err err = {0};
+
+    if (!q->promise_known || by_quorum == q->promise.by_quorum)
+        return;
+    if (!promise_note_mode(state_dir(q), by_quorum, &err))
+        log_error("promise.mode", "%s", err.text);
+    read_promise(q);
+}
+
 /* What the files of this node have to say, whoever writes them next. */
 static void hold_files(struct quorum *q, const struct ha_plan *p)
 {
     struct agent *a = q->a;
     const struct cluster *c = registry_cluster(a->registry);
-    bool quorum = c && c->record.present ? c->record.mode == RECORD_QUORUM : q->promise.term > 0;
-    const char *floor = quorum ? NAMES_FENCE : NULL;
 
+    bool by_quorum = c && c->record.present ? c->record.mode == RECORD_QUORUM : q->promise.by_quorum;
+    const char *floor = by_quorum ? NAMES_FENCE : NULL;
+
+    note_mode(q, by_quorum);
     if ((floor == NULL) != (a->freeze.names_floor == NULL)) {
         a->reload_needed = true;
         q->floor_ms = loop_clock_ms();
@@ -261,14 +280,16 @@ static void hold_files(struct quorum *q, const struct ha_plan *p)
     a->freeze = (struct conf_freeze){.frozen = p->freeze != 0, .names_floor = floor};
 }
 
-void quorum_carry_out(struct quorum *q, const struct ha_plan *p)
+bool quorum_carry_out(struct quorum *q, const struct ha_plan *p)
 {
-    carry_out_promise(q, &p->promise);
+    if (!carry_out_promise(q, &p->promise))
+        return false;
     hold_files(q, p);
     if (p->freeze)
         freeze(q, p->freeze);
     else if (q->freezing || q->shown.term)
         forget_freeze(q);
+    return true;
 }
 
 /* ---- the list ---- */
@@ -491,6 +512,8 @@ bool quorum_waits(const struct quorum *q, const struct ha_view *v)
 
     if (q->a->freeze.frozen && q->shown.kind == PEER_FREEZE_NONE)
         return true;
+    if (r && leader_is_other(v) && pg_is_standby(v)) /* the leader waits for our place in its history */
+        return r->phase == RECORD_ELECTED || r->joining;
     if (!r || !mode_may_lead(v) || !pg_is_primary(v))
         return false;
     bool fenced = q->list && str_eq(q->list, ROSTER_FENCE);
@@ -504,6 +527,7 @@ struct quorum *quorum_new(struct agent *a)
     q->a = a;
     read_promise(q);
     a->freeze.frozen = q->promise_known && q->promise.term > q->promise.settled;
+    a->freeze.names_floor = q->promise.by_quorum ? NAMES_FENCE : NULL;
     return q;
 }
 

@@ -23,7 +23,8 @@ void quorum_notice(struct quorum *q);
 void quorum_view(struct quorum *q, struct ha_view *v);
 void quorum_state(struct quorum *q, struct peer_state *s);
 
-void quorum_carry_out(struct quorum *q, const struct ha_plan *p);
+/* False: the promise is another one now, or could not be written; nothing else of this plan is to be done. */
+bool quorum_carry_out(struct quorum *q, const struct ha_plan *p);
 
 void quorum_load_names(struct quorum *q, const char *list);
 void quorum_write_marker(struct quorum *q, term t);

@@ -41,6 +41,8 @@ bool mode_needs_no_fence(const struct ha_view *v)
 {
     const struct record_key *r = record(v);
 
+    if (!v->store.cluster) /* an agent that came up while the store is away */
+        return v->quorum.promise.known && v->quorum.promise.by_quorum;
     if (!mode_is_quorum(v))
         return false;
     return v->conf.sync_mode != HA_SYNC_OFF || r->phase != RECORD_OPEN || r->open.count || r->joining ||

@@ -21,6 +21,23 @@ enum {
     HOLD_MS = 300,        /* after a crash, if somebody can take over: a suspicion, its term and the freezes */
 };
 
+/*
+ * A change of the record whose answer never came may still be carried out later, over the same record: a handover that this
+ * node has given up since, the end of a change of the cohort that it has taken back since. Before more is acknowledged
+ * than is now, the record is written anew, so that nothing of before can succeed any more.
+ */
+static bool record_is_sure(const struct ha_view *v, struct ha_plan *p)
+{
+    const struct record_key *now = mode_record(v);
+
+    if (v->store.sure_revision == now->mod_revision)
+        return true;
+    if (v->store.known && !v->store.reads_back && !plan_has(p, HA_DO_RECORD))
+        (void)plan_record(p, now);
+    plan_wake(p, v->now_ms + LOOK_AGAIN_MS);
+    return false;
+}
+
 static void want_list(const struct ha_view *v, struct ha_plan *p, const char *list)
 {
     const struct ha_names *n = &v->quorum.names;
@@ -31,14 +48,21 @@ static void want_list(const struct ha_view *v, struct ha_plan *p, const char *li
         plan_wake(p, n->failed_ms + LIST_AGAIN_MS);
         return;
     }
+    if (!str_eq(list, ROSTER_FENCE) && !record_is_sure(v, p))
+        return;
     plan_add(p, HA_DO_LOAD_NAMES)->term = mode_record(v)->term;
     str_copy(p->list, sizeof(p->list), list);
 }
 
+static void write_marker(const struct ha_view *v, struct ha_plan *p)
+{
+    if (!v->quorum.marker.at && !v->quorum.marker.writing && !v->quorum.names.loading && !plan_has(p, HA_DO_MARKER))
+        plan_add(p, HA_DO_MARKER)->term = mode_record(v)->term;
+}
+
 static void want_marker(const struct ha_view *v, struct ha_plan *p)
 {
-    if (!v->quorum.marker.at && !v->quorum.marker.writing && !v->quorum.names.loading)
-        plan_add(p, HA_DO_MARKER)->term = mode_record(v)->term;
+    write_marker(v, p);
     plan_wake(p, v->now_ms + LOOK_AGAIN_MS);
 }
 
@@ -288,12 +312,16 @@ static void open_goes_on(struct ha_memory *m, const struct ha_view *v, const str
         want_list(v, p, ROSTER_FENCE); /* whatever it is: it is not what it should be */
     else if (proved || !is_fenced(v) || may_lift_fence(v, r, p))
         want_list(v, p, list);
+    /* A list releases who waits with the next reply of a standby only; something written brings that. */
+    if (proved && !is_fenced(v) && now->open.count)
+        write_marker(v, p);
     (void)plan_why(p, is_fenced(v) ? "the leader; nothing is acknowledged before the cohort has what is here"
                                    : "the leader, open");
     p->serving = is_open(v);
     if (lead_chores(m, v, p) || v->store.reads_back || plan_has(p, HA_DO_START_JOB))
         return;
-    retake_key(v, p);
+    if (!plan_has(p, HA_DO_RECORD))
+        retake_key(v, p);
     if (proved && !plan_has(p, HA_DO_RECORD) && !leave_decide(v, p))
         cohort_decide(m, v, r, p);
 }

@@ -43,7 +43,11 @@ static void read_follower(const struct ha_view *v, const struct peer_state *s, s
     if (!ret->follows)
         return;
     ret->lag = v->pg.position > sender->flushed ? v->pg.position - sender->flushed : 0;
-    ret->marked = marker && sender->flushed >= marker;
+    /*
+     * Both: a standby that is ahead of this history is refused by PostgreSQL, but its walsender reports what it has as
+     * flushed all the same; and what an agent says may be of before its standby came here.
+     */
+    ret->marked = marker && s->position >= marker && sender->flushed >= marker;
 }
 
 static int by_name(const void *a, const void *b)

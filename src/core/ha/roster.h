@@ -18,7 +18,7 @@ struct follower {
     uint64_t incarnation;
     int sync_priority; /* 0: nosync */
     bool follows;      /* streams from us, under our term, on our timeline, by a walsender that is its own */
-    bool marked;       /* … and has the marker on its disk, as that walsender was told */
+    bool marked;       /* … and has the marker on its disk, as both its agent and that walsender say */
     bool wants_out;    /* its directory is to be rewound or replaced */
     lsn lag;           /* bytes it has not flushed, by PostgreSQL here */
 };

@@ -55,6 +55,7 @@ struct ha_store {
      * decided. One whose answer never came may still be carried out after the reading, but then over the same record.
      */
     bool reads_back;
+    int64_t sure_revision; /* of the record as our last change left it, if no change of ours is in doubt since; 0 */
     /* POST /failsafe that we accepted last: its sender lives and stays leader until that moment + ttl */
     msec failsafe_heard_ms; /* 0: never */
     const char *failsafe_heard_from;

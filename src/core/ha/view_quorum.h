@@ -32,7 +32,7 @@ struct ha_promise {
     term term;                   /* 0: none */
     term settled;                /* the newest term that this node knows somebody was elected under */
     char to[PEER_NAME_MAX + 16]; /* "name#attempt" of the coordinator; "" when the record itself was followed */
-    bool writing;                /* a new one is under way */
+    bool by_quorum;              /* what the record said of the mode when it was seen last */
 };
 
 /* PostgreSQL's side of quorum mode. */

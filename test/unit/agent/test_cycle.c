@@ -84,6 +84,11 @@ void leadership_view(const struct leadership *s, struct ha_lease *ret_lease)
     *ret_lease = lease;
 }
 
+int64_t leadership_sure_revision(const struct leadership *s)
+{
+    return 0;
+}
+
 bool leadership_reads_back(const struct leadership *s)
 {
     return false;
@@ -114,8 +119,9 @@ void quorum_view(struct quorum *q, struct ha_view *v)
 {
 }
 
-void quorum_carry_out(struct quorum *q, const struct ha_plan *p)
+bool quorum_carry_out(struct quorum *q, const struct ha_plan *p)
 {
+    return true;
 }
 
 bool quorum_waits(const struct quorum *q, const struct ha_view *v)

@@ -303,6 +303,7 @@ static void test_what_others_must_hear_at_once(void **state)
     assert_true(SET(sync_priority = 0));
     assert_true(SET(upstream[0] = '\0'));
     assert_true(SET(upstream_term = 1));
+    assert_true(SET(timeline = 100));
 }
 
 static void test_what_merely_moves_waits_for_the_heartbeat(void **state)
@@ -313,7 +314,6 @@ static void test_what_merely_moves_waits_for_the_heartbeat(void **state)
     assert_false(SET(seq = 100));
     assert_false(SET(position = 100));
     assert_false(SET(replayed = 100));
-    assert_false(SET(timeline = 100));
     assert_false(SET(wal_age_ms = 100));
     assert_false(SET(heard[0].age_ms = 100));
     assert_false(SET(heard_count = 1));
