@@ -19,7 +19,6 @@ enum {
     WRITE_EVERY_MS = 300,      /* in quorum mode; with the limit a disk that hangs shows within a second */
     CONNECT_AGAIN_MS = 500,    /* after a refusal, until one is made */
     CONNECT_BUDGET_MS = 10000, /* a try that hangs is waited for: each one lies in the postmaster's queue */
-    PULSE_MS = 1000,           /* a sign of life in WAL that nobody else writes: 5 MB a day */
     SLOWNESS_MS = 1000,        /* between two looks at ourselves */
     TELL_AGAIN_MS = 30000,     /* a server that is sick by turns is logged once in a while */
     US_PER_MS = 1000,
@@ -46,6 +45,7 @@ struct health {
 
     struct wal_progress wal;
     lsn flushed; /* primary: where its WAL was */
+    bool pulsed; /* … and what moves it next is our own sign of life */
     msec pulse_at_ms;
 
     int slowness_percent;
@@ -130,12 +130,14 @@ static void pulse_when_due(struct health *h, const struct local_signs *signs, ms
     if (!h->quorum || !signs->works || f->in_recovery || !f->sender_count)
         return;
     if (f->current_flush != h->flushed) {
+        if (!h->pulsed)
+            h->pulse_at_ms = now_ms + h->limits->pulse_every_ms;
         h->flushed = f->current_flush;
-        h->pulse_at_ms = now_ms + PULSE_MS;
-    } else if (now_ms >= h->pulse_at_ms) {
-        h->pulse_at_ms = now_ms + PULSE_MS;
-        if (h->may_write(h->arg))
-            local_pulse(h->local);
+        h->pulsed = false;
+    } else if (now_ms >= h->pulse_at_ms && h->may_write(h->arg)) {
+        h->pulse_at_ms = now_ms + h->limits->pulse_every_ms;
+        h->pulsed = true;
+        local_pulse(h->local);
     }
 }
 
