@@ -135,8 +135,7 @@ bool config_make_instance(struct agent *a)
     pg_instance_unref(a->instance);
     a->instance = instance;
     local_instance(a->local, instance);
-    health_instance(a->health, instance, a->dynamic->synchronous_mode == SYNC_MODE_QUORUM,
-                    a->dynamic->failover_profile);
+    health_instance(a->health, instance, a->dynamic->synchronous_mode != SYNC_MODE_OFF, a->dynamic->failover_profile);
     return true;
 }
 

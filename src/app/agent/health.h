@@ -36,7 +36,7 @@ struct health *health_new(struct loop *l, struct local *local, health_changed_fn
 void health_free(struct health *h);
 AUTO_DEFINE(health, struct health, health_free)
 
-/* A new snapshot of the settings. quorum: synchronous_mode is quorum, and others decide by what we tell. */
+/* A new snapshot of the settings. quorum: synchronous_mode is not off, and others decide by what we tell. */
 void health_instance(struct health *h, struct pg_instance *i, bool quorum, enum failover_profile profile);
 /* What local.h tells may have changed: at once, where a process has begun or ended. */
 void health_notice(struct health *h);
