@@ -442,19 +442,6 @@ void reign_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *
     }
 }
 
-/* Every member is one of ours and can be heard: each would have to promise. */
-static bool all_are_heard(const struct ha_view *v)
-{
-    const struct cluster *c = v->store.cluster;
-
-    if (!v->mesh || mode_has_strangers(c))
-        return false;
-    for (size_t i = 0; i < c->member_count; i++)
-        if (!mesh_fresh(v, c->members[i].name))
-            return false;
-    return true;
-}
-
 void reign_enter(const struct ha_view *v, struct ha_plan *p)
 {
     const struct record_key *now = &v->store.cluster->record;
@@ -465,11 +452,9 @@ void reign_enter(const struct ha_view *v, struct ha_plan *p)
     if (!now->present || now->mode != RECORD_ASYNC || !str_eq(now->leader, v->conf.name) ||
         now->term != v->lease.term || !v->pg.timeline || !v->store.cluster->initialize)
         return;
-    if (!all_are_heard(v)) {
-        plan_wake(p, v->now_ms + LIST_AGAIN_MS);
-        (void)plan_why(p, "the leader with the lock; synchronous_mode begins when all members' agents are heard");
+    /* Who is not heard now learns of it from the record, without which nobody can take the leader key. */
+    if (!v->mesh || mode_has_strangers(v->store.cluster))
         return;
-    }
     ledger_enter(&plan_record(p, now)->next, v->quorum.incarnation, v->pg.timeline);
     (void)plan_why(p, "the leader with the lock; quorum mode begins");
 }
