@@ -90,11 +90,17 @@ static bool wal_moves(const struct ha_view *v, const char *name)
     return false;
 }
 
+/* Who is late itself hears others late. */
+static msec stretched(const struct ha_view *v, msec limit_ms)
+{
+    return v->health.slowness_percent > 100 ? limit_ms * v->health.slowness_percent / 100 : limit_ms;
+}
+
 static struct suspect suspect_silent(const struct ha_view *v, const char *name, struct ha_plan *p)
 {
     const struct ha_profile *f = &v->conf.profile;
     msec age_ms = mesh_age(v, name);
-    msec limit_ms = wal_moves(v, name) ? f->agent_ms : f->suspect_ms;
+    msec limit_ms = stretched(v, wal_moves(v, name) ? f->agent_ms : f->suspect_ms);
     struct suspect s = {.kind = SUSPECT_NOBODY, .name = name};
 
     if (age_ms < limit_ms) {
