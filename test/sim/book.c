@@ -7,38 +7,17 @@
 #include "base/str.h"
 #include "test/sim/net.h"
 #include "test/sim/score.h"
+#include "test/sim/session.h"
 #include "test/sim/store_sim.h"
 
 enum {
     WRITERS_MAX = 8,
     ANSWER_MAX = 1000000, /* a writer's patience */
-    REIGNS_MAX = 4096,
-    EXCUSED = 300000, /* after a whole host has stood still */
     PROGRESS = 15000000,
+    RECORD_LOOK = 500000,
     REFUSED_OFTEN = 20,
     BUSY = 5000000, /* after a new primary's first acknowledgement */
 };
-
-struct book book;
-
-/* ---- who acknowledges ---- */
-
-struct reign {
-    int host;
-    struct rec *first; /* its timeline's first record, or the database's */
-};
-
-static struct reign reigns[REIGNS_MAX];
-static struct rec **acknowledged;
-static size_t acknowledged_cap;
-static usec thawed[HOSTS_MAX];
-
-static struct rec *timeline_start(struct rec *r)
-{
-    while (r->parent && r->parent->tli == r->tli)
-        r = r->skip && r->skip->tli == r->tli ? r->skip : r->parent;
-    return r;
-}
 
 static usec busy_until;
 
@@ -48,40 +27,9 @@ void book_busy(usec until)
         busy_until = until;
 }
 
-/* No two nodes acknowledge at one moment: once a later one has, no earlier one does. */
-static void acknowledges(struct pg *p, struct rec *commit)
-{
-    struct rec *first = timeline_start(commit);
-    unsigned int i = book.reigns;
-
-    while (i > 0 && (reigns[i - 1].host != p->host->id || reigns[i - 1].first != first))
-        i--;
-    if (!i) {
-        CHECK(book.reigns < REIGNS_MAX);
-        score_reign(book.reigns ? reigns[book.reigns - 1].host : -1, p->host->id);
-        reigns[book.reigns++] = (struct reign){.host = p->host->id, .first = first};
-        book_busy(world.now + BUSY);
-        story("%s is the primary that acknowledges (timeline %u)", p->host->name, commit->tli);
-    } else if (i != book.reigns) {
-        if (thawed[p->host->id] && world.now - thawed[p->host->id] < EXCUSED) {
-            book.excused++;
-            return;
-        }
-        book_tell_state();
-        finding("N8", "%s acknowledges on timeline %u after %s has on timeline %u", p->host->name, commit->tli,
-                world.hosts[reigns[book.reigns - 1].host].name, reigns[book.reigns - 1].first->tli);
-    }
-    if (book.acknowledged == acknowledged_cap) {
-        acknowledged_cap = acknowledged_cap ? acknowledged_cap * 2 : 1024;
-        acknowledged = mem_grow(acknowledged, acknowledged_cap, sizeof(*acknowledged));
-    }
-    acknowledged[book.acknowledged++] = commit;
-    book.last_ack = world.now;
-}
-
 void book_thawed(struct host *h)
 {
-    thawed[h->id] = world.now;
+    ledger_thawed(h);
 }
 
 /* ---- writers ---- */
@@ -131,10 +79,12 @@ static void answer_seen(void *arg)
     free(l);
 }
 
-static void committed(struct pg *p, struct rec *commit, void *arg)
+static void committed(struct pg *p, struct rec *commit, enum pg_outcome how, void *arg)
 {
     struct letter_to *l = arg;
 
+    if (how == PG_CANCELLED)
+        ledger_cancelled();
     l->ok = true;
     net_send(p->host, home, answer_seen, l);
 }
@@ -145,7 +95,7 @@ static void statement_runs(void *arg)
     struct pg *p = &nodes[l->host].pg;
 
     if (pg_is_open(p))
-        pg_commit(p, l->writer->id, l->writer->number, committed, l);
+        pg_commit(p, COMMIT_ON, l->writer->id, l->writer->number, committed, l);
     else
         net_send(p->host, home, answer_seen, l);
 }
@@ -190,10 +140,38 @@ static void write_next(void *arg)
     event_in(ANSWER_MAX, &home->kernel, patience_over, limit);
 }
 
+static void reign_begins(int before, int now)
+{
+    score_reign(before, now);
+    book_busy(world.now + BUSY);
+}
+
+/* The mode and who is open, as the record says. */
+static void look_at_record(void *arg)
+{
+    struct cluster *c = store_sim_cluster();
+    const struct record_key *r = &c->record;
+
+    (void)arg;
+    ledger_quorum(r->present && r->mode == RECORD_QUORUM);
+    for (int i = 0; i < node_count && r->leader && r->phase == RECORD_OPEN; i++)
+        if (str_eq(nodes[i].host->name, r->leader) && pg_is_open(&nodes[i].pg))
+            ledger_opens(&nodes[i].pg);
+    cluster_free(c);
+    event_in(RECORD_LOOK, NULL, look_at_record, NULL);
+}
+
+void book_watch_record(void)
+{
+    event_in(RECORD_LOOK, NULL, look_at_record, NULL);
+}
+
 void book_init(struct host *client_host, int count)
 {
+    static const struct ledger_events events = {.reign_begins = reign_begins, .finds = book_tell_state};
+
     home = client_host;
-    pg_acknowledges = acknowledges;
+    ledger_init(&events);
     for (int i = 0; i < count; i++) {
         writers[i] = (struct writer){.id = i, .target = i % node_count};
         event_in(chance(1000000), &home->kernel, write_next, &writers[i]);
@@ -213,7 +191,7 @@ void book_tell_state(void)
               "dir=%d "
               "marker=%d state=%d signal=%d: %s",
               n->host->name, n->host->up, n->guard.proc.alive, n->guard.agent.alive, n->pg.postmaster.alive,
-              n->pg.accepting, n->pg.in_recovery, n->pg.receiver.streaming, pg_timeline(&n->pg),
+              n->pg.accepting, n->pg.in_recovery, n->pg.receiver.state == RECEIVER_STREAMING, pg_timeline(&n->pg),
               n->pg.disk.written ? (long long)n->pg.disk.written->end : 0, n->pg.disk.kind, n->pg.disk.marker,
               n->pg.disk.state, n->pg.disk.standby_signal, node_why(n));
     }
@@ -262,6 +240,5 @@ void book_close(void)
         book_tell_state();
         finding(invariant, "%s", why);
     }
-    for (uint64_t i = 0; i < book.acknowledged; i++)
-        book.lost += !wal_leads_to(acknowledged[i], leader->pg.disk.written);
+    book.lost = ledger_lost(&leader->pg);
 }

@@ -1,18 +1,14 @@
 /*
- * The books: writers that remember what was acknowledged to them, and what must hold of it.
+ * The books: writers, and what must hold at the end; the ledger (ledger.h) has what they were told.
  */
 #pragma once
 
+#include "test/sim/ledger.h"
 #include "test/sim/node.h"
 
-extern struct book {
-    uint64_t acknowledged, lost;
-    unsigned int reigns;  /* primaries that acknowledged something, one after the other */
-    unsigned int excused; /* acknowledgements of a host that had stood still: async mode's stated limit */
-    usec last_ack;
-} book;
-
 void book_init(struct host *client_host, int writers);
+/* A cluster that may come to be in quorum mode: the record is looked at from time to time, and rules the ledger. */
+void book_watch_record(void);
 /* Writers write much until then: something is about to happen, or has. */
 void book_busy(usec until);
 void book_thawed(struct host *h);

@@ -181,9 +181,7 @@ void node_power_on(struct node *n)
 void node_lose_disk(struct node *n)
 {
     CHECK(!n->host->up);
-    memset(&n->pg.disk, 0, sizeof(n->pg.disk));
-    n->pg.disk.kind = DATADIR_ABSENT;
-    n->pg.disk.upstream = NOBODY;
+    pg_lose_disk(&n->pg);
 }
 
 struct node *node_leader(void)
@@ -198,7 +196,7 @@ bool node_follows(const struct node *n, const struct node *leader)
 {
     const struct pg *p = &n->pg;
 
-    return p->postmaster.alive && p->in_recovery && p->receiver.streaming &&
+    return p->postmaster.alive && p->in_recovery && p->receiver.state == RECEIVER_STREAMING &&
            wal_leads_to(p->disk.written, leader->pg.disk.written);
 }
 

@@ -4,58 +4,78 @@
  * As unkind as the server: backends outlive a killed postmaster and go on acknowledging; what was written and not yet
  * flushed is gone after a power cut; a promotion can come late, and a trigger file fires at a later signal; a
  * timeline gets the next number that this node knows of, which another may have taken; pg_control says the old
- * timeline until a checkpoint; streaming is agreed on by timeline and position, not by content.
+ * timeline until a checkpoint; streaming is agreed on by timeline and position, not by content; every process has
+ * loaded its configuration at a time of its own. truths.def names these, and each can be switched off.
+ *
+ * The parts: pg_conf.h (configuration), walstream.h (walsenders, walreceiver), recovery.h (the startup process), sync.h
+ * (synchronous replication), session.h (SQL), archive.h; here is the postmaster, and what is on disk.
  */
 #pragma once
 
 #include "pg/control.h"
 #include "pg/datadir.h"
+#include "test/sim/pg_conf.h"
+#include "test/sim/recovery.h"
+#include "test/sim/sync.h"
 #include "test/sim/wal.h"
+#include "test/sim/walstream.h"
 #include "test/sim/world.h"
 
-enum { TLI_MAX = 128, SYSTEM_ID_MAX = 24, NOBODY = -1, SLOTS_MAX = 16, SLOT_NAME_MAX = 64 };
+enum { TLI_MAX = 128, SYSTEM_ID_MAX = 24, SLOTS_MAX = 16, SESSIONS_MAX = 4 };
 
-struct pg_sender { /* a walsender, by whom it serves */
+struct pg_session { /* one that is looked at by itself; all others are sessions_conf */
     bool active;
-    uint64_t connection;
-    struct rec *flushed; /* as its receiver reported */
-    usec last;           /* order of the stream */
+    uint64_t id;
+    struct proc *client; /* whose death ends it */
+    uint64_t client_generation;
+    int pid;
+    usec started;
+    struct pg_loaded conf;
+};
+
+struct pg_disk {
+    enum datadir_kind kind;
+    enum datadir_marker marker;
+    bool torn; /* a tool is, or was, in the middle of it: it must not be started */
+    char system_id[SYSTEM_ID_MAX];
+    enum pg_control_state state;
+    struct rec *checkpoint;
+    uint32_t checkpoint_tli;
+    struct rec *min_recovery; /* recovery is consistent from there on */
+    bool standby_signal, promote_file, backup_label;
+    struct rec *written, *flushed;
+    char slots[SLOTS_MAX][SLOT_NAME_MAX];
+    size_t slot_count;
+    bool placeholder[TLI_MAX];    /* empty history files */
+    struct rec *history[TLI_MAX]; /* history files in pg_wal: the first record of that timeline */
 };
 
 struct pg {
     struct host *host;
-    struct proc postmaster; /* with startup process and walreceiver */
-    struct proc backends;   /* sessions and walsenders */
-
+    struct proc postmaster;
+    struct proc startup;  /* in recovery */
+    struct proc backends; /* sessions, walsenders, walreceiver, checkpointer: what may outlive the postmaster */
+    char data_dir[32];
+    struct pg_disk disk;  /* the configuration is in disk.h's files */
+    struct pg_disk *kept; /* by a snapshot of the volume */
     struct {
-        enum datadir_kind kind;
-        enum datadir_marker marker;
-        char system_id[SYSTEM_ID_MAX];
-        enum pg_control_state state;
-        struct rec *checkpoint;
-        uint32_t checkpoint_tli;
-        struct rec *min_recovery; /* recovery is consistent from there on */
-        bool standby_signal, promote_file, backup_label;
-        int upstream; /* primary_conninfo; NOBODY: '' */
-        struct rec *written, *flushed;
-        char slots[SLOTS_MAX][SLOT_NAME_MAX];
-        size_t slot_count;
-        bool placeholder[TLI_MAX];    /* empty history files */
-        struct rec *history[TLI_MAX]; /* history files in pg_wal: the first record of that timeline */
-    } disk;
+        const struct pg_conf *conf;
+        uint64_t changes;
+    } conf_read; /* of valid files as they are */
 
     /* while it runs */
     bool accepting, in_recovery, stopping, promoting;
-    bool stuck;   /* a session that does not end: a fast stop hangs */
-    int upstream; /* in force */
+    bool stuck; /* a session that does not end: a fast stop hangs */
+    struct pg_loaded postmaster_conf, checkpointer_conf, sessions_conf;
     struct rec *replayed;
     uint64_t session_epoch; /* sessions of an older one are gone */
-    struct {
-        bool streaming;
-        uint64_t connection; /* the newest attempt */
-        usec heard;
-    } receiver;
-    struct pg_sender senders[HOSTS_MAX];
+    struct pg_session sessions[SESSIONS_MAX];
+    struct list waiting; /* commits of sessions, session.c's */
+    struct sync sync;
+    struct recovery recovery;
+    struct pg_receiver receiver;
+    struct pg_sender senders[SENDERS_MAX];
+    int last_pid;
     usec fsync_max;
     unsigned int deaths;
     void (*died)(struct pg *p, void *arg); /* no process is left, or the postmaster alone died */
@@ -63,7 +83,7 @@ struct pg {
 };
 
 void pg_init(struct pg *p, struct host *host, void (*died)(struct pg *p, void *arg), void *arg);
-/* Another instance on this world. */
+/* The one on that host; NULL: none. */
 struct pg *pg_of(int host_id);
 
 /* What the guard and signals do. */
@@ -71,6 +91,7 @@ void pg_start(struct pg *p);
 void pg_stop_fast(struct pg *p);
 void pg_kill(struct pg *p);            /* every process */
 void pg_kill_postmaster(struct pg *p); /* it alone: the others follow in their own time */
+void pg_crash_backend(struct pg *p);   /* SIGKILL of one child: the postmaster ends all, and begins anew if it may */
 void pg_power_cut(struct pg *p);       /* the host goes down */
 void pg_reload(struct pg *p);
 void pg_promote_signal(struct pg *p); /* SIGUSR1: acts if the trigger file is there */
@@ -80,18 +101,30 @@ bool pg_backends_live(const struct pg *p);
 /* Open for writes, as a client finds it. */
 bool pg_is_open(const struct pg *p);
 
-/* SQL, as an event of the backends. */
-typedef void pg_committed_fn(struct pg *p, struct rec *commit, void *arg);
-/* told: the session answers its client. It never comes if the session, or all of them, end first. */
-void pg_commit(struct pg *p, int client, uint64_t number, pg_committed_fn *told, void *arg);
-void pg_checkpoint(struct pg *p);
+/* The volume as it is now, and back to that: what the instance said it had flushed since is gone. It must not run. */
+void pg_keep(struct pg *p);
+void pg_roll_back(struct pg *p);
 
-/* Set by who keeps the books: a commit is about to be acknowledged to its client. */
-extern void (*pg_acknowledges)(struct pg *p, struct rec *commit);
+/* ---- files ---- */
 
-/* Files. */
 void pg_initdb(struct pg *p, const char *system_id);
-void pg_copy(struct pg *p, const struct pg *from); /* a base backup of what `from` has now */
+/* A base backup of what `from` has now, its configuration with it. */
+void pg_copy(struct pg *p, const struct pg *from);
+void pg_wipe(struct pg *p);
+/* Another disk in its place, with nothing on it. */
+void pg_lose_disk(struct pg *p);
 uint32_t pg_newest_history(const struct pg *p);
 void pg_learn_histories(struct pg *p, struct rec *end); /* those on the way to it */
 uint32_t pg_timeline(const struct pg *p);
+bool pg_slot_exists(const struct pg *p, const char *name);
+
+/* ---- between the parts ---- */
+
+int pg_new_pid(struct pg *p);
+/* Until a signal is acted on. */
+usec pg_signal_takes(void);
+/* May WAL be written, and synced? false: PANIC, which the instance does not survive. */
+bool pg_writes(struct pg *p);
+bool pg_syncs(struct pg *p);
+/* Recovery is over. */
+void pg_opened(struct pg *p);

@@ -24,12 +24,20 @@
 #include "pg/promote.h"
 #include "pg/slots.h"
 #include "pg/sql.h"
+#include "test/sim/disk.h"
 #include "test/sim/net.h"
 #include "test/sim/pg_api.h"
+#include "test/sim/session.h"
 #include "wire/conf/dynamic.h"
 #include "wire/conf/settings.h"
 
 enum { SERVER_VERSION = 150020, MAJOR = 15 };
+
+void pg_stands_still(const struct pg *p, const char *what)
+{
+    if (pg_postmaster_lives(p) || pg_backends_live(p))
+        finding("N5", "the data directory of %s is %s while processes of it run", p->host->name, what);
+}
 
 struct pg *pg_here(void)
 {
@@ -63,12 +71,14 @@ bool pg_instance_new(struct settings *settings, struct dynamic *dynamic, struct 
     struct pg_instance *i = mem_zero(1, sizeof(*i));
 
     i->refs = 1;
-    i->settings = settings;
-    i->dynamic = dynamic;
+    i->settings = settings_ref(settings);
+    i->dynamic = dynamic_ref(dynamic);
     i->bin = take_bin;
     i->major = MAJOR;
     i->data_dir = settings->postgresql.data_dir;
     i->state_dir = settings->pgkeep.state_dir;
+    i->config_dir = settings->postgresql.data_dir;
+    i->config_file = str_fmt("%s/postgresql.conf", i->config_dir);
     i->log_path = settings->pgkeep.state_dir; /* a folder: nobody reads a log here */
     *ret_instance = i;
     return true;
@@ -84,6 +94,9 @@ struct pg_instance *pg_instance_ref(struct pg_instance *i)
 void pg_instance_unref(struct pg_instance *i)
 {
     if (i && --i->refs == 0) {
+        settings_unref(i->settings);
+        dynamic_unref(i->dynamic);
+        free(i->config_file);
         free(i->bin);
         free(i);
     }
@@ -107,63 +120,10 @@ bool passfile_write(const struct pg_instance *i, bool *ret_changed, struct err *
 
 char *primary_conninfo(const struct pg_instance *i, const char *host, int port)
 {
-    return str_fmt("host=%s port=%d", host, port);
-}
-
-/* ---- configuration files ---- */
-
-bool conffile_write(const struct conf_input *in, struct conf_result *ret_result, struct findings *findings,
-                    struct err *err)
-{
-    struct pg *p = pg_here();
-    int upstream = in->primary_conninfo ? pg_host_of(in->primary_conninfo + strlen("host=")) : NOBODY;
-
-    *ret_result = (struct conf_result){.config_changed = upstream != p->disk.upstream};
-    p->disk.upstream = upstream;
-    return true;
-}
-
-bool conffile_postmaster_args(const struct conf_input *in, char ***ret_argv, struct findings *findings, struct err *err)
-{
-    *ret_argv = mem_zero(2, sizeof(**ret_argv));
-    (*ret_argv)[0] = str_dup("/bin/postgres");
-    return true;
-}
-
-void conffile_args_free(char **argv)
-{
-    free(argv[0]);
-    free(argv);
-}
-
-bool file_read(const char *path, size_t max, char **ret_text, size_t *ret_len, struct err *err)
-{
-    return err_set(err, ERR_NOT_FOUND, "%s: no files here", path);
-}
-
-char *file_read_end(const char *path, size_t max)
-{
-    return NULL;
-}
-
-bool file_replace(const char *path, const char *text, size_t len, unsigned int mode, struct err *err)
-{
-    return true;
-}
-
-/* The list of synchronous standbys is not modelled. */
-bool names_remove(const struct pg_instance *i, struct err *err)
-{
-    return true;
+    return str_fmt("host=%s port=%d application_name=%s", host, port, i->settings->name);
 }
 
 /* ---- the data directory ---- */
-
-bool incarnation_settle(const char *data_dir, const char *state_dir, bool *ret_renewed, struct err *err)
-{
-    *ret_renewed = false;
-    return true;
-}
 
 bool datadir_postmaster_starts(const char *data_dir, pid_t postmaster)
 {
@@ -181,6 +141,7 @@ void datadir_look(const char *data_dir, const char *state_dir, struct datadir_st
         .standby_signal = p->disk.standby_signal,
         .backup_label = p->disk.backup_label,
         .promote_file = p->disk.promote_file,
+        .incarnation = incarnation_look(data_dir, state_dir),
     };
 }
 
@@ -210,26 +171,18 @@ bool datadir_unmark(const char *state_dir, struct err *err)
     return true;
 }
 
-static void give_up(struct pg *p)
-{
-    CHECK(!pg_postmaster_lives(p) && !pg_backends_live(p));
-    p->disk.kind = DATADIR_EMPTY;
-    p->disk.written = p->disk.flushed = p->disk.checkpoint = p->disk.min_recovery = NULL;
-    p->disk.standby_signal = p->disk.backup_label = p->disk.promote_file = false;
-    memset(p->disk.history, 0, sizeof(p->disk.history));
-    memset(p->disk.placeholder, 0, sizeof(p->disk.placeholder));
-}
-
 bool datadir_move_aside(const char *data_dir, const char *reason, int64_t wall_ms, char **ret_path, struct err *err)
 {
-    give_up(pg_here());
+    pg_stands_still(pg_here(), "moved aside");
+    pg_wipe(pg_here());
     *ret_path = str_fmt("%s.%s", data_dir, reason);
     return true;
 }
 
 bool datadir_remove_job(struct loop *l, const char *data_dir, int64_t wall_ms, struct err *err)
 {
-    give_up(pg_here());
+    pg_stands_still(pg_here(), "removed");
+    pg_wipe(pg_here());
     return true;
 }
 
@@ -349,14 +302,18 @@ struct probe {
     void *arg;
     uint64_t question; /* the newest; an older answer is nobody's */
     bool asking;
+    bool pulse; /* with the next question in brief */
     msec asked_ms;
+    struct pg *server; /* its connection */
+    struct pg_session *session;
+    uint64_t session_id;
 };
 
 struct question {
     struct probe *probe;
     uint64_t id;
     struct proc *agent;
-    bool brief;
+    bool brief, pulse;
     msec asked_ms;
     struct probe_answer answer;
 };
@@ -367,14 +324,27 @@ void pg_facts_free(struct pg_facts *f)
         return;
     for (size_t i = 0; i < f->slot_count; i++)
         free(f->slots[i].name);
+    for (size_t i = 0; i < f->sender_count; i++) {
+        free(f->senders[i].application_name);
+        free(f->senders[i].state);
+        free(f->senders[i].slot_name);
+    }
     free(f->slots);
+    free(f->senders);
+    free(f->receiver.status);
+    free(f->receiver.conninfo);
+    free(f->receiver.slot_name);
+    free(f->synchronous_standby_names);
     free(f->primary_conninfo);
+    free(f->primary_slot_name);
     free(f);
 }
 
 const char *pg_facts_replication_state(const struct pg_facts *f)
 {
-    return f->receiver.present ? "streaming" : f->in_recovery ? "in archive recovery" : NULL;
+    if (!f->in_recovery)
+        return NULL;
+    return f->receiver.present && str_eq(f->receiver.status, "streaming") ? "streaming" : "in archive recovery";
 }
 
 json_t *pg_facts_pending_json(const struct pg_facts *f)
@@ -382,25 +352,74 @@ json_t *pg_facts_pending_json(const struct pg_facts *f)
     return NULL;
 }
 
-static void slots_of(const struct pg *p, struct pg_facts *f)
-{
-    f->slots = mem_zero(p->disk.slot_count + 1, sizeof(*f->slots));
-    f->slot_count = p->disk.slot_count;
-    for (size_t i = 0; i < f->slot_count; i++)
-        f->slots[i] = (struct pg_slot){
-            .name = str_dup(p->disk.slots[i]), .physical = true, .restart_lsn = f->position, .safe_wal_size = -1};
-}
-
-/* As wall_clock_ms(). */
 static int64_t wall_us(usec at)
 {
     return wall_clock_ms() * 1000 - (world.now - at);
 }
 
-static struct pg_facts *facts_of(const struct pg *p, msec asked_ms)
+static void slots_of(struct pg *p, struct pg_facts *f)
 {
-    static char streaming[] = "streaming";
+    f->slots = mem_zero(p->disk.slot_count + 1, sizeof(*f->slots));
+    f->slot_count = p->disk.slot_count;
+    for (size_t i = 0; i < f->slot_count; i++) {
+        const struct pg_sender *owner = walstream_sender_of(p, p->disk.slots[i]);
+        f->slots[i] = (struct pg_slot){.name = str_dup(p->disk.slots[i]),
+                                       .physical = true,
+                                       .active = owner != NULL,
+                                       .active_pid = owner ? owner->pid : 0,
+                                       .restart_lsn = f->position,
+                                       .safe_wal_size = -1};
+    }
+}
+
+static void senders_of(const struct pg *p, struct pg_facts *f)
+{
+    static const char *const states[] = {"startup", "catchup", "streaming", "backup", "stopping"};
+
+    f->senders = mem_zero(SENDERS_MAX, sizeof(*f->senders));
+    for (int i = 0; i < SENDERS_MAX; i++) {
+        const struct pg_sender *s = &p->senders[i];
+        if (!s->active)
+            continue;
+        f->senders[f->sender_count++] = (struct pg_walsender){.pid = s->pid,
+                                                              .started_us = wall_us(s->started),
+                                                              .physical = true,
+                                                              .application_name = str_dup(s->name),
+                                                              .state = str_dup(states[s->state]),
+                                                              .sync_priority = s->priority,
+                                                              .flush = s->flushed ? s->flushed->end : 0,
+                                                              .slot_name = *s->slot ? str_dup(s->slot) : NULL};
+    }
+}
+
+static void receiver_of(const struct pg *p, struct pg_facts *f)
+{
+    const struct pg_receiver *r = &p->receiver;
+
+    if (!p->in_recovery || !walstream_receiver_runs(p))
+        return;
+    f->receiver.present = true;
+    f->receiver.pid = r->pid;
+    f->receiver.status = str_dup(r->state == RECEIVER_STREAMING ? "streaming" : "starting");
+    f->receiver.conninfo = str_dup(r->wanted->at[PG_CONNINFO].text);
+    f->receiver.slot_name = str_dup(r->wanted->at[PG_SLOT_NAME].text);
+    f->receiver.received_tli = r->tli;
+    f->receiver.flushed = r->receive;
+    f->receiver.last_msg_epoch_us = wall_us(r->heard);
+}
+
+static void positions_of(const struct pg *p, lsn *ret_receive, lsn *ret_replay, lsn *ret_current)
+{
+    *ret_receive = p->in_recovery ? p->receiver.receive : 0;
+    *ret_replay = p->in_recovery && p->replayed ? p->replayed->end : 0;
+    *ret_current = p->in_recovery ? 0 : p->disk.written->end;
+}
+
+/* What that connection is told; some of it is what its own backend has loaded. */
+static struct pg_facts *facts_of(struct pg *p, const struct pg_session *s, msec asked_ms)
+{
     struct pg_facts *f = mem_zero(1, sizeof(*f));
+    const struct pg_conf *c = s->conf.conf;
 
     f->asked_ms = f->answered_ms = asked_ms;
     f->server_version = SERVER_VERSION;
@@ -409,17 +428,19 @@ static struct pg_facts *facts_of(const struct pg *p, msec asked_ms)
     f->checkpoint_tli = p->disk.checkpoint_tli;
     f->checkpoint_lsn = p->disk.checkpoint->start;
     str_copy(f->system_identifier, sizeof(f->system_identifier), p->disk.system_id);
-    f->current = p->in_recovery ? 0 : p->disk.written->end;
+    positions_of(p, &f->receive, &f->replay, &f->current);
     f->current_flush = p->in_recovery ? 0 : p->disk.flushed->end;
-    f->receive = p->in_recovery ? p->disk.flushed->end : 0;
-    f->replay = p->in_recovery && p->replayed ? p->replayed->end : 0;
     f->position = p->in_recovery ? (f->receive > f->replay ? f->receive : f->replay) : f->current;
+    f->replay_paused = p->recovery.blocked == RECOVERY_PAUSED;
     slots_of(p, f);
-    f->receiver.present = p->in_recovery && p->receiver.streaming;
-    f->receiver.status = f->receiver.present ? streaming : NULL;
-    f->receiver.last_msg_epoch_us = f->receiver.present ? wall_us(p->receiver.heard) : 0;
-    f->receiver.received_tli = f->receiver.present ? p->disk.flushed->tli : 0;
-    f->primary_conninfo = p->upstream == NOBODY ? NULL : str_fmt("host=10.0.0.%d port=5432", p->upstream + 1);
+    senders_of(p, f);
+    receiver_of(p, f);
+    f->synchronous_standby_names = str_dup(c->at[PG_SYNC_NAMES].text);
+    f->primary_conninfo = str_dup(c->at[PG_CONNINFO].text);
+    f->primary_slot_name = str_dup(c->at[PG_SLOT_NAME].text);
+    f->restart_after_crash = c->restart_after_crash;
+    f->conf_load_us = wall_us(s->conf.at);
+    f->conf_error_count = pg_conf_errors(p);
     return f;
 }
 
@@ -447,26 +468,46 @@ static void answer_back(struct question *q, enum sql_status status)
     event_in(chance_between(100, 2000), q->agent, probe_seen, q);
 }
 
+/* On the connection that it has, or a new one. */
+static bool connected(struct probe *probe, struct pg *p, struct proc *client)
+{
+    if (pg_session_lives(p, probe->session, probe->session_id))
+        return true;
+    probe->server = p;
+    probe->session = pg_connect(p, client);
+    probe->session_id = probe->session ? probe->session->id : 0;
+    return probe->session != NULL;
+}
+
+static void disconnect(struct probe *probe)
+{
+    if (probe->server && pg_session_lives(probe->server, probe->session, probe->session_id))
+        pg_disconnect(probe->session);
+    probe->session = NULL;
+}
+
 static void look_inside(void *arg)
 {
     struct question *q = arg;
-    const struct pg *p = pg_here();
+    struct pg *p = pg_here();
 
     if (!p->accepting) {
         answer_back(q, SQL_STARTING);
         return;
     }
+    if (!connected(q->probe, p, q->agent)) {
+        answer_back(q, SQL_DENIED);
+        return;
+    }
     if (q->brief) {
-        struct pg_facts *f = facts_of(p, q->asked_ms);
         q->answer.brief = true;
-        q->answer.receive = f->receive;
-        q->answer.replay = f->replay;
-        q->answer.current = f->current;
-        q->answer.current_flush = f->current_flush;
-        q->answer.last_msg_epoch_us = f->receiver.last_msg_epoch_us;
-        pg_facts_free(f);
+        positions_of(p, &q->answer.receive, &q->answer.replay, &q->answer.current);
+        q->answer.current_flush = p->in_recovery ? 0 : p->disk.flushed->end;
+        q->answer.last_msg_epoch_us = p->in_recovery && walstream_receiver_runs(p) ? wall_us(p->receiver.heard) : 0;
+        if (q->pulse && !p->in_recovery)
+            pg_pulse(p);
     } else {
-        q->answer.take_facts = facts_of(p, q->asked_ms);
+        q->answer.take_facts = facts_of(p, q->probe->session, q->asked_ms);
     }
     answer_back(q, SQL_DONE);
 }
@@ -494,8 +535,13 @@ static void probe_send(struct probe *p, msec budget_ms, bool brief)
     p->asking = true;
     p->asked_ms = loop_clock_ms();
     p->question++;
-    *q = (struct question){
-        .probe = p, .id = p->question, .agent = world.current, .brief = brief, .asked_ms = loop_clock_ms()};
+    *q = (struct question){.probe = p,
+                           .id = p->question,
+                           .agent = world.current,
+                           .brief = brief,
+                           .pulse = brief && p->pulse,
+                           .asked_ms = loop_clock_ms()};
+    p->pulse &= !brief;
     *limit = *q;
     event_in(budget_ms * 1000, world.current, probe_late, limit);
     if (!pg_backends_live(server) || !pg_postmaster_lives(server))
@@ -514,8 +560,10 @@ struct probe *probe_new(struct loop *l, const struct sql_target *target, probe_f
 
 void probe_free(struct probe *p)
 {
-    if (p)
-        p->question++;
+    if (!p)
+        return;
+    p->question++;
+    disconnect(p);
 }
 
 void probe_set_replication(struct probe *p, const struct sql_target *target)
@@ -540,7 +588,7 @@ void probe_ask_in_brief(struct probe *p, msec budget_ms)
 
 void probe_pulse(struct probe *p)
 {
-    /* Standbys of the model hear from their sender with or without it. */
+    p->pulse = true;
 }
 
 msec probe_silent_since(const struct probe *p)
@@ -557,6 +605,7 @@ void probe_reset(struct probe *p, const struct sql_target *target)
 {
     p->asking = false;
     p->question++;
+    disconnect(p);
 }
 
 /* ---- SQL of the agent's own ---- */

@@ -8,6 +8,8 @@
 #include "test/sim/pg.h"
 
 struct pg *pg_here(void);
+/* The directory is about to be changed as a stopped one's: no process of it may be left. */
+void pg_stands_still(const struct pg *p, const char *what);
 /* "10.0.0.N" → its host; NOBODY: none. */
 int pg_host_of(const char *address);
 struct history *pg_history_of(struct rec *end);

@@ -7,31 +7,9 @@
 #include "pg/freeze.h"
 #include "pg/marker.h"
 #include "pg/names.h"
-#include "pg/promise.h"
 #include "pg/reload.h"
 #include "pg/senders.h"
 #include "pg/sql.h"
-
-enum promise_outcome promise_read(const char *state_dir, struct promise *ret_promise, struct err *err)
-{
-    *ret_promise = (struct promise){0};
-    return PROMISE_ABSENT;
-}
-
-bool promise_give(const char *state_dir, term t, const char *coordinator, term settled, struct err *err)
-{
-    UNREACHABLE();
-}
-
-bool promise_note_mode(const char *state_dir, bool by_quorum, struct err *err)
-{
-    UNREACHABLE();
-}
-
-bool promise_note_timeline(const char *state_dir, uint32_t timeline, struct err *err)
-{
-    return true; /* nothing is read from it before something is promised */
-}
 
 bool freeze_start(struct loop *l, const struct freeze_spec *spec, freeze_fn *fn, void *arg, struct freeze_job **ret_job,
                   struct err *err)

@@ -11,11 +11,14 @@
 #include "base/str.h"
 #include "pg/clone.h"
 #include "pg/conffile.h"
+#include "pg/incarnation.h"
 #include "pg/initdb.h"
 #include "pg/instance.h"
+#include "pg/names.h"
 #include "pg/rewind.h"
 #include "test/sim/net.h"
 #include "test/sim/pg_api.h"
+#include "test/sim/truths.h"
 
 /* ---- compare, recover, rewind ---- */
 
@@ -34,7 +37,10 @@ struct rewind_job {
     uint64_t generation;
     bool answered;
     struct history *theirs;
-    int upstream; /* to write into the configuration afterwards */
+    struct pg_instance *instance;
+    char *conninfo, *slot; /* to write into the configuration afterwards */
+    const struct conf_freeze *freeze;
+    bool needless; /* "no rewind required" */
 };
 
 static void judge_told(void *arg)
@@ -151,6 +157,7 @@ static void recover_over(void *arg)
 
     if (j->step.cancelled)
         return;
+    pg_stands_still(p, "recovered");
     p->disk.flushed = p->disk.written;
     p->disk.min_recovery = p->disk.written;
     p->disk.standby_signal = true;
@@ -170,6 +177,29 @@ bool rewind_recover(struct loop *l, struct pg_instance *i, enum rewind_recovery 
     return true;
 }
 
+static bool reaches(const struct pg *p, const struct pg *source)
+{
+    return net_reaches(p->host, source->host) && net_reaches(source->host, p->host) && proc_runs(&source->backends);
+}
+
+/* The directory is a standby of ours again, and only then not marked any more. */
+static bool make_standby(struct pg *p, struct pg_instance *i, const char *conninfo, const char *slot,
+                         const struct conf_freeze *freeze)
+{
+    struct conf_input in = {
+        .instance = i, .role = CONF_STANDBY, .primary_conninfo = conninfo, .primary_slot_name = slot};
+    struct conf_result result;
+
+    conffile_hold(&in, freeze);
+    if (!names_remove(i, NULL) || !conffile_write(&in, &result, NULL, NULL) ||
+        !incarnation_renew(i->data_dir, i->state_dir, NULL, NULL))
+        return false;
+    p->disk.standby_signal = true;
+    p->disk.torn = false;
+    p->disk.marker = DATADIR_MARK_NONE;
+    return true;
+}
+
 static void rewind_over(void *arg)
 {
     struct rewind_job *j = arg;
@@ -179,22 +209,26 @@ static void rewind_over(void *arg)
 
     if (j->step.cancelled)
         return;
-    bool reached = net_reaches(p->host, source->host) && net_reaches(source->host, p->host) && pg_is_open(source) &&
-                   proc_runs(&source->backends);
-    if (!reached) {
+    if (!reaches(p, source) || !pg_is_open(source)) {
         (void)err_set(&err, ERR_PG, "pg_rewind: the connection broke");
         j->rewound(REWIND_FAILED, &err, j->arg);
         return;
     }
-    struct rec *common = wal_common(p->disk.written, source->disk.flushed);
-    pg_copy(p, source);
-    p->disk.written = p->disk.flushed = common;
-    p->disk.standby_signal = true;
-    p->disk.upstream = j->upstream;
-    p->disk.marker = DATADIR_MARK_NONE;
-    j->rewound(REWIND_DONE, NULL, j->arg);
+    pg_stands_still(p, "rewound");
+    if (!j->needless || !truth(TRUTH_REWIND_TOO_EARLY)) {
+        struct rec *common = wal_common(p->disk.written, source->disk.flushed);
+        pg_copy(p, source);
+        p->disk.written = p->disk.flushed = common;
+    }
+    if (make_standby(p, j->instance, j->conninfo, j->slot, j->freeze)) {
+        j->rewound(REWIND_DONE, NULL, j->arg);
+        return;
+    }
+    (void)err_set(&err, ERR_SYS, "the disk is full, or fails");
+    j->rewound(REWIND_FAILED, &err, j->arg);
 }
 
+/* From the first byte on the directory is neither what it was nor what it is to be; its signal file goes early. */
 static void rewind_begin(void *arg)
 {
     struct rewind_job *j = arg;
@@ -204,14 +238,18 @@ static void rewind_begin(void *arg)
 
     if (j->step.cancelled)
         return;
-    bool reached = net_reaches(p->host, source->host) && net_reaches(source->host, p->host) && pg_is_open(source) &&
-                   proc_runs(&source->backends);
-    if (!reached) {
+    if (!reaches(p, source) || !pg_is_open(source)) {
         (void)err_set(&err, ERR_PG, "pg_rewind: cannot connect");
         j->rewound(REWIND_FAILED_UNTOUCHED, &err, j->arg);
         return;
     }
+    pg_stands_still(p, "rewound");
+    j->needless = source->disk.checkpoint_tli == pg_timeline(p); /* as far as its pg_control tells */
     p->disk.marker = DATADIR_MARK_REWIND;
+    if (!j->needless && truth(TRUTH_REWIND_CUT_OFF)) {
+        p->disk.torn = true;
+        p->disk.standby_signal = false;
+    }
     event_in(chance_between(200000, 4000000), world.current, rewind_over, j);
 }
 
@@ -222,7 +260,10 @@ bool rewind_start(struct loop *l, const struct rewind_spec *spec, rewind_fn *don
 
     j->rewound = done;
     j->source = pg_host_of(spec->source.host);
-    j->upstream = spec->primary_conninfo ? pg_host_of(spec->primary_conninfo + strlen("host=")) : NOBODY;
+    j->instance = pg_instance_ref(spec->instance);
+    j->conninfo = str_dup(spec->primary_conninfo);
+    j->slot = str_dup(spec->primary_slot_name);
+    j->freeze = spec->freeze;
     event_in(chance_between(5000, 50000), world.current, rewind_begin, j);
     *ret_job = j;
     return true;
@@ -243,7 +284,10 @@ void rewind_cancel(struct rewind_job *j)
 
 struct clone_job {
     struct step step;
-    int source, upstream;
+    int source;
+    struct pg_instance *instance;
+    char *conninfo, *slot;
+    const struct conf_freeze *freeze;
     clone_fn *done;
     void *arg;
 };
@@ -257,18 +301,19 @@ static void clone_over(void *arg)
 
     if (j->step.cancelled)
         return;
-    bool reached = source && net_reaches(p->host, source->host) && net_reaches(source->host, p->host) &&
-                   source->accepting && !source->stopping && proc_runs(&source->backends);
-    if (!reached) {
+    if (!source || !reaches(p, source) || !source->accepting || source->stopping) {
         (void)err_set(&err, ERR_PG, "pg_basebackup: the source cannot be reached");
         j->done("basebackup", &err, j->arg);
         return;
     }
+    pg_stands_still(p, "cloned");
     pg_copy(p, source);
-    p->disk.standby_signal = true;
-    p->disk.upstream = j->upstream;
-    p->disk.marker = DATADIR_MARK_NONE;
-    j->done("basebackup", NULL, j->arg);
+    if (make_standby(p, j->instance, j->conninfo, j->slot, j->freeze)) {
+        j->done("basebackup", NULL, j->arg);
+        return;
+    }
+    (void)err_set(&err, ERR_SYS, "pg_basebackup: the disk is full, or fails");
+    j->done("basebackup", &err, j->arg);
 }
 
 bool clone_start(struct loop *l, const struct clone_spec *spec, clone_fn *done, void *arg, struct clone_job **ret_job,
@@ -277,8 +322,10 @@ bool clone_start(struct loop *l, const struct clone_spec *spec, clone_fn *done, 
     struct clone_job *j = mem_zero(1, sizeof(*j));
 
     *j = (struct clone_job){.source = pg_host_of(spec->source.host),
-                            .upstream =
-                                spec->primary_conninfo ? pg_host_of(spec->primary_conninfo + strlen("host=")) : NOBODY,
+                            .instance = pg_instance_ref(spec->instance),
+                            .conninfo = str_dup(spec->primary_conninfo),
+                            .slot = str_dup(spec->primary_slot_name),
+                            .freeze = spec->freeze,
                             .done = done,
                             .arg = arg};
     pg_here()->disk.marker = DATADIR_MARK_CLONE;
@@ -303,6 +350,7 @@ bool clone_works_alone(const struct pg_instance *i)
 struct bootstrap_job {
     struct step step;
     bool create;
+    struct pg_instance *instance;
     bootstrap_fn *done;
     void *arg;
 };
@@ -317,15 +365,17 @@ static void bootstrap_over(void *arg)
         char id[SYSTEM_ID_MAX];
         (void)snprintf(id, sizeof(id), "7%018lld", (long long)chance(1000000000));
         pg_initdb(pg_here(), id);
+        (void)!incarnation_renew(j->instance->data_dir, j->instance->state_dir, NULL, NULL); /* the start settles it */
     }
     j->done(NULL, j->arg);
 }
 
-static bool bootstrap_step(bool create, usec takes, bootstrap_fn *done, void *arg, struct bootstrap_job **ret_job)
+static bool bootstrap_step(bool create, struct pg_instance *i, usec takes, bootstrap_fn *done, void *arg,
+                           struct bootstrap_job **ret_job)
 {
     struct bootstrap_job *j = mem_zero(1, sizeof(*j));
 
-    *j = (struct bootstrap_job){.create = create, .done = done, .arg = arg};
+    *j = (struct bootstrap_job){.create = create, .instance = i, .done = done, .arg = arg};
     event_in(takes, world.current, bootstrap_over, j);
     *ret_job = j;
     return true;
@@ -335,19 +385,19 @@ bool bootstrap_create(struct loop *l, struct pg_instance *i, bootstrap_fn *done,
                       struct bootstrap_job **ret_job, struct err *err)
 {
     pg_here()->disk.marker = DATADIR_MARK_BOOTSTRAP;
-    return bootstrap_step(true, chance_between(500000, 3000000), done, arg, ret_job);
+    return bootstrap_step(true, i, chance_between(500000, 3000000), done, arg, ret_job);
 }
 
 bool bootstrap_users(struct loop *l, struct pg_instance *i, msec budget_ms, bootstrap_fn *done, void *arg,
                      struct bootstrap_job **ret_job, struct err *err)
 {
-    return bootstrap_step(false, chance_between(20000, 200000), done, arg, ret_job);
+    return bootstrap_step(false, i, chance_between(20000, 200000), done, arg, ret_job);
 }
 
 bool bootstrap_script(struct loop *l, struct pg_instance *i, bootstrap_fn *done, void *arg,
                       struct bootstrap_job **ret_job, struct err *err)
 {
-    return bootstrap_step(false, 100, done, arg, ret_job);
+    return bootstrap_step(false, i, 100, done, arg, ret_job);
 }
 
 void bootstrap_cancel(struct bootstrap_job *j)

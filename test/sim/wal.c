@@ -63,6 +63,14 @@ struct rec *wal_last_of(struct rec *end, uint32_t tli)
     return end && end->tli == tli ? end : NULL;
 }
 
+struct rec *wal_after(struct rec *end, const struct rec *r)
+{
+    struct rec *next = ancestor(end, r->depth + 1);
+
+    CHECK(next && next->parent == r);
+    return next;
+}
+
 struct rec *wal_at(struct rec *end, lsn at)
 {
     while (end && end->end > at)

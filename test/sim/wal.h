@@ -12,7 +12,7 @@
 
 #include "wire/lsn.h"
 
-enum rec_kind { REC_INITDB, REC_COMMIT, REC_CHECKPOINT, REC_SHUTDOWN, REC_TIMELINE };
+enum rec_kind { REC_INITDB, REC_COMMIT, REC_CHECKPOINT, REC_SHUTDOWN, REC_TIMELINE, REC_MESSAGE };
 
 struct rec {
     struct rec *parent; /* NULL: the first */
@@ -33,5 +33,7 @@ bool wal_leads_to(const struct rec *a, const struct rec *b);
 struct rec *wal_common(struct rec *a, struct rec *b);
 /* Of the way to `end`: the last record of that timeline; NULL: none. */
 struct rec *wal_last_of(struct rec *end, uint32_t tli);
+/* Of the way to `end`: the record after r, which is on it and is not `end`. */
+struct rec *wal_after(struct rec *end, const struct rec *r);
 /* Of the way to `end`: the record that ends at `at`, or the last one before it. */
 struct rec *wal_at(struct rec *end, lsn at);
