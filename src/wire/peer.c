@@ -78,7 +78,15 @@ const char *peer_sick_text(uint32_t sick)
 
 void peer_state_init(struct peer_state *s)
 {
-    *s = (struct peer_state){.failover_priority = 1, .sync_priority = 1, .wal_age_ms = UINT32_MAX};
+    memset(s, 0, offsetof(struct peer_state, heard));
+    s->failover_priority = s->sync_priority = 1;
+    s->wal_age_ms = UINT32_MAX;
+}
+
+void peer_state_copy(struct peer_state *to, const struct peer_state *from)
+{
+    CHECK(from->heard_count <= PEER_HEARD_MAX);
+    memcpy(to, from, offsetof(struct peer_state, heard) + from->heard_count * sizeof(*from->heard));
 }
 
 static bool promise_is_news(const struct peer_state *a, const struct peer_state *b)
@@ -98,8 +106,8 @@ static bool server_is_news(const struct peer_state *a, const struct peer_state *
 {
     return a->incarnation != b->incarnation || a->system_id != b->system_id || a->process != b->process ||
            a->accepting != b->accepting || a->in_recovery != b->in_recovery || a->primary != b->primary ||
-           a->serving != b->serving || a->timeline != b->timeline || a->sick != b->sick || !str_eq(a->upstream, b->upstream) ||
-           a->upstream_term != b->upstream_term;
+           a->serving != b->serving || a->timeline != b->timeline || a->sick != b->sick ||
+           !str_eq(a->upstream, b->upstream) || a->upstream_term != b->upstream_term;
 }
 
 bool peer_state_is_news(const struct peer_state *before, const struct peer_state *now)
@@ -330,7 +338,7 @@ enum peer_result peer_decode(struct span *in, struct peer_state *ret_state)
     peer_state_init(&s);
     if (!read_fields(body, &s))
         return PEER_BAD;
-    *ret_state = s;
+    peer_state_copy(ret_state, &s);
     *in = rest;
     return PEER_OK;
 }

@@ -92,8 +92,8 @@ struct peer_state {
     term upstream_term;           /* it follows that one under this term */
     uint32_t wal_age_ms;          /* since its WAL last moved by streaming; UINT32_MAX: never */
 
-    struct peer_heard heard[PEER_HEARD_MAX];
     size_t heard_count;
+    struct peer_heard heard[PEER_HEARD_MAX]; /* the last: what is beyond heard_count is not even copied */
 };
 
 /* Bits of `sick` in words, the worst one: "does not answer", …; completes "PostgreSQL of n1 …". */
@@ -101,6 +101,8 @@ const char *peer_sick_text(uint32_t sick);
 
 /* Nothing known: what a field that is not in a message reads as. */
 void peer_state_init(struct peer_state *s);
+/* As an assignment, but of what is in use. */
+void peer_state_copy(struct peer_state *to, const struct peer_state *from);
 
 /*
  * Do two states of one agent differ in something that others must hear at once? What merely moves (position, replayed,

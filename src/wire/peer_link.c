@@ -333,7 +333,7 @@ bool peer_state_read(struct peer_session *s, struct span body, struct peer_state
     if (peer_decode(&signed_part, &state) != PEER_OK || signed_part.len)
         return false;
     s->counter++;
-    *ret_state = state;
+    peer_state_copy(ret_state, &state);
     return true;
 }
 

@@ -215,7 +215,7 @@ static bool unsettled(const struct node **ret_leader, const char **ret_invariant
         return snprintf(why, size, "nobody acknowledges since %.1f s", (double)(world.now - book.last_ack) / 1e6);
     *ret_invariant = "L2";
     for (int i = 0; i < node_count; i++)
-        if (&nodes[i] != leader && !node_follows(&nodes[i], leader))
+        if (&nodes[i] != leader && !node_follows(&nodes[i], leader) && !node_is_foreign(&nodes[i], leader))
             return snprintf(why, size, "%s has not come back", nodes[i].host->name);
     *ret_leader = leader;
     return false;
@@ -240,5 +240,7 @@ void book_close(void)
         book_tell_state();
         finding(invariant, "%s", why);
     }
+    for (int i = 0; i < node_count; i++)
+        book.excused += node_is_foreign(&nodes[i], leader);
     book.lost = ledger_lost(&leader->pg);
 }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,11 +34,25 @@ struct guard_link {
     bool silent, over;
 };
 
+/* A packet without what it has room for: paths and arguments. */
+enum { HEAD = offsetof(struct guard_msg, data_dir) };
+
 struct parcel {
     struct sim_guard *guard;
     struct guard_link *link;
-    struct guard_msg msg;
+    char head[HEAD] __attribute__((aligned(8)));
+    const char *text; /* a constant */
 };
+
+/* The one packet that is looked at now; all beyond its head stays empty. */
+static struct guard_msg *unpack(const struct parcel *p)
+{
+    static struct guard_msg msg;
+
+    memcpy(&msg, p->head, HEAD);
+    str_copy(msg.text, sizeof(msg.text), p->text ? p->text : "");
+    return &msg;
+}
 
 /* ---- guard → agent ---- */
 
@@ -47,12 +62,13 @@ static void parcel_seen(void *arg)
     struct guard_link *l = p->link;
 
     if (!l->over) {
+        const struct guard_msg *m = unpack(p);
         l->waits_ms = 0;
         l->silent = false;
-        if (p->msg.kind == GUARD_STATE)
-            l->events.state(&p->msg, l->arg);
+        if (m->kind == GUARD_STATE)
+            l->events.state(m, l->arg);
         else
-            l->events.refused(&p->msg, l->arg);
+            l->events.refused(m, l->arg);
     }
     free(p);
 }
@@ -62,7 +78,7 @@ static void say(struct sim_guard *g, enum guard_kind kind, uint64_t seq, const c
     if (!g->link || !g->agent.alive)
         return;
     struct parcel *p = mem_zero(1, sizeof(*p));
-    struct guard_msg *m = &p->msg;
+    struct guard_msg *m = (struct guard_msg *)(void *)p->head; /* its head alone is touched */
     p->link = g->link;
     m->version = GUARD_PROTOCOL;
     m->kind = kind;
@@ -80,7 +96,7 @@ static void say(struct sim_guard *g, enum guard_kind kind, uint64_t seq, const c
     m->fence_fired = g->fence.fired;
     m->fence_spent = g->fence.spent;
     m->agent_restarts = g->agent_starts;
-    str_copy(m->text, sizeof(m->text), text ? text : "");
+    p->text = text;
     event_in(MESSAGE, &g->agent, parcel_seen, p);
 }
 
@@ -227,7 +243,7 @@ static void requested(void *arg)
 {
     struct parcel *p = arg;
     struct sim_guard *g = p->guard;
-    const struct guard_msg *m = &p->msg;
+    const struct guard_msg *m = unpack(p);
 
     g->heard = world.now;
     fence_work(g); /* a deadline comes before a message that waited */
@@ -411,21 +427,34 @@ void guard_sim_init(struct sim_guard *g, struct host *host, struct pg *pg, void 
 
 /* ---- agent → guard: app/agent/guard_link.h ---- */
 
-static bool send_request(struct guard_link *l, const struct guard_msg *m)
+struct ask {
+    enum guard_kind kind;
+    enum guard_stop_mode mode;
+    term term;
+    msec stop_at_ms, quit_at_ms, kill_at_ms;
+};
+
+static bool send_request(struct guard_link *l, const struct ask *ask)
 {
     struct sim_guard *g = l->guard;
 
     if (l->over)
         return false;
     l->seq++;
-    if (m->kind != GUARD_BEAT && m->kind != GUARD_START && !l->waits_ms)
+    if (ask->kind != GUARD_BEAT && ask->kind != GUARD_START && !l->waits_ms)
         l->waits_ms = loop_clock_ms();
     if (!g->proc.alive)
         return true; /* into a socket whose end is not yet noticed */
     struct parcel *p = mem_zero(1, sizeof(*p));
+    struct guard_msg *m = (struct guard_msg *)(void *)p->head; /* its head alone is touched */
     p->guard = g;
-    p->msg = *m;
-    p->msg.seq = l->seq;
+    m->kind = ask->kind;
+    m->mode = ask->mode;
+    m->term = ask->term;
+    m->stop_at_ms = ask->stop_at_ms;
+    m->quit_at_ms = ask->quit_at_ms;
+    m->kill_at_ms = ask->kill_at_ms;
+    m->seq = l->seq;
     event_in(MESSAGE, &g->proc, requested, p);
     return true;
 }
@@ -433,7 +462,7 @@ static bool send_request(struct guard_link *l, const struct guard_msg *m)
 static void beat(void *arg)
 {
     struct guard_link *l = arg;
-    struct guard_msg ping = {.kind = GUARD_PING};
+    struct ask ping = {.kind = GUARD_PING};
 
     loop_timer_set(&l->beat, loop_clock_ms() + GUARD_BEAT_MS);
     (void)send_request(l, &ping);
@@ -447,7 +476,7 @@ bool guard_link_open(struct loop *l, const char *data_dir, const struct guard_li
                      struct guard_link **ret_link, struct err *err)
 {
     struct guard_link *g = mem_zero(1, sizeof(*g));
-    struct guard_msg hello = {.kind = GUARD_HELLO};
+    struct ask hello = {.kind = GUARD_HELLO};
 
     g->guard = guards[world.current->host->id];
     g->events = *events;
@@ -467,43 +496,43 @@ void guard_link_free(struct guard_link *g)
 bool guard_link_start(struct guard_link *g, const char *const *argv, const char *const *env, const char *log_path,
                       struct err *err)
 {
-    return send_request(g, &(struct guard_msg){.kind = GUARD_START});
+    return send_request(g, &(struct ask){.kind = GUARD_START});
 }
 
 bool guard_link_stop(struct guard_link *g, enum guard_stop_mode mode, msec quit_at_ms, msec kill_at_ms, struct err *err)
 {
     return send_request(
-        g, &(struct guard_msg){.kind = GUARD_STOP, .mode = mode, .quit_at_ms = quit_at_ms, .kill_at_ms = kill_at_ms});
+        g, &(struct ask){.kind = GUARD_STOP, .mode = mode, .quit_at_ms = quit_at_ms, .kill_at_ms = kill_at_ms});
 }
 
 bool guard_link_adopt(struct guard_link *g, pid_t postmaster, struct err *err)
 {
-    return send_request(g, &(struct guard_msg){.kind = GUARD_ADOPT});
+    return send_request(g, &(struct ask){.kind = GUARD_ADOPT});
 }
 
 bool guard_link_arm(struct guard_link *g, term t, msec stop_at_ms, msec quit_at_ms, msec kill_at_ms, struct err *err)
 {
     CHECK(0 < stop_at_ms && stop_at_ms <= quit_at_ms && quit_at_ms <= kill_at_ms && kill_at_ms < MSEC_NEVER);
-    return send_request(g, &(struct guard_msg){.kind = GUARD_ARM,
-                                               .term = t,
-                                               .stop_at_ms = stop_at_ms,
-                                               .quit_at_ms = quit_at_ms,
-                                               .kill_at_ms = kill_at_ms});
+    return send_request(g, &(struct ask){.kind = GUARD_ARM,
+                                         .term = t,
+                                         .stop_at_ms = stop_at_ms,
+                                         .quit_at_ms = quit_at_ms,
+                                         .kill_at_ms = kill_at_ms});
 }
 
 bool guard_link_disarm(struct guard_link *g, struct err *err)
 {
-    return send_request(g, &(struct guard_msg){.kind = GUARD_DISARM});
+    return send_request(g, &(struct ask){.kind = GUARD_DISARM});
 }
 
 bool guard_link_leave(struct guard_link *g, struct err *err)
 {
-    return send_request(g, &(struct guard_msg){.kind = GUARD_LEAVE});
+    return send_request(g, &(struct ask){.kind = GUARD_LEAVE});
 }
 
 bool guard_link_upgrade(struct guard_link *g, struct err *err)
 {
-    return send_request(g, &(struct guard_msg){.kind = GUARD_UPGRADE});
+    return send_request(g, &(struct ask){.kind = GUARD_UPGRADE});
 }
 
 uint64_t guard_link_seq(const struct guard_link *g)

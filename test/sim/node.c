@@ -52,22 +52,31 @@ bool process_stat_read(pid_t pid, struct process_stat *ret_stat)
 
 /* ---- life ---- */
 
+/* Of a file that does not change, and never changed itself: read once, whatever number of agents there are. */
+static struct settings *settings_of(struct node *n)
+{
+    struct conf_files files = {0};
+    struct findings findings = {0};
+    const char *const environment[] = {NULL};
+
+    if (n->settings)
+        return settings_ref(n->settings);
+    bool read = conf_files_read("node.yml", &files, NULL);
+    n->settings = settings_read(files.at, files.count, environment, &findings);
+    if (!n->settings)
+        for (size_t i = 0; i < findings.count; i++)
+            story("%s", findings.at[i].text);
+    CHECK(read && n->settings);
+    findings_deinit(&findings);
+    conf_files_deinit(&files);
+    return settings_ref(n->settings);
+}
+
 static void run_agent(struct sim_guard *g)
 {
     struct node *n = &nodes[g->host->id];
-    struct conf_files files = {0};
 
-    struct findings findings = {0};
-    const char *const environment[] = {NULL};
-    bool read = conf_files_read("node.yml", &files, NULL);
-    struct settings *settings = settings_read(files.at, files.count, environment, &findings);
-    if (!settings)
-        for (size_t i = 0; i < findings.count; i++)
-            story("%s", findings.at[i].text);
-    CHECK(read && settings);
-    findings_deinit(&findings);
-    conf_files_deinit(&files);
-    n->agent = agent_new("node.yml", settings);
+    n->agent = agent_new("node.yml", settings_of(n));
     CHECK(n->agent);
 }
 
@@ -227,6 +236,11 @@ void nodes_check_mesh(void)
                         (long long)ms);
         }
     }
+}
+
+bool node_is_foreign(const struct node *n, const struct node *leader)
+{
+    return n->pg.disk.system_id[0] && !str_eq(n->pg.disk.system_id, leader->pg.disk.system_id);
 }
 
 const char *node_why(const struct node *n)

@@ -9,6 +9,7 @@
 enum { NODES_MAX = 7 };
 
 struct agent;
+struct settings;
 
 struct node {
     struct host *host;
@@ -16,6 +17,7 @@ struct node {
     struct sim_guard guard;
     struct agent *agent; /* of the process that runs, or ran last */
     char *yaml;
+    struct settings *settings; /* what it says */
 };
 
 extern struct node nodes[NODES_MAX];
@@ -33,5 +35,10 @@ bool node_follows(const struct node *n, const struct node *leader);
 
 /* Long after the last fault: each agent hears each other one. */
 void nodes_check_mesh(void);
+/*
+ * It has a database of its own, made while the store did not answer: two of them were born. Which one is to go is an
+ * operator's to say.
+ */
+bool node_is_foreign(const struct node *n, const struct node *leader);
 /* Its line for operators: what it is doing. */
 const char *node_why(const struct node *n);

@@ -103,7 +103,8 @@ void schedule_draw(uint64_t seed, struct schedule *ret)
     usec end = at + MS(ret->setup.faults_for);
     while (at < end && ret->count < SCHEDULE_FAULTS_MAX) {
         draw_fault(&ret->faults[ret->count++], at, ret->setup.nodes, end);
-        at += chance_one_in(3) ? chance(1500000) : chance_between(1000000, chance_one_in(2) ? 15000000 : 45000000);
+        usec gap = chance_one_in(3) ? chance(1500000) : chance_between(1000000, chance_one_in(2) ? 15000000 : 45000000);
+        at += gap * ret->setup.pace / 100;
     }
 }
 

@@ -85,13 +85,14 @@ struct fault {
     unsigned int nth;
 };
 
-/* The cluster: name, what is drawn. Times in ms. */
+/* The cluster: name, what is drawn. Times in ms; pace: of what lies between two faults, in percent. */
 #define SETUP(X)                                                                    \
     X(nodes, chance_one_in(4) ? 2 : chance_one_in(4) ? 5 : 3)                       \
     X(loop_wait, chance_one_in(2) ? 10 : 3)                                         \
     X(failsafe_mode, chance_one_in(3))                                              \
     X(primary_start_timeout, chance_one_in(2) ? 0 : chance_one_in(2) ? 300 : 10)    \
     X(late_node, chance_one_in(6) ? chance_between(30000, 120000) : 0)              \
+    X(pace, chance_one_in(3) ? 50 : 100)                                            \
     X(faults_from, chance_one_in(8) ? chance(20000) : chance_between(20000, 35000)) \
     X(faults_for, chance_between(30000, 400000))                                    \
     X(settle, chance_one_in(16) ? 240000 : 30000)

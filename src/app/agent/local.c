@@ -53,7 +53,6 @@ struct local {
     msec whole_ms;                                     /* the last one came */
     msec answered_ms;
     struct pg_facts *facts;
-    uint64_t facts_serial;
     uint32_t last_timeline; /* a standby cannot tell its timeline once the receiver is gone */
     msec stopped_ms;
     char trouble[ERR_TEXT_MAX]; /* as logged */
@@ -109,14 +108,12 @@ static void forget_answers(struct local *p)
     p->stopped_ms = 0;
     pg_facts_free(p->facts);
     p->facts = NULL;
-    p->facts_serial++;
 }
 
 static void remember(struct local *p, struct pg_facts *take_facts)
 {
     pg_facts_free(p->facts);
     p->facts = take_facts;
-    p->facts_serial++;
     if (p->facts->timeline)
         p->last_timeline = p->facts->timeline;
     str_copy(p->system_id, sizeof(p->system_id), p->facts->system_identifier);
@@ -595,11 +592,6 @@ void local_attached(struct local *p, const char *upstream, const char *conninfo)
 const struct pg_facts *local_facts(const struct local *p)
 {
     return p->facts;
-}
-
-uint64_t local_facts_serial(const struct local *p)
-{
-    return p->facts_serial;
 }
 
 bool local_answers(const struct local *p)

@@ -75,8 +75,6 @@ void local_view(const struct local *p, struct ha_pg *ret_pg);
 
 /* The last answer; NULL: none, or none since the postmaster started. */
 const struct pg_facts *local_facts(const struct local *p);
-/* Grows whenever the facts are others, apart from positions. */
-uint64_t local_facts_serial(const struct local *p);
 bool local_answers(const struct local *p);
 msec local_answered_ms(const struct local *p); /* when the question of the last answer was asked; 0: none */
 

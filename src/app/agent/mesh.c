@@ -143,7 +143,7 @@ static void tell(struct mesh *m, const struct peer_state *own)
 {
     uint64_t seq = m->view.own.seq + 1;
 
-    m->view.own = *own;
+    peer_state_copy(&m->view.own, own);
     m->view.own.seq = seq;
     m->self.system_id = own->system_id;
     m->told_len = peer_encode(&m->view.own, m->told);

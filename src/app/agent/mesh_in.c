@@ -75,7 +75,7 @@ static bool in_state(struct mesh_link *k, const struct peer_state *s, char ret_w
     if (entry->heard_ms && entry->state.boot == s->boot && s->seq <= entry->state.seq)
         return true; /* not newer */
     bool news = !entry->heard_ms || peer_state_is_news(&entry->state, s);
-    entry->state = *s;
+    peer_state_copy(&entry->state, s);
     entry->heard_ms = now_ms;
     if (news)
         m->news(m->arg);

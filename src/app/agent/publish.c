@@ -450,10 +450,9 @@ static bool member_is_as_seen(const struct agent *a, const struct member_seen *n
     const struct member_seen *seen = &a->member_seen;
 
     return seen->core && now->settings == seen->settings && now->scheduled_restart == seen->scheduled_restart &&
-           now->facts_serial == seen->facts_serial && now->timeline == seen->timeline && now->state == seen->state &&
-           now->role == seen->role && now->answers == seen->answers &&
-           now->checkpoint_pending == seen->checkpoint_pending && now->pause == seen->pause &&
-           !jobs_running(a->jobs, HA_JOB_CLONE); /* its progress is told */
+           now->replication_state == seen->replication_state && now->timeline == seen->timeline &&
+           now->state == seen->state && now->role == seen->role && now->answers == seen->answers &&
+           now->checkpoint_pending == seen->checkpoint_pending && now->pause == seen->pause;
 }
 
 static void member_seen_clear(struct member_seen *seen)
@@ -471,10 +470,12 @@ static void member_look(struct agent *a, const struct ha_pg *pg)
     static const char *const often[] = {"xlog_location", "receive_lsn", "replay_lsn"};
     static const char *const unsettled[] = {"replication_state", "timeline", "pending_restart",
                                             "pending_restart_reason"};
+    const struct pg_facts *facts = local_facts(a->local);
+    bool in_detail = jobs_running(a->jobs, HA_JOB_CLONE) || (facts && facts->pending_count);
     struct member_seen now = {
         .settings = a->settings,
         .scheduled_restart = a->scheduled_restart,
-        .facts_serial = local_facts_serial(a->local),
+        .replication_state = facts && facts->in_recovery ? pg_facts_replication_state(facts) : NULL,
         .timeline = pg->timeline,
         .state = state_of(a, pg),
         .role = role_of(a, pg),
@@ -483,7 +484,7 @@ static void member_look(struct agent *a, const struct ha_pg *pg)
         .pause = a->dynamic->pause,
     };
 
-    if (member_is_as_seen(a, &now))
+    if (!in_detail && member_is_as_seen(a, &now))
         return;
     json_t *member = member_json(a, pg);
     now.core = text_without(member, often, ARRAY_LEN(often));

@@ -124,7 +124,7 @@ struct agent {
     struct member_seen {
         struct settings *settings; /* held, as the next: no other can have its address */
         json_t *scheduled_restart;
-        uint64_t facts_serial;
+        const char *replication_state; /* a constant */
         uint32_t timeline;
         enum node_state state;
         enum node_role role;

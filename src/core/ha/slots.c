@@ -147,7 +147,8 @@ void ha_slots_decide(struct ha_slots_memory *m, const struct ha_slots_view *v, s
     json_t *kept;
 
     CHECK(v->cluster);
-    *p = (struct ha_slots_plan){.wake_ms = MSEC_NEVER};
+    p->count = p->retain_count = 0; /* what stands beyond them means nothing */
+    p->wake_ms = MSEC_NEVER;
     if (!m->seeded) {
         json_array_foreach(v->cluster->status.retain_slots, i, kept) if (json_is_string(kept))
             remember(m, json_string_value(kept), v->now_ms);
