@@ -1,7 +1,7 @@
 /*
  * Delta debugging (Zeller, Hildebrandt: Simplifying and isolating failure-inducing input, 2002) over the list of
- * faults: without one half, one quarter, … of them, until none can be spared. The same faults under another chance count as the
- * same failure, because leaving one out shifts what is drawn after it.
+ * faults: without one half, one quarter, … of them, until none can be spared. The same faults under another chance
+ * count as the same failure, because leaving one out shifts what is drawn after it.
  */
 #include "test/sim/minimize.h"
 

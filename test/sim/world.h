@@ -104,7 +104,8 @@ extern void (*world_run_event)(event_fn *fn, void *arg);
 /* One line of the story. */
 void story(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /*
- * From now on N8, S6 and L2 may be broken by what nobody here can help: the world ends there, and is counted as excused.
+ * From now on N8, S6 and L2 may be broken by what nobody here can help: the world ends there, and is counted as
+ * excused.
  */
 void world_excuse(const char *why);
 /* An invariant is broken: the seed has failed. */

@@ -151,13 +151,17 @@ static void put_facts(json_t *o, const struct agent *a, const struct ha_pg *pg)
     put_number(o, "timeline", pg->timeline);
 }
 
+static char *own_api_url(const struct settings *s)
+{
+    return url(&s->restapi.connect_address, s->restapi.certfile ? "https://@/patroni" : "http://@/patroni");
+}
+
 /* Patroni's member key, with our own fields under "pgkeep". */
 static json_t *member_json(struct agent *a, const struct ha_pg *pg)
 {
     const struct settings *s = a->settings;
     AUTO(cstr) char *conn_url = url(&s->postgresql.connect_address, "postgres://@/postgres");
-    AUTO(cstr)
-    char *api_url = url(&s->restapi.connect_address, s->restapi.certfile ? "https://@/patroni" : "http://@/patroni");
+    AUTO(cstr) char *api_url = own_api_url(s);
     json_t *o = json_object();
 
     put_text(o, "conn_url", conn_url);
@@ -224,10 +228,14 @@ static char *status_text(const struct agent *a, const struct ha_pg *pg)
     return text;
 }
 
-/* {name: api_url} of all members; "" where failsafe_mode is off. */
+/*
+ * {name: api_url} of all members; "" where failsafe_mode is off. We are one also while our member key is about to come:
+ * who is not listed does not lead.
+ */
 static char *failsafe_text(const struct agent *a)
 {
     const struct cluster *c = registry_cluster(a->registry);
+    AUTO(cstr) char *api_url = own_api_url(a->settings);
     json_t *o;
 
     if (!a->dynamic->failsafe_mode)
@@ -235,6 +243,7 @@ static char *failsafe_text(const struct agent *a)
     if (!c)
         return NULL;
     o = json_object();
+    put_text(o, agent_name(a), api_url);
     for (size_t i = 0; i < c->member_count; i++)
         put_text(o, c->members[i].name, c->members[i].api_url);
     char *text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
