@@ -25,6 +25,8 @@ enum op_kind {
     OP_CONFIG_PATCH,
     OP_CONFIG_PUT,
     OP_FAILSAFE, /* POST /failsafe of the leader; reply header lsn */
+    OP_EXPLAIN,  /* GET /explain: for each node, why it could be promoted now or could not */
+    OP_PLAN,     /* GET /plan: what would happen; body {"if_lost": name} */
 };
 
 struct op {

@@ -207,6 +207,21 @@ static void get_patroni(struct web_request *r)
         status(r, 200);
 }
 
+static void get_explain(struct web_request *r)
+{
+    ask(r, OP_EXPLAIN, NULL, SOON_MS);
+}
+
+static void get_plan(struct web_request *r)
+{
+    AUTO(cstr) char *name = query_value(http_request_query(r->http), "if_lost");
+
+    if (name)
+        ask(r, OP_PLAN, json_pack("{s:s}", "if_lost", name), SOON_MS);
+    else
+        text(r, 400, "say what is asked: /plan?if_lost=NODE");
+}
+
 static void post_reload(struct web_request *r)
 {
     ask(r, OP_RELOAD, NULL, SOON_MS);
@@ -316,6 +331,8 @@ static const struct route routes[] = {
     {HTTP_GET, "config", get_config},
     {HTTP_GET, "failsafe", get_failsafe},
     {HTTP_GET, "metrics", get_metrics},
+    {HTTP_GET, "explain", get_explain},
+    {HTTP_GET, "plan", get_plan},
     {HTTP_GET, "liveness", get_liveness},
     {HTTP_GET, "readiness", get_readiness},
     {HTTP_POST, "reload", post_reload, .unsafe = true},
@@ -437,6 +454,9 @@ static const char *unknown_text(enum op_kind kind)
         return "Configuration change: status unknown";
     case OP_FAILSAFE:
         return "Failsafe status unknown";
+    case OP_EXPLAIN:
+    case OP_PLAN:
+        return "the agent did not answer in time";
     }
     UNREACHABLE();
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "app/agent/config.h"
+#include "app/agent/foresee.h"
 #include "app/agent/jobs.h"
 #include "app/agent/leadership.h"
 #include "app/agent/local.h"
@@ -372,6 +373,12 @@ static void take(struct letter *letter, void *arg)
         break;
     case OP_FAILSAFE:
         failsafe(a, op);
+        break;
+    case OP_EXPLAIN:
+        foresee_now(a, op);
+        break;
+    case OP_PLAN:
+        foresee_loss(a, op);
         break;
     }
 }

@@ -93,6 +93,12 @@ static void answer(struct op *op)
     case OP_FAILSAFE:
         op_reply(op, 200, "lsn: 5000000", "Accepted");
         break;
+    case OP_EXPLAIN:
+        op_reply(op, 200, "Content-Type: application/json", "{\"possible\":true}");
+        break;
+    case OP_PLAN:
+        op_reply(op, 404, NULL, "no node n9 is known");
+        break;
     }
 }
 
@@ -364,6 +370,8 @@ static void test_every_request_for_a_change_reaches_the_agent_and_its_answer_the
         {"PATCH", "/config", "{\"ttl\": 20}", OP_CONFIG_PATCH, "{\"ttl\": 20}", 200, "{\"ttl\": 20}"},
         {"PUT", "/config", "{\"ttl\": 25}", OP_CONFIG_PUT, "{\"ttl\": 25}", 200, "{\"ttl\": 25}"},
         {"POST", "/failsafe", "{\"name\": \"n2\"}", OP_FAILSAFE, "{\"name\": \"n2\"}", 200, "Accepted"},
+        {"GET", "/explain", NULL, OP_EXPLAIN, NULL, 200, "{\"possible\":true}"},
+        {"GET", "/plan?if_lost=n%39", NULL, OP_PLAN, "{\"if_lost\": \"n9\"}", 404, "no node n9 is known"},
     };
 
     (void)state;
@@ -378,6 +386,8 @@ static void test_every_request_for_a_change_reaches_the_agent_and_its_answer_the
     }
     expect_type("PATCH", "/config", "{\"ttl\": 20}", "application/json");
     expect_type("PUT", "/config", "{\"ttl\": 20}", "application/json; x=y"); /* as the agent said */
+    expect_type("GET", "/explain", NULL, "application/json");
+    expect("GET", "/plan", NULL, 400, "say what is asked: /plan?if_lost=NODE");
     expect_type("POST", "/reload", NULL, "text/html");
 
     struct peer_answer a = ask("POST", "/failsafe", "{\"name\": \"n2\"}");
