@@ -1,9 +1,9 @@
 /*
  * The disk of a host, as far as small files go: ours and PostgreSQL's configuration.
  *
- * A file has what everybody reads and what a power cut leaves of it. Replaced in our way (temporary name, fsync, rename,
- * fsync of the folder) it is both at once; merely written it may be whole, empty or absent afterwards. WAL and pg_control
- * are the model's own (pg.h), which asks here only whether the disk is full or fails.
+ * A file has what everybody reads and what a power cut leaves of it. Replaced in our way (temporary name, fsync,
+ * rename, fsync of the folder) it is both at once; merely written it may be whole, empty or absent afterwards. WAL and
+ * pg_control are the model's own (pg.h), which asks here only whether the disk is full or fails.
  */
 #pragma once
 

@@ -1,10 +1,10 @@
 /*
  * The ledger: who acknowledged what, and what must hold of that at every moment.
  *
- * In asynchronous mode, N8: no two nodes acknowledge at one moment. In quorum mode every acknowledgement is a promise:
- * S1: it is in the history of every node that acknowledges later, or is opened; S2': once another node has acknowledged,
- * an older primary acknowledges nothing but what that one has, which is what lies before the frozen position; N4: of one
- * name one walsender is counted; N5: where "stopped" is said no process of the instance is left.
+ * In asynchronous mode, N8: no two nodes acknowledge at one moment. In quorum mode every acknowledgement is a
+ * promise: S1: it is in the history of every node that acknowledges later, or is opened; S2': once another node has
+ * acknowledged, an older primary acknowledges nothing but what that one has, which is what lies before the frozen
+ * position; N4: of one name one walsender is counted; N5: where "stopped" is said no process of the instance is left.
  */
 #pragma once
 

@@ -10,7 +10,6 @@
 #include "app/conf_files.h"
 #include "base/check.h"
 #include "base/str.h"
-#include "io/process.h"
 #include "test/sim/points.h"
 #include "wire/conf/settings.h"
 
@@ -40,14 +39,6 @@ void conf_files_deinit(struct conf_files *f)
         free((char *)f->at[i].text);
     }
     free(f->at);
-}
-
-bool process_stat_read(pid_t pid, struct process_stat *ret_stat)
-{
-    const struct proc *postmaster = &nodes[world.current->host->id].pg.postmaster;
-
-    *ret_stat = (struct process_stat){.state = postmaster->stops ? 'T' : 'S'};
-    return postmaster->alive;
 }
 
 /* ---- life ---- */

@@ -13,6 +13,8 @@
 
 enum { ORPHANS_MAX = 1500000, SESSION_ENDS_MAX = 5000, FIRST_PID = 1000 };
 
+#define WALL_BEGIN_US INT64_C(1700000000000000) /* as wall_clock_ms() has it */
+
 static struct pg *all[HOSTS_MAX];
 
 struct pg *pg_of(int host_id)
@@ -48,6 +50,11 @@ bool pg_is_open(const struct pg *p)
 int pg_new_pid(struct pg *p)
 {
     return ++p->last_pid;
+}
+
+int64_t pg_wall_us(const struct host *h)
+{
+    return WALL_BEGIN_US + world.now + h->wall_offset;
 }
 
 /* Mostly at once; who is in the middle of something comes to it later. */

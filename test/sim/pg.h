@@ -21,7 +21,7 @@
 #include "test/sim/walstream.h"
 #include "test/sim/world.h"
 
-enum { TLI_MAX = 128, SYSTEM_ID_MAX = 24, SLOTS_MAX = 16, SESSIONS_MAX = 4 };
+enum { TLI_MAX = 128, SYSTEM_ID_MAX = 24, SLOTS_MAX = 16, SESSIONS_MAX = 16 };
 
 struct pg_session { /* one that is looked at by itself; all others are sessions_conf */
     bool active;
@@ -30,6 +30,7 @@ struct pg_session { /* one that is looked at by itself; all others are sessions_
     uint64_t client_generation;
     int pid;
     usec started;
+    int64_t started_wall_us;
     struct pg_loaded conf;
 };
 
@@ -121,6 +122,8 @@ bool pg_slot_exists(const struct pg *p, const char *name);
 /* ---- between the parts ---- */
 
 int pg_new_pid(struct pg *p);
+/* CLOCK_REALTIME of a host. */
+int64_t pg_wall_us(const struct host *h);
 /* Until a signal is acted on. */
 usec pg_signal_takes(void);
 /* May WAL be written, and synced? false: PANIC, which the instance does not survive. */

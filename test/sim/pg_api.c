@@ -24,6 +24,7 @@
 #include "pg/promote.h"
 #include "pg/slots.h"
 #include "pg/sql.h"
+#include "pg/wal_page.h"
 #include "test/sim/disk.h"
 #include "test/sim/net.h"
 #include "test/sim/pg_api.h"
@@ -226,6 +227,15 @@ bool history_newest(const char *data_dir, uint32_t *ret_tli, struct err *err)
     return true;
 }
 
+/* By the history; the page of a fork itself tells the old timeline, which its reader knows. */
+bool wal_page_is_of(const char *data_dir, uint64_t segment_size, uint32_t page_size, uint32_t tli, lsn end,
+                    struct err *err)
+{
+    const struct rec *at = wal_at(pg_here()->disk.written, end);
+
+    return (at && at->tli == tli) || err_set(err, ERR_CONFLICT, "it is of another timeline");
+}
+
 /* ---- pg_control ---- */
 
 struct pg_control_job {
@@ -352,9 +362,10 @@ json_t *pg_facts_pending_json(const struct pg_facts *f)
     return NULL;
 }
 
+/* Of a moment that has been, by the clock of now. */
 static int64_t wall_us(usec at)
 {
-    return wall_clock_ms() * 1000 - (world.now - at);
+    return pg_wall_us(world.current->host) - (world.now - at);
 }
 
 static void slots_of(struct pg *p, struct pg_facts *f)
@@ -382,7 +393,7 @@ static void senders_of(const struct pg *p, struct pg_facts *f)
         if (!s->active)
             continue;
         f->senders[f->sender_count++] = (struct pg_walsender){.pid = s->pid,
-                                                              .started_us = wall_us(s->started),
+                                                              .started_us = s->started_wall_us,
                                                               .physical = true,
                                                               .application_name = str_dup(s->name),
                                                               .state = str_dup(states[s->state]),
@@ -439,7 +450,7 @@ static struct pg_facts *facts_of(struct pg *p, const struct pg_session *s, msec 
     f->primary_conninfo = str_dup(c->at[PG_CONNINFO].text);
     f->primary_slot_name = str_dup(c->at[PG_SLOT_NAME].text);
     f->restart_after_crash = c->restart_after_crash;
-    f->conf_load_us = wall_us(s->conf.at);
+    f->conf_load_us = s->conf.at_wall_us;
     f->conf_error_count = pg_conf_errors(p);
     return f;
 }
@@ -606,47 +617,6 @@ void probe_reset(struct probe *p, const struct sql_target *target)
     p->asking = false;
     p->question++;
     disconnect(p);
-}
-
-/* ---- SQL of the agent's own ---- */
-
-struct sql {
-    struct step step;
-    bool checkpoint;
-    sql_done_fn *done;
-    void *arg;
-};
-
-static void sql_over(void *arg)
-{
-    struct sql *s = arg;
-    struct sql_result result = {.status = SQL_DONE};
-
-    if (s->step.cancelled)
-        return;
-    if (!pg_here()->accepting) {
-        result.status = SQL_NO_SERVER;
-        (void)err_set(&result.err, ERR_PG, "the server went away");
-    }
-    s->done(&result, s->arg);
-}
-
-struct sql *sql_once(struct loop *l, const struct sql_target *target, const struct sql_statement *statements, int count,
-                     msec budget_ms, sql_done_fn *done, void *arg)
-{
-    struct sql *s = mem_zero(1, sizeof(*s));
-
-    *s = (struct sql){.done = done, .arg = arg};
-    if (str_eq(statements[0].text, "CHECKPOINT"))
-        pg_checkpoint(pg_here());
-    event_in(chance_between(20000, 600000), world.current, sql_over, s);
-    return s;
-}
-
-void sql_free(struct sql *s)
-{
-    if (s)
-        s->step.cancelled = true;
 }
 
 /* ---- promotion ---- */

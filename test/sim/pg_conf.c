@@ -250,7 +250,7 @@ bool pg_conf_load(struct pg *p, struct pg_loaded *loaded)
     const struct pg_conf *c = read_anew(p, loaded->conf, &refused);
     if (refused)
         return false;
-    *loaded = (struct pg_loaded){.conf = c, .at = world.now};
+    *loaded = (struct pg_loaded){.conf = c, .at = world.now, .at_wall_us = pg_wall_us(p->host)};
     return true;
 }
 
@@ -261,7 +261,7 @@ bool pg_conf_load_first(struct pg *p, struct pg_loaded *loaded)
 
     if (refused)
         return false;
-    *loaded = (struct pg_loaded){.conf = c, .at = world.now};
+    *loaded = (struct pg_loaded){.conf = c, .at = world.now, .at_wall_us = pg_wall_us(p->host)};
     return true;
 }
 

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "test/sim/world.h"
 
@@ -50,7 +51,8 @@ struct pg_conf { /* never changes; the world keeps it */
 
 struct pg_loaded { /* by one process */
     const struct pg_conf *conf;
-    usec at; /* pg_conf_load_time() */
+    usec at;            /* pg_conf_load_time() … */
+    int64_t at_wall_us; /* … as its host's clock showed it */
 };
 
 /* As a process does on SIGHUP. false: refused as a whole, nothing has changed. */

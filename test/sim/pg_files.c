@@ -40,7 +40,10 @@ char *file_read_end(const char *path, size_t max)
 
 bool file_exists(const char *path)
 {
-    return disk_has(disk_here(), path);
+    const struct pg *p = pg_here();
+    AUTO(cstr) char *trigger = pg_path(p, "promote");
+
+    return str_eq(path, trigger) ? p->disk.promote_file : disk_has(disk_here(), path);
 }
 
 bool file_replace(const char *path, const char *text, size_t len, mode_t mode, struct err *err)
@@ -130,6 +133,12 @@ bool conffile_sanitize(const struct pg_instance *i, bool names_too, bool *ret_ch
     return file_replace(path, text, strlen(text), 0600, err);
 }
 
+char *conffile_quote(const char *value)
+{
+    CHECK(!strpbrk(value, "'\\"));
+    return str_fmt("'%s'", value);
+}
+
 bool conffile_write(const struct conf_input *in, struct conf_result *ret_result, struct findings *findings,
                     struct err *err)
 {
@@ -154,13 +163,4 @@ void conffile_args_free(char **argv)
 {
     free(argv[0]);
     free(argv);
-}
-
-/* ---- names.h ---- */
-
-bool names_remove(const struct pg_instance *i, struct err *err)
-{
-    AUTO(cstr) char *path = str_fmt("%s/%s", i->config_dir, NAMES_FILE);
-
-    return file_remove(path, err);
 }

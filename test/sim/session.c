@@ -183,9 +183,12 @@ static void checkpoint_done(void *arg)
     walstream_send(p);
 }
 
-void pg_checkpoint(struct pg *p)
+usec pg_checkpoint(struct pg *p)
 {
-    event_in(chance_between(20000, 500000), &p->backends, checkpoint_done, p);
+    usec takes = chance_between(20000, 500000);
+
+    event_in(takes, &p->backends, checkpoint_done, p);
+    return takes;
 }
 
 /* ---- the walwriter ---- */
@@ -229,6 +232,7 @@ struct pg_session *pg_connect(struct pg *p, struct proc *client)
                                  .client_generation = client->generation,
                                  .pid = pg_new_pid(p),
                                  .started = world.now,
+                                 .started_wall_us = pg_wall_us(p->host),
                                  .conf = p->postmaster_conf};
         return s;
     }

@@ -28,7 +28,8 @@ int pg_cancel_waits(struct pg *p, int client);
 int pg_waits_count(const struct pg *p);
 /* What others see: all that is in its WAL, unless its session still waits. */
 bool pg_shows(const struct pg *p, const struct rec *commit);
-void pg_checkpoint(struct pg *p);
+/* How long it will take. */
+usec pg_checkpoint(struct pg *p);
 /* A record that means nothing and that nobody waits for; the walwriter flushes it. */
 void pg_pulse(struct pg *p);
 

@@ -440,12 +440,28 @@ static void senders_look(void *arg)
     }
 }
 
+static void sender_terminated(void *arg)
+{
+    struct message *m = arg;
+    struct pg *p = pg_of(m->from);
+    struct pg_sender *s = sender_of(m);
+
+    if (s && s->stuck) {
+        event_in(100000, &p->backends, sender_terminated, m);
+        return;
+    }
+    if (s)
+        sender_exit(p, s);
+    free(m);
+}
+
 bool walstream_end_sender(struct pg *p, int pid)
 {
     for (int i = 0; i < SENDERS_MAX; i++) {
+        struct message m = {.from = p->host->id, .sender = i, .connection = p->senders[i].connection};
         if (!p->senders[i].active || p->senders[i].pid != pid)
             continue;
-        sender_exit(p, &p->senders[i]);
+        event_in(chance_between(50, 3000), &p->backends, sender_terminated, message(&m));
         return true;
     }
     return false;
@@ -491,32 +507,20 @@ static void sender_hangup(void *arg)
     free(m);
 }
 
-void walstream_reload(struct pg *p)
+static void hang_up_on(struct pg *p, struct pg_sender *s)
 {
-    for (int i = 0; i < SENDERS_MAX; i++) {
-        struct pg_sender *s = &p->senders[i];
-        struct message m = {.from = p->host->id, .sender = i, .connection = s->connection};
-        if (!s->active)
-            continue;
-        s->reload_due = true;
-        s->sent_before = s->sent;
-        event_in(truth(TRUTH_WALSENDER_OLD_LIST) ? pg_signal_takes() : 0, &p->backends, sender_hangup, message(&m));
-    }
+    struct message m = {.from = p->host->id, .sender = (int)(s - p->senders), .connection = s->connection};
+
+    s->reload_due = true;
+    s->sent_before = s->sent;
+    event_in(truth(TRUTH_WALSENDER_OLD_LIST) ? pg_signal_takes() : 0, &p->backends, sender_hangup, message(&m));
 }
 
-static void sender_orphaned(void *arg)
+void walstream_reload(struct pg *p)
 {
-    struct message *m = arg;
-    struct pg *p = pg_of(m->from);
-    struct pg_sender *s = sender_of(m);
-
-    if (s && s->stuck) {
-        event_in(100000, &p->backends, sender_orphaned, m);
-        return;
-    }
-    if (s)
-        sender_exit(p, s);
-    free(m);
+    for (int i = 0; i < SENDERS_MAX; i++)
+        if (p->senders[i].active)
+            hang_up_on(p, &p->senders[i]);
 }
 
 void walstream_orphaned(struct pg *p)
@@ -526,7 +530,7 @@ void walstream_orphaned(struct pg *p)
     for (int i = 0; i < SENDERS_MAX; i++) {
         struct message m = {.from = p->host->id, .sender = i, .connection = p->senders[i].connection};
         if (p->senders[i].active)
-            event_in(chance(ORPHAN_MAX), &p->backends, sender_orphaned, message(&m));
+            event_in(chance(ORPHAN_MAX), &p->backends, sender_terminated, message(&m));
     }
     if (walstream_receiver_runs(p))
         event_in(chance(ORPHAN_MAX), &p->backends, terminated, message(&receiver));
@@ -539,7 +543,9 @@ struct attempt {
     bool tool;
     char name[APPLICATION_NAME_MAX];
     char slot[SLOT_NAME_MAX];
-    char system_id[SYSTEM_ID_MAX];
+    struct pg_loaded conf; /* what the walsender inherits, and when */
+    usec forked;
+    int64_t forked_wall_us;
 };
 
 /* By timeline and position, and that is the begin of the segment. */
@@ -634,15 +640,18 @@ static void asked(void *arg)
                             .connection = a->m.connection,
                             .pid = pg_new_pid(upstream),
                             .peer = a->m.to,
-                            .conf = upstream->postmaster_conf,
+                            .conf = a->conf,
                             .tli = a->tool ? pg_timeline(upstream) : pg_timeline(pg_of(a->m.to)),
                             .sent = upstream->disk.flushed,
-                            .started = world.now,
+                            .started = a->forked,
+                            .started_wall_us = a->forked_wall_us,
                             .heard = world.now};
     str_copy(s->name, sizeof(s->name), a->name);
     str_copy(s->slot, sizeof(s->slot), a->slot);
     sync_take_list(upstream, s);
     a->m.sender = (int)(s - upstream->senders);
+    if (s->conf.at != upstream->postmaster_conf.at) /* the signal came while it began */
+        hang_up_on(upstream, s);
     a->m.upto = upstream->disk.flushed;
     if (a->tool)
         free(a);
@@ -654,8 +663,12 @@ static void asked(void *arg)
 static void forked(void *arg)
 {
     struct attempt *a = arg;
+    struct pg *p = pg_of(a->m.from);
 
-    event_in(chance_between(300, 2000), &pg_of(a->m.from)->backends, asked, a);
+    a->conf = p->postmaster_conf;
+    a->forked = world.now;
+    a->forked_wall_us = pg_wall_us(p->host);
+    event_in(chance_between(300, 2000), &p->backends, asked, a);
 }
 
 static void attempt_arrives(void *arg)

@@ -40,6 +40,7 @@ struct pg_sender { /* a walsender */
     struct rec *sent_before; /* SIGHUP, if one is due: replies to what came later come after it */
     bool reload_due;
     usec started, heard;
+    int64_t started_wall_us;
     usec last;  /* order of the stream */
     bool stuck; /* stopped, or blocked in a write: it looks neither at its receiver nor at signals */
 };
@@ -75,7 +76,7 @@ bool walstream_receiver_runs(const struct pg *p);
 void walstream_send(struct pg *p);
 /* SIGHUP, to each walsender in its time. */
 void walstream_reload(struct pg *p);
-/* pg_terminate_backend(); false: no walsender has that pid. */
+/* pg_terminate_backend(): it ends when it comes to it. false: no walsender has that pid. */
 bool walstream_end_sender(struct pg *p, int pid);
 /* All of them: the kernel tells the other ends. */
 void walstream_end_senders(struct pg *p);
