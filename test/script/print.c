@@ -23,7 +23,7 @@ static void print_record(struct buf *out, const struct ha_record_change *change)
         buf_printf(out, " sync %s", change->sync);
 }
 
-static void print_action(struct buf *out, const struct ha_action *a, const struct ha_record_change *record)
+void print_action(struct buf *out, const struct ha_action *a, const struct ha_plan *p)
 {
     buf_printf(out, ">   %s", ha_action_text(a->kind));
     if (a->kind == HA_DO_START_JOB)
@@ -46,16 +46,26 @@ static void print_action(struct buf *out, const struct ha_action *a, const struc
         buf_printf(out, " timeline=%u", a->timeline);
     if (a->kind == HA_DO_ANSWER)
         buf_printf(out, " %s %s", a->answer_to == HA_ANSWER_RESTART ? "restart" : "reinit", a->ok ? "ok" : "failed");
+    if (a->kind == HA_DO_LOAD_NAMES)
+        buf_printf(out, " '%s'", p->list);
+    if (a->pid)
+        buf_printf(out, " pid=%u", a->pid);
     if (a->kind == HA_DO_RECORD)
-        print_record(out, record);
+        print_record(out, &p->record);
     buf_add_char(out, '\n');
 }
 
 void print_plan(struct buf *out, const struct ha_plan *p, msec now_ms)
 {
-    buf_printf(out, "> %.3f %s%s\n", (double)now_ms / 1000, p->why, p->serving ? " [serving]" : "");
+    buf_printf(out, "> %.3f %s%s%s\n", (double)now_ms / 1000, p->why, p->serving ? " [serving]" : "",
+               p->wants_out ? " [wants out]" : "");
+    if (p->promise.term)
+        buf_printf(out, ">   promise term %" PRIu64 " to %s, settled %" PRIu64 "\n", p->promise.term, p->promise.to,
+                   p->promise.settled);
+    if (p->freeze)
+        buf_printf(out, ">   freeze for term %" PRIu64 "\n", p->freeze);
     for (size_t i = 0; i < p->count; i++)
-        print_action(out, &p->actions[i], &p->record);
+        print_action(out, &p->actions[i], p);
     if (p->fence.kill_ms != MSEC_NEVER) {
         buf_add_str(out, ">   fence");
         print_moment(out, "stop", p->fence.stop_ms);

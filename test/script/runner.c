@@ -22,7 +22,22 @@
  *   not-done             the job of the last plan never began: an action before it failed
  *   record-done, record-lost   the last plan's change of the record was carried out, or not; either is read back
  *   request KEY=VALUE…
+ *   health KEY=VALUE…    ha_health by name
  *   decide
+ *   keep                 only ha_keep_lease(): an action waits
+ *
+ * Quorum mode (world_quorum.h says what goes by itself):
+ *   forgetful            every decision is made without memory, too: it may come later or earlier, but promise and
+ *                        freeze are the same at once, and no plan of the whole script promotes, starts as primary,
+ *                        loads a list, changes the record or touches the data where none with memory does
+ *   record KEY=VALUE…    the record in the store, over what it was: phase term leader=NAME[:INCARNATION] timeline
+ *                        open=K:NAME,… joint=K:NAME,…|none was=NAME/TERM line=TIMELINE/TERM coordinator mode
+ *                        sure=yes (it is as this node wrote it last)
+ *   mesh NAME KEY=VALUE… what another agent tells; follows=LEADER, frozen=TERM|no, silent=yes|always, hears=NAME:AGE,…
+ *   resumed              from here on we listen without a break
+ *   promise KEY=VALUE…, incarnation HEX
+ *   freeze shown|failed|none, names proved|failed|unknown|is LIST, marker LSN
+ *   sender NAME KEY=VALUE…, no-sender NAME, flushed LSN (all of them)
  */
 #include <errno.h>
 #include <stdio.h>
@@ -33,20 +48,31 @@
 #include "base/str.h"
 #include "print.h"
 #include "step.h"
+#include "world_quorum.h"
 
 enum { LINE_MAX_LEN = 2048 };
 
 static void run_line(struct scenario *s, char *line, struct buf *out)
 {
+    bool keep_only = str_eq(line, "keep");
+
     if (!step_run(s, line))
         return;
-    ha_decide(&s->memory, &s->view, &s->plan);
+    quorum_tell(s);
+    if (keep_only) {
+        plan_reset(&s->plan);
+        ha_keep_lease(&s->memory, &s->view, &s->plan);
+    } else {
+        ha_decide(&s->memory, &s->view, &s->plan);
+    }
+    if (s->forgetful && !keep_only)
+        quorum_forgetful(s);
     print_plan(out, &s->plan, s->view.now_ms);
     carry_out(s);
 }
 
-/* The whole script with the lines that really came out. */
-static void run(const char *path, FILE *in, struct buf *was, struct buf *is)
+/* The whole script with the lines that really came out. False: it would go otherwise without memory. */
+static bool run(const char *path, FILE *in, struct buf *was, struct buf *is)
 {
     struct scenario *s = mem_zero(1, sizeof(*s));
     char line[LINE_MAX_LEN];
@@ -62,8 +88,10 @@ static void run(const char *path, FILE *in, struct buf *was, struct buf *is)
         if (line[0] && line[0] != '#')
             run_line(s, line, is);
     }
+    bool ok = quorum_judge(s);
     scenario_deinit(s);
     free(s);
+    return ok;
 }
 
 static void show_difference(const char *path, const char *was, const char *is)
@@ -93,10 +121,10 @@ static bool run_file(const char *path, bool accept)
         (void)fprintf(stderr, "%s: %s\n", path, strerror(errno));
         exit(2);
     }
-    run(path, file, &was, &is);
+    bool ok = run(path, file, &was, &is);
     (void)fclose(file);
     if (str_eq(buf_cstr(&was), buf_cstr(&is)))
-        return true;
+        return ok;
     if (!accept) {
         show_difference(path, buf_cstr(&was), buf_cstr(&is));
         return false;
@@ -106,7 +134,7 @@ static bool run_file(const char *path, bool accept)
         (void)fprintf(stderr, "%s: %s\n", path, strerror(errno));
         exit(2);
     }
-    return true;
+    return ok;
 }
 
 int main(int argc, char **argv)

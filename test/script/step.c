@@ -5,68 +5,10 @@
 #include <string.h>
 
 #include "base/str.h"
-
-/* ---- values ---- */
-
-static bool flag(const struct scenario *s, const char *value)
-{
-    if (str_eq(value, "yes"))
-        return true;
-    if (!str_eq(value, "no"))
-        bad(s, "expected yes or no", value);
-    return false;
-}
-
-static msec seconds(const struct scenario *s, const char *value)
-{
-    char *end;
-    double number = strtod(value, &end);
-
-    if (*end || end == value)
-        bad(s, "expected seconds", value);
-    return (msec)(number * 1000 + (number < 0 ? -0.5 : 0.5));
-}
-
-static int64_t integer(const struct scenario *s, const char *value)
-{
-    int64_t number;
-
-    if (!str_to_int(value, INT64_MIN, INT64_MAX, &number))
-        bad(s, "expected a number", value);
-    return number;
-}
-
-static int choice(const struct scenario *s, const char *value, const char *const *names, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (str_eq(names[i], value))
-            return (int)i;
-    bad(s, "unknown value", value);
-}
-
-#define CHOICE(s, value, ...)                              \
-    ({                                                     \
-        static const char *const names_[] = {__VA_ARGS__}; \
-        choice((s), (value), names_, ARRAY_LEN(names_));   \
-    })
-
-/* "key=value" → key, value; the next one in *rest. False at the end of the line. */
-static bool pair(const struct scenario *s, char **rest, char **ret_key, char **ret_value)
-{
-    char *word = strsep(rest, " ");
-
-    while (word && !*word)
-        word = strsep(rest, " ");
-    if (!word)
-        return false;
-    char *equals = strchr(word, '=');
-    if (!equals)
-        bad(s, "expected key=value", word);
-    *equals = '\0';
-    *ret_key = word;
-    *ret_value = equals + 1;
-    return true;
-}
+#include "core/ha/profile.h"
+#include "step_quorum.h"
+#include "value.h"
+#include "world_quorum.h"
 
 /* ---- facts ---- */
 
@@ -75,47 +17,57 @@ static void set_conf(struct scenario *s, char *rest)
     struct ha_conf *c = &s->view.conf;
     char *k, *v;
 
-    while (pair(s, &rest, &k, &v)) {
+    while (value_pair(s, &rest, &k, &v)) {
         if (str_eq(k, "name"))
             c->name = keep(s, v);
         else if (str_eq(k, "ttl"))
-            c->ttl_ms = seconds(s, v);
+            c->ttl_ms = value_seconds(s, v);
         else if (str_eq(k, "loop_wait"))
-            c->loop_wait_ms = seconds(s, v);
+            c->loop_wait_ms = value_seconds(s, v);
         else if (str_eq(k, "retry_timeout"))
-            c->retry_timeout_ms = seconds(s, v);
+            c->retry_timeout_ms = value_seconds(s, v);
         else if (str_eq(k, "primary_start_timeout"))
-            c->primary_start_timeout_ms = seconds(s, v);
+            c->primary_start_timeout_ms = value_seconds(s, v);
         else if (str_eq(k, "primary_race_backoff"))
-            c->primary_race_backoff_ms = seconds(s, v);
+            c->primary_race_backoff_ms = value_seconds(s, v);
         else if (str_eq(k, "pg_ctl_timeout"))
-            c->pg_ctl_timeout_ms = seconds(s, v);
+            c->pg_ctl_timeout_ms = value_seconds(s, v);
         else if (str_eq(k, "primary_stop_timeout"))
-            c->primary_stop_timeout_ms = seconds(s, v);
+            c->primary_stop_timeout_ms = value_seconds(s, v);
         else if (str_eq(k, "refused"))
             c->refused = str_eq(v, "-") ? NULL : keep(s, v);
         else if (str_eq(k, "maximum_lag_on_failover"))
-            c->maximum_lag_on_failover = integer(s, v);
+            c->maximum_lag_on_failover = value_integer(s, v);
         else if (str_eq(k, "pause"))
-            c->pause = flag(s, v);
+            c->pause = value_flag(s, v);
         else if (str_eq(k, "failsafe_mode"))
-            c->failsafe_mode = flag(s, v);
+            c->failsafe_mode = value_flag(s, v);
         else if (str_eq(k, "use_pg_rewind"))
-            c->use_pg_rewind = flag(s, v);
+            c->use_pg_rewind = value_flag(s, v);
         else if (str_eq(k, "remove_on_rewind_failure"))
-            c->remove_on_rewind_failure = flag(s, v);
+            c->remove_on_rewind_failure = value_flag(s, v);
         else if (str_eq(k, "remove_on_diverged_timelines"))
-            c->remove_on_diverged_timelines = flag(s, v);
+            c->remove_on_diverged_timelines = value_flag(s, v);
         else if (str_eq(k, "clone_without_leader"))
-            c->clone_without_leader = flag(s, v);
+            c->clone_without_leader = value_flag(s, v);
         else if (str_eq(k, "pre_promote"))
-            c->pre_promote = flag(s, v);
+            c->pre_promote = value_flag(s, v);
         else if (str_eq(k, "nofailover"))
-            c->tags.nofailover = flag(s, v);
+            c->tags.nofailover = value_flag(s, v);
         else if (str_eq(k, "nostream"))
-            c->tags.nostream = flag(s, v);
+            c->tags.nostream = value_flag(s, v);
         else if (str_eq(k, "failover_priority"))
-            c->tags.failover_priority = (int)integer(s, v);
+            c->tags.failover_priority = (int)value_integer(s, v);
+        else if (str_eq(k, "synchronous_mode"))
+            c->sync_mode = (enum ha_sync_mode)CHOICE(s, v, "off", "on", "quorum");
+        else if (str_eq(k, "strict"))
+            c->sync_strict = value_flag(s, v);
+        else if (str_eq(k, "node_count"))
+            c->sync_node_count = (int)value_integer(s, v);
+        else if (str_eq(k, "maximum_lag_on_syncnode"))
+            c->maximum_lag_on_syncnode = value_integer(s, v);
+        else if (str_eq(k, "profile"))
+            c->profile = *profile_of((enum failover_profile)CHOICE(s, v, "default", "fast", "wan"));
         else if (str_eq(k, "replicatefrom"))
             c->tags.replicatefrom = (char *)keep(s, v);
         else
@@ -128,37 +80,37 @@ static void set_lease(struct scenario *s, char *rest)
     struct ha_lease *l = &s->view.lease;
     char *k, *v;
 
-    while (pair(s, &rest, &k, &v)) {
+    while (value_pair(s, &rest, &k, &v)) {
         if (str_eq(k, "exists"))
-            l->exists = flag(s, v);
+            l->exists = value_flag(s, v);
         else if (str_eq(k, "owner"))
-            l->owner = l->was_owner = flag(s, v);
+            l->owner = l->was_owner = value_flag(s, v);
         else if (str_eq(k, "id"))
-            l->id = integer(s, v);
+            l->id = value_integer(s, v);
         else if (str_eq(k, "was_owner"))
-            l->was_owner = flag(s, v);
+            l->was_owner = value_flag(s, v);
         else if (str_eq(k, "unfenced"))
-            l->unfenced = flag(s, v);
+            l->unfenced = value_flag(s, v);
         else if (str_eq(k, "telling"))
-            l->telling = flag(s, v);
+            l->telling = value_flag(s, v);
         else if (str_eq(k, "timeline"))
-            l->timeline = (uint32_t)integer(s, v);
+            l->timeline = (uint32_t)value_integer(s, v);
         else if (str_eq(k, "term"))
-            l->term = (term)integer(s, v);
+            l->term = (term)value_integer(s, v);
         else if (str_eq(k, "renewed")) {
-            l->renewed_ms = l->tried_ms = seconds(s, v);
+            l->renewed_ms = l->tried_ms = value_seconds(s, v);
             l->ttl_ms = s->view.conf.ttl_ms;
             l->deadline_ms = l->renewed_ms + s->view.conf.ttl_ms;
         } else if (str_eq(k, "tried"))
-            l->tried_ms = seconds(s, v);
+            l->tried_ms = value_seconds(s, v);
         else if (str_eq(k, "renewing"))
-            l->renewing = flag(s, v);
+            l->renewing = value_flag(s, v);
         else if (str_eq(k, "inherited_kill"))
-            l->inherited_kill_ms = seconds(s, v);
+            l->inherited_kill_ms = value_seconds(s, v);
         else if (str_eq(k, "failsafe"))
-            l->failsafe_ms = seconds(s, v);
+            l->failsafe_ms = value_seconds(s, v);
         else if (str_eq(k, "failsafe_asking"))
-            l->failsafe_asking = flag(s, v);
+            l->failsafe_asking = value_flag(s, v);
         else
             bad(s, "unknown lease", k);
     }
@@ -166,7 +118,11 @@ static void set_lease(struct scenario *s, char *rest)
 
 static void set_pg_process(struct scenario *s, struct ha_pg *pg, const char *v)
 {
-    pg->process = (enum ha_process)CHOICE(s, v, "unknown", "none", "running", "orphans");
+    enum ha_process process = (enum ha_process)CHOICE(s, v, "unknown", "none", "running", "orphans");
+
+    if (process != pg->process)
+        quorum_forget_postmaster(s);
+    pg->process = process;
     if (pg->process != HA_PROC_RUNNING)
         pg->answered = pg->accepting = pg->streaming = false;
 }
@@ -175,18 +131,18 @@ static void set_pg_process(struct scenario *s, struct ha_pg *pg, const char *v)
 static bool set_pg_position(struct scenario *s, struct ha_pg *pg, const char *k, const char *v)
 {
     if (str_eq(k, "tli"))
-        pg->timeline = (uint32_t)integer(s, v);
+        pg->timeline = (uint32_t)value_integer(s, v);
     else if (str_eq(k, "at"))
-        pg->position = pg->replayed = (lsn)integer(s, v);
+        pg->position = pg->replayed = (lsn)value_integer(s, v);
     else if (str_eq(k, "replayed"))
-        pg->replayed = (lsn)integer(s, v);
+        pg->replayed = (lsn)value_integer(s, v);
     else if (str_eq(k, "control"))
         pg->control = (enum ha_control_state)CHOICE(s, v, "unknown", "shut_down", "shut_down_standby",
                                                     "unclean_primary", "unclean_standby");
     else if (str_eq(k, "control_tli"))
-        pg->control_timeline = (uint32_t)integer(s, v);
+        pg->control_timeline = (uint32_t)value_integer(s, v);
     else if (str_eq(k, "control_at"))
-        pg->control_position = (lsn)integer(s, v);
+        pg->control_position = (lsn)value_integer(s, v);
     else
         return false;
     return true;
@@ -197,42 +153,42 @@ static void set_pg(struct scenario *s, char *rest)
     struct ha_pg *pg = &s->view.pg;
     char *k, *v;
 
-    while (pair(s, &rest, &k, &v)) {
+    while (value_pair(s, &rest, &k, &v)) {
         if (str_eq(k, "data"))
             pg->data = (enum ha_data)CHOICE(s, v, "unknown", "empty", "valid", "cloning", "rewinding", "bootstrapping",
                                             "foreign");
         else if (str_eq(k, "process"))
             set_pg_process(s, pg, v);
         else if (str_eq(k, "deaths"))
-            pg->deaths = (unsigned int)integer(s, v);
+            pg->deaths = (unsigned int)value_integer(s, v);
         else if (str_eq(k, "system"))
             pg->system_id = keep(s, v);
         else if (str_eq(k, "answered"))
-            pg->answered = pg->accepting = flag(s, v);
+            pg->answered = pg->accepting = value_flag(s, v);
         else if (str_eq(k, "accepting"))
-            pg->accepting = flag(s, v);
+            pg->accepting = value_flag(s, v);
         else if (str_eq(k, "recovery"))
-            pg->in_recovery = flag(s, v);
+            pg->in_recovery = value_flag(s, v);
         else if (str_eq(k, "streaming"))
-            pg->streaming = flag(s, v);
+            pg->streaming = value_flag(s, v);
         else if (str_eq(k, "checkpointed"))
-            pg->checkpointed = flag(s, v);
+            pg->checkpointed = value_flag(s, v);
         else if (str_eq(k, "checkpoint_failed"))
-            pg->checkpoint_failed_ms = seconds(s, v);
+            pg->checkpoint_failed_ms = value_seconds(s, v);
         else if (str_eq(k, "upstream"))
             pg->upstream = keep(s, str_eq(v, "-") ? "" : v);
         else if (str_eq(k, "conninfo"))
             pg->upstream_conninfo_state = str_eq(v, "-") ? NULL : keep(s, v);
         else if (str_eq(k, "halted"))
-            pg->halted_ms = seconds(s, v);
+            pg->halted_ms = value_seconds(s, v);
         else if (str_eq(k, "adopted"))
-            pg->adopted = flag(s, v);
+            pg->adopted = value_flag(s, v);
         else if (str_eq(k, "signal"))
-            pg->standby_signal = flag(s, v);
+            pg->standby_signal = value_flag(s, v);
         else if (str_eq(k, "backup_label"))
-            pg->backup_label = flag(s, v);
+            pg->backup_label = value_flag(s, v);
         else if (str_eq(k, "shut_down_at"))
-            pg->shut_down_at = (lsn)integer(s, v);
+            pg->shut_down_at = (lsn)value_integer(s, v);
         else if (!set_pg_position(s, pg, k, v))
             bad(s, "unknown pg", k);
     }
@@ -243,21 +199,21 @@ static void set_peer(struct scenario *s, char *rest)
     struct ha_peer *p = peer_of(s, strsep(&rest, " "));
     char *k, *v;
 
-    while (pair(s, &rest, &k, &v)) {
+    while (value_pair(s, &rest, &k, &v)) {
         if (str_eq(k, "answer"))
             p->answer = (enum ha_answer)CHOICE(s, v, "none", "asked", "yes", "unreachable");
         else if (str_eq(k, "running"))
-            p->running = flag(s, v);
+            p->running = value_flag(s, v);
         else if (str_eq(k, "primary"))
-            p->primary = p->leader = flag(s, v);
+            p->primary = p->leader = value_flag(s, v);
         else if (str_eq(k, "tli"))
-            p->timeline = (uint32_t)integer(s, v);
+            p->timeline = (uint32_t)value_integer(s, v);
         else if (str_eq(k, "at"))
-            p->position = (lsn)integer(s, v);
+            p->position = (lsn)value_integer(s, v);
         else if (str_eq(k, "nofailover"))
-            p->nofailover = flag(s, v);
+            p->nofailover = value_flag(s, v);
         else if (str_eq(k, "priority"))
-            p->failover_priority = (int)integer(s, v);
+            p->failover_priority = (int)value_integer(s, v);
         else
             bad(s, "unknown peer", k);
     }
@@ -268,21 +224,36 @@ static void set_request(struct scenario *s, char *rest)
     struct ha_request *r = &s->view.request;
     char *k, *v;
 
-    while (pair(s, &rest, &k, &v)) {
+    while (value_pair(s, &rest, &k, &v)) {
         if (str_eq(k, "restart"))
-            r->restart = flag(s, v);
+            r->restart = value_flag(s, v);
         else if (str_eq(k, "restart_timeout"))
-            r->restart_timeout_ms = seconds(s, v);
+            r->restart_timeout_ms = value_seconds(s, v);
         else if (str_eq(k, "reinit"))
-            r->reinit = flag(s, v);
+            r->reinit = value_flag(s, v);
         else if (str_eq(k, "reinit_force"))
-            r->reinit_force = flag(s, v);
+            r->reinit_force = value_flag(s, v);
         else if (str_eq(k, "reinit_from_leader"))
-            r->reinit_from_leader = flag(s, v);
+            r->reinit_from_leader = value_flag(s, v);
         else if (str_eq(k, "ending"))
-            r->ending = flag(s, v);
+            r->ending = value_flag(s, v);
         else
             bad(s, "unknown request", k);
+    }
+}
+
+static void set_health(struct scenario *s, char *rest)
+{
+    struct ha_health *h = &s->view.health;
+    char *k, *v;
+
+    while (value_pair(s, &rest, &k, &v)) {
+        if (str_eq(k, "sick"))
+            h->sick = (uint32_t)CHOICE(s, v, "no", "probe", "disk", "-", "halted");
+        else if (str_eq(k, "wal"))
+            h->wal_age_ms = str_eq(v, "never") ? UINT32_MAX : (uint32_t)value_seconds(s, v);
+        else
+            bad(s, "unknown health", k);
     }
 }
 
@@ -294,10 +265,10 @@ static void hear_failsafe(struct scenario *s, char *rest)
     s->view.store.failsafe_heard_from = keep(s, strsep(&rest, " "));
     s->view.store.failsafe_heard_ms = s->view.now_ms;
     s->view.store.failsafe_heard_ttl_ms = 0;
-    while (pair(s, &rest, &k, &v)) {
+    while (value_pair(s, &rest, &k, &v)) {
         if (!str_eq(k, "ttl"))
             bad(s, "unknown failsafe-heard", k);
-        s->view.store.failsafe_heard_ttl_ms = seconds(s, v);
+        s->view.store.failsafe_heard_ttl_ms = value_seconds(s, v);
     }
 }
 
@@ -310,7 +281,7 @@ static void set_key(struct scenario *s, char *rest, bool same_txn)
 
     if (rest && str_starts(rest, "lease=")) {
         char *word = strsep(&rest, " ");
-        lease = integer(s, word + strlen("lease="));
+        lease = value_integer(s, word + strlen("lease="));
     }
     put_key(s, name, rest ? rest : "", lease, same_txn);
 }
@@ -343,9 +314,11 @@ static void set_member(struct scenario *s, char *rest)
     put_json(o, "state", "running");
     put_json(o, "role", "replica");
     put_json(o, "version", "4.0.0");
-    while (pair(s, &rest, &k, &v)) {
+    while (value_pair(s, &rest, &k, &v)) {
         if (str_starts(k, "tag."))
             put_json(tags, k + 4, v);
+        else if (str_eq(k, "pgkeep"))
+            (void)json_object_set_new(o, k, json_object());
         else
             put_json(o, k, v);
     }
@@ -369,9 +342,9 @@ static void end_job(struct scenario *s, char *rest)
     s->view.job.state = str_eq(result, "ok") ? HA_JOB_OK : HA_JOB_FAILED;
     s->view.job.since_ms = s->view.now_ms;
     s->view.job.nothing_done = false;
-    while (pair(s, &rest, &k, &v)) {
+    while (value_pair(s, &rest, &k, &v)) {
         if (str_eq(k, "nothing_done"))
-            s->view.job.nothing_done = flag(s, v);
+            s->view.job.nothing_done = value_flag(s, v);
         else
             s->view.job.verdict = (enum ha_rejoin)CHOICE(s, v, "unknown", "follow", "rewind", "clone");
     }
@@ -387,11 +360,11 @@ bool step_run(struct scenario *s, char *line)
     if (str_eq(word, "conf"))
         set_conf(s, rest);
     else if (str_eq(word, "at"))
-        s->view.now_ms = seconds(s, rest);
+        s->view.now_ms = value_seconds(s, rest);
     else if (str_eq(word, "+"))
-        s->view.now_ms += seconds(s, rest);
+        s->view.now_ms += value_seconds(s, rest);
     else if (str_eq(word, "wall"))
-        s->view.wall_ms = seconds(s, rest);
+        s->view.wall_ms = value_seconds(s, rest);
     else if (str_eq(word, "store"))
         s->view.store.known = CHOICE(s, rest, "away", "known");
     else if (str_eq(word, "key"))
@@ -424,9 +397,11 @@ bool step_run(struct scenario *s, char *line)
         record_ended(s, str_eq(word, "record-done"));
     else if (str_eq(word, "restart-agent"))
         restart_agent(s);
-    else if (str_eq(word, "decide"))
+    else if (str_eq(word, "health"))
+        set_health(s, rest);
+    else if (str_eq(word, "decide") || str_eq(word, "keep"))
         return true;
-    else
+    else if (!step_quorum(s, word, rest))
         bad(s, "unknown line", word);
     return false;
 }

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "core/ha/profile.h"
+#include "world_quorum.h"
 
 _Noreturn void bad(const struct scenario *s, const char *what, const char *text)
 {
@@ -82,6 +84,19 @@ struct ha_peer *peer_of(struct scenario *s, const char *name)
     return &p->at[p->count++];
 }
 
+/* What becomes of it the script says; later plans decide about other things meanwhile. */
+static void begin_record(struct scenario *s)
+{
+    const struct ha_record_change *change = &s->plan.record;
+    AUTO(cstr) char *text = record_key_text(&change->next);
+
+    s->view.store.reads_back = true;
+    s->change.text = keep(s, text);
+    s->change.sync = change->sync ? keep(s, change->sync) : NULL;
+    s->change.take_leader_key = change->take_leader_key;
+    s->change.drop_leader_key = change->drop_leader_key;
+}
+
 void carry_out(struct scenario *s)
 {
     for (size_t i = 0; i < s->plan.count; i++) {
@@ -95,7 +110,7 @@ void carry_out(struct scenario *s)
         } else if (a->kind == HA_DO_ACQUIRE || a->kind == HA_DO_TAKE_TIMELINE) {
             s->view.lease.timeline = a->timeline;
         } else if (a->kind == HA_DO_RECORD) {
-            s->view.store.reads_back = true;
+            begin_record(s);
         } else if (a->kind == HA_DO_ASK_PEERS) {
             s->view.peers = (struct ha_peers){.asked_ms = s->view.now_ms};
         } else if (a->kind == HA_DO_RENEW) {
@@ -108,6 +123,7 @@ void carry_out(struct scenario *s)
             s->view.request.reinit = s->view.request.reinit && a->answer_to != HA_ANSWER_REINIT;
         }
     }
+    quorum_carry_out(s);
 }
 
 void not_done(struct scenario *s)
@@ -118,21 +134,24 @@ void not_done(struct scenario *s)
 
 void record_ended(struct scenario *s, bool done)
 {
-    const struct ha_record_change *change = &s->plan.record;
-
     if (!s->view.store.reads_back)
         bad(s, "no change of the record is under way", "");
     s->view.store.reads_back = false;
+    s->view.store.sure_revision = 0;
     if (!done)
         return;
-    AUTO(cstr) char *text = record_key_text(&change->next);
-    put_key(s, "pgkeep", text, 0, false);
-    if (change->sync)
-        put_key(s, "sync", change->sync, 0, true);
-    if (change->take_leader_key)
+    put_key(s, "pgkeep", s->change.text, 0, false);
+    s->view.store.sure_revision = s->revision;
+    if (s->change.sync)
+        put_key(s, "sync", s->change.sync, 0, true);
+    if (s->change.take_leader_key) {
         put_key(s, "leader", s->view.conf.name, s->view.lease.id, true);
-    if (change->drop_leader_key && s->cluster->leader)
+        s->view.lease.owner = s->view.lease.was_owner = true;
+    }
+    if (s->change.drop_leader_key && s->cluster->leader)
         remove_key(s, "leader");
+    if (s->change.drop_leader_key)
+        s->view.lease.owner = false;
 }
 
 void renewed(struct scenario *s)
@@ -151,6 +170,7 @@ void restart_agent(struct scenario *s)
     ha_memory_init(&s->memory);
     s->view.job = (struct ha_job){0};
     s->view.peers = (struct ha_peers){0};
+    s->view.store.sure_revision = 0;
 }
 
 void scenario_init(struct scenario *s, const char *path)
@@ -168,6 +188,7 @@ void scenario_init(struct scenario *s, const char *path)
         .primary_start_timeout_ms = 300000,
         .pg_ctl_timeout_ms = 60000,
         .maximum_lag_on_failover = 1048576,
+        .profile = *profile_of(PROFILE_DEFAULT),
         .tags = {.failover_priority = 1, .sync_priority = 1},
     };
     s->view.store.known = true;
@@ -184,5 +205,9 @@ void scenario_deinit(struct scenario *s)
         free(s->keys[i].name);
         free(s->keys[i].value);
     }
+    for (size_t i = 0; i < s->act_count; i++)
+        free(s->acts[i].text);
+    for (size_t i = 0; i < s->extra_count; i++)
+        free(s->extras[i].text);
     cluster_free(s->cluster);
 }

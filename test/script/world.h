@@ -8,10 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/auto.h"
 #include "core/ha/decide.h"
 #include "wire/cluster.h"
 
-enum { KEYS_MAX = 64, STRINGS_MAX = 256 };
+enum { KEYS_MAX = 64, STRINGS_MAX = 512, SENDERS_MAX = 16, ACTS_MAX = 256 };
 
 struct key {
     char *name, *value;
@@ -30,6 +31,27 @@ struct scenario {
     struct cluster *cluster;
     char *strings[STRINGS_MAX]; /* what the view points at */
     size_t string_count;
+    struct {
+        const char *text, *sync;
+        bool take_leader_key, drop_leader_key;
+    } change; /* of the record, that is under way */
+
+    /* quorum mode (world_quorum.h) */
+    struct ha_mesh mesh;
+    struct agent_more {
+        bool silent;      /* nothing of it arrives */
+        bool hears_told;  /* the script says whom it hears; else it hears whom we hear */
+    } more[HA_PEERS_MAX]; /* of each in the mesh */
+    struct ha_sender senders[SENDERS_MAX];
+    const char *plan_list; /* that the last LOAD_NAMES asked for */
+    struct {
+        char *text;
+        int line;
+    } acts[ACTS_MAX], extras[ACTS_MAX]; /* dangerous actions of all plans; of those made without memory */
+    size_t act_count, extra_count;
+    bool forgetful;      /* each decision is made without memory as well */
+    const char *differs; /* what a decision without memory did otherwise, and at once */
+    int differs_line;
 };
 
 void scenario_init(struct scenario *s, const char *path);
@@ -51,7 +73,7 @@ struct ha_peer *peer_of(struct scenario *s, const char *name);
 void carry_out(struct scenario *s);
 /* An earlier action failed: the job of the last plan never began. */
 void not_done(struct scenario *s);
-/* The last plan's change of the record was carried out, or came to nothing; either has been read back. */
+/* The change of the record that is under way was carried out, or came to nothing; either has been read back. */
 void record_ended(struct scenario *s, bool done);
 /* The renewal under way was answered. */
 void renewed(struct scenario *s);
