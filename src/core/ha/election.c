@@ -140,9 +140,10 @@ static void say_needed(const struct election *e, char *ret_why, size_t cap)
 static void say_unsettled(const struct record_key *r, const struct ballot *ballots, size_t count, char *ret_why)
 {
     size_t frozen = 0, enough = cohort_settling(&r->open);
+    struct position at;
 
     for (size_t i = 0; i < count; i++)
-        frozen += ballots[i].frozen && cohort_has(&r->open, ballots[i].name, ballots[i].incarnation);
+        frozen += cohort_has(&r->open, ballots[i].name, ballots[i].incarnation) && counts(r, &ballots[i], &at);
     if (enough == SIZE_MAX)
         (void)snprintf(ret_why, ELECTION_WHY_MAX, "only %s acknowledged by itself, and it is not frozen",
                        r->open_leader);

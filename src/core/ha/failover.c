@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "core/ha/ledger.h"
 #include "core/ha/mode.h"
+#include "core/ha/promise.h"
 #include "core/ha/suspect.h"
 
 static const char *may_not_lead(const struct peer_state *s, bool fresh)
@@ -179,6 +180,13 @@ void failover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pla
         return;
 
     const struct record_key *r = &v->store.cluster->record;
+    term beyond;
+    const char *who = promise_beyond(v, r->term, &beyond);
+    if (who) {
+        (void)plan_why(p, "%s has promised term %llu, the record is of term %llu: nothing is decided by it", who,
+                       (unsigned long long)beyond, (unsigned long long)r->term);
+        return;
+    }
     if (r->phase == RECORD_TERM && failover_is_ours(v->conf.name, r)) {
         elect(v, p);
         return;

@@ -20,6 +20,21 @@ static void frozen_stop(const struct ha_view *v, struct ha_plan *p, const char *
     (void)plan_why(p, "promised term %llu: %s", (unsigned long long)v->quorum.promise.term, why);
 }
 
+/* It runs and neither works nor dies: so it shows nothing, and whatever it was asked for last may still happen. */
+static bool shows_nothing(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+{
+    bool deaf = v->health.sick & (PEER_SICK_PROBE | PEER_SICK_CONNECT | PEER_SICK_HALTED);
+    msec due_ms = m->frozen.since_ms + v->conf.profile.sick_ms;
+
+    if (v->quorum.freeze.kind != PEER_FREEZE_NONE || v->conf.pause || !(deaf || pg_is_halted(v)))
+        return false;
+    if (!pg_is_halted(v) && v->now_ms < due_ms) {
+        plan_wake(p, due_ms);
+        return false;
+    }
+    return true;
+}
+
 static void frozen_running(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     if (m->promotion.doubt) {
@@ -28,6 +43,10 @@ static void frozen_running(const struct ha_memory *m, const struct ha_view *v, s
     }
     if (v->quorum.freeze.failed) {
         frozen_stop(v, p, "it could not be proved that nothing is acknowledged any more, so PostgreSQL is stopped");
+        return;
+    }
+    if (shows_nothing(m, v, p)) {
+        frozen_stop(v, p, "PostgreSQL does not answer and so cannot show that it is frozen: ending it");
         return;
     }
     (void)plan_why(p, "promised term %llu; waiting for who is elected", (unsigned long long)v->quorum.promise.term);

@@ -2,6 +2,7 @@
 
 #include "base/str.h"
 #include "core/ha/mode.h"
+#include "core/ha/suspect.h"
 
 struct call {
     term term, settled;
@@ -30,6 +31,21 @@ static struct call newest_call(const struct ha_view *v)
             hear(&best, s->calls, 0, s->coordinator);
     }
     return best;
+}
+
+const char *promise_beyond(const struct ha_view *v, term of_record, term *ret_term)
+{
+    *ret_term = v->quorum.promise.term;
+    if (*ret_term > of_record)
+        return v->conf.name;
+    for (size_t i = 0; v->mesh && i < v->mesh->count; i++) {
+        const struct peer_state *s = mesh_fresh(v, v->mesh->at[i].state.name);
+        if (!s || s->promised <= of_record)
+            continue;
+        *ret_term = s->promised;
+        return s->name;
+    }
+    return NULL;
 }
 
 void promise_decide(const struct ha_view *v, struct ha_plan *p)

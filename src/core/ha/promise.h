@@ -13,4 +13,11 @@
 
 #include "core/ha/decide.h"
 
+/*
+ * Who, this node among them, promised a term later than the record's; NULL: nobody that is heard. It was called in a
+ * record that is not this one: our picture of the store is late for a moment, or the store has been set back (restored
+ * from a backup), and what the record says of the cohort is of the past.
+ */
+const char *promise_beyond(const struct ha_view *v, term of_record, term *ret_term);
+
 void promise_decide(const struct ha_view *v, struct ha_plan *p);

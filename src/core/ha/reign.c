@@ -9,6 +9,7 @@
 #include "core/ha/lead.h"
 #include "core/ha/ledger.h"
 #include "core/ha/mode.h"
+#include "core/ha/promise.h"
 #include "core/ha/roster.h"
 #include "core/ha/start.h"
 #include "core/ha/suspect.h"
@@ -155,7 +156,10 @@ static bool may_lift_fence(const struct ha_view *v, const struct roster *r, stru
     const struct record_key *now = mode_record(v);
     bool open_ok = !now->open.count || roster_marked(r, &now->open) >= (size_t)now->open.k;
     bool joint_ok = !now->joining || !now->joint.count || roster_marked(r, &now->joint) >= (size_t)now->joint.k;
+    term beyond;
 
+    if (promise_beyond(v, now->term, &beyond)) /* another may have been elected since */
+        return false;
     if (!now->open.count && !now->joining)
         return true;
     want_marker(v, p);
@@ -293,11 +297,10 @@ static bool unproved_for_long(struct ha_memory *m, const struct ha_view *v, stru
     return v->now_ms >= m->cohort.unproved_ms + UNPROVED_MS;
 }
 
+/* Also while another list is loaded: the one before is known until then. */
 static bool is_open(const struct ha_view *v)
 {
-    const struct ha_names *n = &v->quorum.names;
-
-    return mode_may_serve(v) && !is_fenced(v) && (n->list || n->loading);
+    return mode_may_serve(v) && v->quorum.names.list && !is_fenced(v);
 }
 
 static void open_goes_on(struct ha_memory *m, const struct ha_view *v, const struct roster *r, struct ha_plan *p)
@@ -315,8 +318,9 @@ static void open_goes_on(struct ha_memory *m, const struct ha_view *v, const str
     /* A list releases who waits with the next reply of a standby only; something written brings that. */
     if (proved && !is_fenced(v) && now->open.count)
         write_marker(v, p);
-    (void)plan_why(p, is_fenced(v) ? "the leader; nothing is acknowledged before the cohort has what is here"
-                                   : "the leader, open");
+    (void)plan_why(p, is_fenced(v)           ? "the leader; nothing is acknowledged before the cohort has what is here"
+                      : v->quorum.names.list ? "the leader, open"
+                                             : "the leader; which list of names is in force is not proved");
     p->serving = is_open(v);
     if (lead_chores(m, v, p) || v->store.reads_back || plan_has(p, HA_DO_START_JOB))
         return;
@@ -452,6 +456,16 @@ void reign_enter(const struct ha_view *v, struct ha_plan *p)
     if (!now->present || now->mode != RECORD_ASYNC || !str_eq(now->leader, v->conf.name) ||
         now->term != v->lease.term || !v->pg.timeline || !v->store.cluster->initialize)
         return;
+    term beyond;
+    const char *who = promise_beyond(v, now->term, &beyond);
+    if (who) {
+        (void)plan_why(
+            p,
+            "the leader with the lock; synchronous_mode does not begin: %s has promised term %llu, the record "
+            "is of term %llu",
+            who, (unsigned long long)beyond, (unsigned long long)now->term);
+        return;
+    }
     /* Who is not heard now learns of it from the record, without which nobody can take the leader key. */
     if (!v->mesh || mode_has_strangers(v->store.cluster))
         return;

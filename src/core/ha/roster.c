@@ -192,7 +192,7 @@ static bool is_member(const struct ha_view *v, const char *name)
     for (size_t i = 0; i < v->mesh->count; i++)
         if (str_eq_nocase(v->mesh->at[i].state.name, name))
             return true;
-    return cohort_has_name(&mode_record(v)->open, name);
+    return cohort_has_name(&mode_record(v)->open, name) || cohort_has_name(&mode_record(v)->joint, name);
 }
 
 void roster_audit(const struct ha_view *v, struct ha_plan *p)

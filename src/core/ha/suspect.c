@@ -100,7 +100,8 @@ static struct suspect suspect_silent(const struct ha_view *v, const char *name, 
 {
     const struct ha_profile *f = &v->conf.profile;
     msec age_ms = mesh_age(v, name);
-    msec limit_ms = stretched(v, wal_moves(v, name) ? f->agent_ms : f->suspect_ms);
+    bool moves = wal_moves(v, name);
+    msec limit_ms = stretched(v, moves ? f->agent_ms : f->suspect_ms);
     struct suspect s = {.kind = SUSPECT_NOBODY, .name = name};
 
     if (age_ms < limit_ms) {
@@ -115,8 +116,8 @@ static struct suspect suspect_silent(const struct ha_view *v, const char *name, 
     if (age_ms == MSEC_NEVER)
         (void)snprintf(s.why, sizeof(s.why), "%s was never heard", name);
     else
-        (void)snprintf(s.why, sizeof(s.why), "%s is silent for %lld ms, and no WAL comes from it", name,
-                       (long long)age_ms);
+        (void)snprintf(s.why, sizeof(s.why), "%s is silent for %lld ms, %s", name, (long long)age_ms,
+                       moves ? "though WAL comes from it" : "and no WAL comes from it");
     return s;
 }
 
