@@ -20,7 +20,7 @@ static void print_record(struct buf *out, const struct ha_record_change *change)
     if (change->drop_leader_key)
         buf_add_str(out, " and drop the leader key");
     if (change->sync)
-        buf_printf(out, " sync %s", change->sync);
+        buf_printf(out, " sync %s", *change->sync ? change->sync : "deleted");
 }
 
 void print_action(struct buf *out, const struct ha_action *a, const struct ha_plan *p)

@@ -142,8 +142,10 @@ void record_ended(struct scenario *s, bool done)
         return;
     put_key(s, "pgkeep", s->change.text, 0, false);
     s->view.store.sure_revision = s->revision;
-    if (s->change.sync)
+    if (s->change.sync && *s->change.sync)
         put_key(s, "sync", s->change.sync, 0, true);
+    else if (s->change.sync && s->cluster->sync.mod_revision)
+        remove_key(s, "sync");
     if (s->change.take_leader_key) {
         put_key(s, "leader", s->view.conf.name, s->view.lease.id, true);
         s->view.lease.owner = s->view.lease.was_owner = true;

@@ -135,7 +135,9 @@ void cas_begin(struct record_cas *c, const struct cas_change *change, msec budge
     if (text)
         add_op(&t, (struct store_op){.kind = STORE_PUT, .key = c->key_record, .value = text});
     if (change->sync)
-        add_op(&t, (struct store_op){.kind = STORE_PUT, .key = c->key_sync, .value = change->sync});
+        add_op(&t, (struct store_op){.kind = str_empty(change->sync) ? STORE_DELETE : STORE_PUT,
+                                     .key = c->key_sync,
+                                     .value = change->sync});
     if (change->status)
         add_op(&t, (struct store_op){.kind = STORE_PUT, .key = c->key_status, .value = change->status});
 

@@ -34,7 +34,7 @@ struct cas_change {
     enum cas_key key;
     int64_t key_revision;
     int64_t lease;
-    const char *sync;   /* copy for Patroni's members; NULL: left alone */
+    const char *sync;   /* copy for Patroni's members; "": deleted; NULL: left alone */
     const char *status; /* NULL: left alone */
 };
 

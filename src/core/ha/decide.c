@@ -20,6 +20,7 @@
 #include "core/ha/reign.h"
 #include "core/ha/rejoin.h"
 #include "core/ha/restart.h"
+#include "core/ha/sync_copy.h"
 
 enum {
     ENDING_STOP_MS = 60000, /* SIGTERM: a stop that takes longer is ended by force; systemd's own limit is 90 s */
@@ -200,6 +201,7 @@ void ha_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *ret
         duty_decide(m, v, p);
     if (!v->request.ending)
         failover_decide(m, v, p);
+    sync_copy_decide(v, p);
 
     trace_add("decide %lld: %zu actions, %s", (long long)v->now_ms, p->count, p->why);
     ha_check(m, v, p);

@@ -93,7 +93,7 @@ struct ha_record_change {
     int64_t expected_revision; /* 0: there must be none */
     bool take_leader_key;      /* put it on our lease; there must be none */
     bool drop_leader_key;      /* delete it, whoever has it */
-    char *sync;                /* the plan's own: copy for Patroni's `sync`; NULL: it stays as it is */
+    char *sync; /* the plan's own: copy for Patroni's `sync` (sync_copy.h); "": deleted; NULL: it stays as it is */
 };
 
 /* All zero before the first decision; plan_reset() after the last. */

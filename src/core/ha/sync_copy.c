@@ -1,0 +1,109 @@
+#include "core/ha/sync_copy.h"
+
+#include <stdlib.h>
+
+#include "base/buf.h"
+#include "base/check.h"
+#include "base/str.h"
+#include "core/ha/cohort.h"
+#include "core/ha/mode.h"
+
+struct copy {
+    struct record_cohort listed; /* names; incarnations and k mean nothing */
+    int votes;
+};
+
+static void list(struct copy *c, const char *name)
+{
+    if (!cohort_has_name(&c->listed, name) && c->listed.count < RECORD_MEMBERS_MAX)
+        record_cohort_add(&c->listed, name, 0);
+}
+
+/* A name of both that means another directory in each: who settles them cannot be said by names. */
+static bool are_at_odds(const struct record_key *r)
+{
+    for (size_t i = 0; r->joining && i < r->open.count; i++) {
+        const struct record_member *m = &r->open.at[i];
+        if (cohort_has_name(&r->joint, m->name) && !cohort_has(&r->joint, m->name, m->incarnation))
+            return true;
+    }
+    return false;
+}
+
+static bool settles_alone(const struct record_cohort *c, const char *name)
+{
+    return cohort_settling(c) == 1 && cohort_has_name(c, name);
+}
+
+static void list_complete(const struct record_key *r, struct copy *ret)
+{
+    for (size_t i = 0; i < r->open.count; i++) {
+        const char *name = r->open.at[i].name;
+        if (settles_alone(&r->open, name) && (!r->joining || settles_alone(&r->joint, name)))
+            list(ret, name);
+    }
+}
+
+static void list_voters(const struct record_key *r, struct copy *ret)
+{
+    int k = r->joining && r->joint.k < r->open.k ? r->joint.k : r->open.k;
+
+    if (!r->open.count || (r->joining && !r->joint.count))
+        return;
+    if (r->joining && r->open.count + r->joint.count > RECORD_MEMBERS_MAX)
+        return; /* they might not all have room, and some of them mean nothing */
+    for (size_t i = 0; i < r->open.count; i++)
+        list(ret, r->open.at[i].name);
+    for (size_t i = 0; r->joining && i < r->joint.count; i++)
+        list(ret, r->joint.at[i].name);
+    ret->votes = (int)ret->listed.count - k;
+}
+
+char *sync_copy_text(const struct record_key *next, bool by_votes)
+{
+    AUTO(buf) struct buf names = BUF_EMPTY;
+    struct copy copy = {0};
+
+    if (next->mode != RECORD_QUORUM)
+        return str_dup("");
+    if (next->phase != RECORD_OPEN)
+        return NULL;
+    if (by_votes && !are_at_odds(next))
+        list_voters(next, &copy);
+    else if (!are_at_odds(next))
+        list_complete(next, &copy);
+    for (size_t i = 0; i < copy.listed.count; i++)
+        buf_printf(&names, "%s%s", i ? "," : "", copy.listed.at[i].name);
+    record_cohort_deinit(&copy.listed);
+    return sync_key_text(next->leader, copy.votes, buf_cstr(&names));
+}
+
+/* What is there, written as we would. */
+static bool is_as_written(const struct sync_key *key, const char *text)
+{
+    AUTO(cstr) char *there = sync_key_text(key->leader, key->quorum, key->sync_standby);
+
+    return key->present && str_eq(there, text);
+}
+
+static bool may_repair(const struct ha_view *v, const struct ha_plan *p)
+{
+    return mode_may_acknowledge(v) && v->store.known && !v->store.reads_back && p->count < HA_ACTIONS_MAX &&
+           !plan_has(p, HA_DO_START_JOB) && !plan_has(p, HA_DO_EXIT) && !plan_has(p, HA_DO_LEAVE);
+}
+
+void sync_copy_decide(const struct ha_view *v, struct ha_plan *p)
+{
+    bool by_votes = v->conf.sync_mode == HA_SYNC_QUORUM;
+
+    if (plan_has(p, HA_DO_RECORD)) {
+        p->record.sync = sync_copy_text(&p->record.next, by_votes);
+        return;
+    }
+    if (!may_repair(v, p))
+        return;
+    AUTO(cstr) char *text = sync_copy_text(mode_record(v), by_votes);
+    CHECK(text);
+    if (!is_as_written(&v->store.cluster->sync, text))
+        plan_record(p, mode_record(v))->sync = TAKE(text);
+}
