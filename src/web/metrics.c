@@ -241,6 +241,39 @@ static void add_sick(struct page *p, uint32_t sick)
                    reasons[i].reason, (sick & reasons[i].bit) != 0);
 }
 
+/* Value is 1 for the phase that the record is in. */
+static void add_phase(struct page *p, enum record_phase phase)
+{
+    static const enum record_phase phases[] = {RECORD_OPEN, RECORD_TERM, RECORD_ELECTED};
+    const char *name = "pgkeep_phase";
+
+    add_head(
+        p, name, "gauge",
+        "Value is 1 for the phase of the record: the primary is open, a new term is taken and nodes freeze (term), "
+        "a primary is elected and not open yet, 0 otherwise.");
+    for (size_t i = 0; i < ARRAY_LEN(phases); i++)
+        buf_printf(&p->text, "%s%.*s,phase=\"%s\"} %d\n", name, (int)strlen(p->labels) - 1, p->labels,
+                   record_phase_text(phases[i]), phases[i] == phase);
+}
+
+static void add_quorum(struct page *p, const struct snapshot_quorum *q)
+{
+    bool on = q->known && q->mode == RECORD_QUORUM;
+
+    add_flag(p, "pgkeep_quorum_mode", "Value is 1 if the record is of quorum mode, 0 otherwise.", on);
+    if (on) {
+        add_phase(p, q->phase);
+        add_int(p, "pgkeep_cohort_members", "gauge", "Standbys whose acknowledgement of a commit counts.",
+                (int64_t)q->cohort_members);
+        add_int(p, "pgkeep_cohort_k", "gauge",
+                "Standbys of the cohort that a commit waits for; 0: it waits for none of them.", q->cohort_k);
+    }
+    add_int(p, "pgkeep_promised_term", "gauge",
+            "Nothing of an earlier term is acknowledged here any more, 0: no promise.", (int64_t)q->promised);
+    add_flag(p, "pgkeep_frozen",
+             "Value is 1 if this node waits, frozen, for an election under its promise, 0 otherwise.", q->frozen);
+}
+
 static msec lease_left_ms(const struct snapshot *s, msec now_ms)
 {
     if (!snapshot_lease_held(s, now_ms))
@@ -253,13 +286,15 @@ static void add_ours(struct page *p, const struct snapshot *s, const struct heal
     add_flag(p, "pgkeep_writable",
              "Value is 1 if PostgreSQL was seen open for writes under a valid lease, 0 otherwise.",
              n->known && s->writable && snapshot_lease_held(s, now_ms));
-    add_int(p, "pgkeep_term", "gauge", "Term of the primary; grows with every new one.", (int64_t)s->term);
+    add_int(p, "pgkeep_term", "gauge", "The newest term that this node knows of; grows with every new primary.",
+            (int64_t)s->term);
     add_ms(p, "pgkeep_lease_seconds", "Time until the lease of this node ends, 0 if it has none.",
            lease_left_ms(s, now_ms));
     add_ms(p, "pgkeep_facts_age_seconds", "Time since PostgreSQL was last looked at.", now_ms - s->taken_ms);
     add_ms(p, "pgkeep_cycle_age_seconds", "Time since the last cycle of decisions ended.", now_ms - s->loop_ran_ms);
     add_flag(p, "pgkeep_watchdog_failed", "Value is 1 if the watchdog that was asked for does not work, 0 otherwise.",
              s->watchdog_failed);
+    add_quorum(p, &s->quorum);
     add_peers(p, s);
     if (s->wal_moved_ms)
         add_ms(p, "pgkeep_wal_age_seconds", "Time since the walreceiver of this standby was last sent anything.",

@@ -61,6 +61,19 @@ struct snapshot_peer {
     msec age_ms; /* when the snapshot was made; MSEC_NEVER: never heard */
 };
 
+/* Quorum mode: what the record says, and what this node has promised. */
+struct snapshot_quorum {
+    bool known; /* there is a record that can be read */
+    enum record_mode mode;
+    enum record_phase phase; /* of quorum mode */
+    term term;               /* of the record */
+    bool joining;            /* the cohort changes: both count */
+    size_t cohort_members;   /* standbys whose acknowledgement counts … */
+    int cohort_k;            /* … and how many of them a commit needs */
+    term promised;           /* nothing of an earlier term is acknowledged or done here; 0: none */
+    bool frozen;             /* … and nobody is elected under it yet */
+};
+
 /* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): in the order of meaning */
 struct snapshot {
     atomic_uint refs;
@@ -111,7 +124,7 @@ struct snapshot {
     /* leadership */
     bool leader;            /* we own the leader key … */
     msec lease_deadline_ms; /* … strictly before this moment */
-    term term;
+    term term;              /* the newest that this node knows of */
     bool standby_cluster;
     msec loop_ran_ms; /* end of the last cycle, for /liveness */
     msec ttl_ms, loop_wait_ms;
@@ -119,6 +132,7 @@ struct snapshot {
 
     struct snapshot_peer *peers;
     size_t peer_count;
+    struct snapshot_quorum quorum;
 
     /* the store's view */
     bool store_known;      /* the last reading worked */

@@ -107,6 +107,27 @@ static json_t *lease_left(const struct snapshot *s, msec now_ms)
     return s->lease_deadline_ms == MSEC_NEVER ? json_null() : json_integer(s->lease_deadline_ms - now_ms);
 }
 
+/* Mode, and in quorum mode how far the record has come and what this node has promised. */
+static void set_quorum(json_t *p, const struct snapshot_quorum *q)
+{
+    if (!q->known)
+        return;
+    set(p, "mode", json_string(record_mode_text(q->mode)));
+    if (q->mode == RECORD_QUORUM) {
+        json_t *cohort = json_object();
+        set(cohort, "members", json_integer((json_int_t)q->cohort_members));
+        set(cohort, "k", json_integer(q->cohort_k));
+        if (q->joining)
+            set(cohort, "changing", json_true());
+        set(p, "phase", json_string(record_phase_text(q->phase)));
+        set(p, "cohort", cohort);
+    }
+    if (q->promised)
+        set(p, "promised", json_integer((json_int_t)q->promised));
+    if (q->frozen)
+        set(p, "frozen", json_true());
+}
+
 static json_t *ours(const struct snapshot *s, msec now_ms)
 {
     json_t *p = json_object();
@@ -119,6 +140,7 @@ static json_t *ours(const struct snapshot *s, msec now_ms)
     set(p, "term", json_integer((json_int_t)s->term));
     set(p, "lease_ms", lease_left(s, now_ms));
     set(p, "writable", json_boolean(health_node(s, now_ms).known && s->writable));
+    set_quorum(p, &s->quorum);
     set_json(p, "clone", s->clone_progress);
     return p;
 }

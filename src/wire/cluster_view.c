@@ -31,16 +31,17 @@ bool cluster_is_standby(const struct cluster *c)
            json_object_get(section, "restore_command");
 }
 
-static bool cluster_is_quorum(const struct cluster *c)
+bool cluster_is_quorum(const struct cluster *c)
 {
-    return str_eq_nocase(json_string_value(json_object_get(c->config, "synchronous_mode")), "quorum");
+    return !cluster_is_standby(c) &&
+           str_eq_nocase(json_string_value(json_object_get(c->config, "synchronous_mode")), "quorum");
 }
 
 bool cluster_is_synchronous(const struct cluster *c)
 {
     const json_t *mode = json_object_get(c->config, "synchronous_mode");
 
-    return !cluster_is_standby(c) && (json_says_yes(mode) || cluster_is_quorum(c));
+    return cluster_is_quorum(c) || (!cluster_is_standby(c) && json_says_yes(mode));
 }
 
 bool cluster_sync_lists(const struct cluster *c, const char *name)

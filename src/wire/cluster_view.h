@@ -18,6 +18,7 @@ json_t *cluster_view(const struct cluster *c);
 bool cluster_is_paused(const struct cluster *c);
 bool cluster_is_standby(const struct cluster *c);     /* standby_cluster names a remote host or archive */
 bool cluster_is_synchronous(const struct cluster *c); /* any synchronous mode; never in a standby cluster */
+bool cluster_is_quorum(const struct cluster *c);      /* synchronous_mode: quorum; never in a standby cluster */
 
 /* True if name is in the comma-separated list of /sync (compared without case, as Patroni does). */
 bool cluster_sync_lists(const struct cluster *c, const char *name);

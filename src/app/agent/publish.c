@@ -8,6 +8,7 @@
 #include "app/agent/local.h"
 #include "app/agent/mesh.h"
 #include "app/agent/ops.h"
+#include "app/agent/quorum.h"
 #include "app/agent/registry.h"
 #include "app/agent/rounds.h"
 #include "base/str.h"
@@ -304,6 +305,19 @@ static char *json_text(const json_t *value)
     return value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
 }
 
+static void snapshot_record(struct snapshot_quorum *q, const struct record_key *r)
+{
+    q->known = r->present && !record_key_is_opaque(r);
+    if (!q->known)
+        return;
+    q->mode = r->mode;
+    q->phase = r->phase;
+    q->term = r->term;
+    q->joining = r->joining;
+    q->cohort_members = r->open.count;
+    q->cohort_k = r->open.k;
+}
+
 static void snapshot_cluster(struct snapshot *s, struct agent *a)
 {
     struct cluster *c = registry_cluster(a->registry);
@@ -317,7 +331,12 @@ static void snapshot_cluster(struct snapshot *s, struct agent *a)
         return;
     s->cluster_unlocked = c->leader == NULL;
     s->optime = c->status.optime;
-    s->sync_standby = cluster_is_synchronous(c) && cluster_sync_lists(c, agent_name(a));
+    bool listed = cluster_is_synchronous(c) && cluster_sync_lists(c, agent_name(a));
+    s->sync_standby = listed && !cluster_is_quorum(c);
+    s->quorum_standby = listed && cluster_is_quorum(c);
+    snapshot_record(&s->quorum, &c->record);
+    if (s->quorum.known && s->quorum.term > s->term)
+        s->term = s->quorum.term;
     s->failsafe_member = c->failsafe && json_object_get(c->failsafe, agent_name(a));
     s->cluster = cluster_ref(c);
 }
@@ -404,6 +423,15 @@ static void snapshot_health(struct snapshot *s, const struct agent *a)
     s->disk_total_bytes = disk.total_bytes;
 }
 
+static void snapshot_promise(struct snapshot_quorum *q, struct agent *a)
+{
+    struct peer_state own = {0};
+
+    quorum_state(a->quorum, &own);
+    q->promised = own.promised;
+    q->frozen = a->freeze.frozen;
+}
+
 static struct snapshot *snapshot_make(struct agent *a, const struct ha_pg *pg)
 {
     struct snapshot *s = snapshot_new();
@@ -441,6 +469,7 @@ static struct snapshot *snapshot_make(struct agent *a, const struct ha_pg *pg)
     s->loop_wait_ms = a->dynamic->loop_wait_ms;
     s->maximum_lag_on_failover = a->dynamic->maximum_lag_on_failover;
     snapshot_cluster(s, a);
+    snapshot_promise(&s->quorum, a);
     snapshot_peers(s, a);
     return s;
 }

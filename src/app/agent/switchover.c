@@ -10,6 +10,7 @@
 #include "io/log.h"
 #include "store/store.h"
 #include "web/op.h"
+#include "wire/cluster_view.h"
 #include "wire/conf/dynamic.h"
 #include "wire/conf/settings.h"
 
@@ -32,6 +33,20 @@ static bool member_can(const struct member *m)
     return !m->tags.nofailover && m->tags.failover_priority > 0 && !str_empty(m->api_url);
 }
 
+/* Patroni: of a cluster with synchronous_mode on only a synchronous standby takes over by a switchover. */
+static bool is_left_out(const struct cluster *c, const struct request *r, const char *member)
+{
+    return !r->failover && cluster_is_synchronous(c) && !cluster_is_quorum(c) && !cluster_sync_lists(c, member);
+}
+
+static bool nobody_is_synchronous(const struct cluster *c, const struct request *r)
+{
+    for (size_t i = 0; i < c->member_count; i++)
+        if (!str_eq(c->members[i].name, c->leader) && !is_left_out(c, r, c->members[i].name))
+            return false;
+    return c->member_count > 1;
+}
+
 /* NULL: fine. Otherwise the text of a 412. free() it. */
 static char *impossible(const struct cluster *c, const struct request *r)
 {
@@ -45,10 +60,15 @@ static char *impossible(const struct cluster *c, const struct request *r)
             return str_dup("candidate does not exists");
         if (str_eq(r->candidate, c->leader))
             return str_fmt("%s target is already the leader", action);
+        if (is_left_out(c, r, r->candidate))
+            return str_dup("candidate name does not match with sync_standby");
         return member_can(candidate) ? NULL : str_fmt("%s is not possible: candidate has a nofailover tag", action);
     }
+    if (nobody_is_synchronous(c, r))
+        return str_fmt("%s is not possible: can not find sync_standby", action);
     for (size_t i = 0; i < c->member_count; i++)
-        if (!str_eq(c->members[i].name, c->leader) && member_can(&c->members[i]))
+        if (!str_eq(c->members[i].name, c->leader) && member_can(&c->members[i]) &&
+            !is_left_out(c, r, c->members[i].name))
             return NULL;
     return str_fmt("%s is not possible: no good candidates have been found", action);
 }

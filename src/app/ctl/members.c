@@ -314,8 +314,45 @@ struct listing *members_listing(const struct cluster *c, const char *cluster_nam
     return l;
 }
 
-void members_service_info(const struct cluster *c, struct buf *out)
+static void add_cohort(const struct record_cohort *cohort, struct buf *out)
 {
+    buf_printf(out, "%d of ", cohort->k);
+    for (size_t i = 0; i < cohort->count; i++)
+        buf_printf(out, "%s%s", i ? ", " : "", cohort->at[i].name);
+    if (!cohort->count)
+        buf_add_str(out, "nobody");
+}
+
+/* Mode, term, phase, and whose acknowledgement a commit needs. */
+static void add_record(const struct record_key *r, struct buf *out)
+{
+    char why[RECORD_WHY_MAX];
+
+    if (record_key_is_opaque(r)) {
+        buf_printf(out, " The record in the store %s\n", record_key_why_opaque(r, why));
+        return;
+    }
+    if (!r->present)
+        return;
+    buf_printf(out, " Mode: %s, term: %llu", record_mode_text(r->mode), (unsigned long long)r->term);
+    if (r->mode == RECORD_QUORUM)
+        buf_printf(out, ", phase: %s", record_phase_text(r->phase));
+    buf_add_char(out, '\n');
+    if (r->mode != RECORD_QUORUM)
+        return;
+    buf_add_str(out, " Commits wait for: ");
+    add_cohort(&r->open, out);
+    if (r->joining) {
+        buf_add_str(out, "; changing to: ");
+        add_cohort(&r->joint, out);
+    }
+    buf_add_char(out, '\n');
+}
+
+void members_service_info(const struct cluster *c, bool extended, struct buf *out)
+{
+    if (extended)
+        add_record(&c->record, out);
     if (cluster_is_paused(c))
         buf_add_str(out, " Maintenance mode: on\n");
     if (!c->failover.present || !c->failover.scheduled_at)

@@ -13,8 +13,11 @@
 struct listing *members_listing(const struct cluster *c, const char *cluster_name, bool extended,
                                 enum listing_format format);
 
-/* What holds for the cluster as a whole: maintenance mode, a scheduled switchover. Empty if nothing. */
-void members_service_info(const struct cluster *c, struct buf *out);
+/*
+ * What holds for the cluster as a whole: maintenance mode, a scheduled switchover. Empty if nothing. extended: what our
+ * own record says as well.
+ */
+void members_service_info(const struct cluster *c, bool extended, struct buf *out);
 
 /* "n1 (127.0.0.1:5432)": how an operator recognises a member. free() it. */
 char *member_label(const struct member *m);

@@ -27,7 +27,7 @@ void show_members(const struct ctl *ctl, const struct cluster *c, const char *cl
     show_listing(ctl, l, format, NULL);
     if (format != LISTING_PRETTY && format != LISTING_TOPOLOGY)
         return;
-    members_service_info(c, &info);
+    members_service_info(c, extended, &info);
     (void)fputs(buf_cstr(&info), stdout);
     if (c->bad)
         ctl_note("Warning: the store holds something unreadable: %s", c->bad);

@@ -211,11 +211,34 @@ static void test_what_holds_for_the_whole_cluster(void **state)
     AUTO(cluster) struct cluster *c = cluster_of(keys);
     AUTO(buf) struct buf out = BUF_EMPTY;
 
-    members_service_info(c, &out);
+    members_service_info(c, false, &out);
     assert_string_equal(buf_cstr(&out), " Maintenance mode: on\n"
                                         " Switchover scheduled at: 2026-12-01T10:00:00+01:00\n"
                                         "                    from: n1\n"
                                         "                      to: n2\n");
+}
+
+static void test_the_extended_list_tells_what_our_record_says(void **state)
+{
+    const char *const quorum[] = {"leader=n1",
+                                  "pgkeep={\"version\":2,\"term\":7,\"leader\":\"n1\",\"mode\":\"quorum\",\"phase\":"
+                                  "\"elected\",\"open\":{\"k\":1,"
+                                  "\"members\":{\"n3\":\"1\",\"n2\":\"2\"}},\"joint\":{\"k\":0,\"members\":{}}}",
+                                  N1, N2, NULL};
+    const char *const plain[] = {"leader=n1", "pgkeep={\"term\":3,\"leader\":\"n1\"}", N1, N2, NULL};
+    AUTO(cluster) struct cluster *c = cluster_of(quorum);
+    AUTO(cluster) struct cluster *async = cluster_of(plain);
+    AUTO(buf) struct buf out = BUF_EMPTY;
+    AUTO(buf) struct buf brief = BUF_EMPTY;
+
+    members_service_info(c, true, &out);
+    assert_string_equal(buf_cstr(&out), " Mode: quorum, term: 7, phase: elected\n"
+                                        " Commits wait for: 1 of n2, n3; changing to: 0 of nobody\n");
+    buf_clear(&out);
+    members_service_info(async, true, &out);
+    assert_string_equal(buf_cstr(&out), " Mode: async, term: 3\n");
+    members_service_info(c, false, &brief);
+    assert_string_equal(buf_cstr(&brief), "");
 }
 
 static void test_the_view_has_patronis_fields(void **state)
@@ -247,6 +270,7 @@ int main(void)
         cmocka_unit_test(test_topology_is_a_tree),
         cmocka_unit_test(test_roles_in_synchronous_and_standby_clusters),
         cmocka_unit_test(test_what_holds_for_the_whole_cluster),
+        cmocka_unit_test(test_the_extended_list_tells_what_our_record_says),
         cmocka_unit_test(test_the_view_has_patronis_fields),
     };
 

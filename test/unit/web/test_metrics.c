@@ -196,6 +196,37 @@ static void test_gray_failures_have_series(void **state)
                                  "pgkeep_sick{scope=\"demo\",name=\"n1\",reason=\"connect\"} 1\n"));
 }
 
+static void test_quorum_mode_shows_phase_cohort_and_promise(void **state)
+{
+    static const struct expected rows[] = {{"pgkeep_quorum_mode", "gauge", "1"},
+                                           {"pgkeep_cohort_members", "gauge", "3"},
+                                           {"pgkeep_cohort_k", "gauge", "2"},
+                                           {"pgkeep_promised_term", "gauge", "5"},
+                                           {"pgkeep_frozen", "gauge", "1"}};
+    static const struct expected without[] = {{"pgkeep_quorum_mode", "gauge", "0"}, {"pgkeep_frozen", "gauge", "0"}};
+    AUTO(snapshot) struct snapshot *s = primary();
+
+    (void)state;
+    s->quorum.known = true;
+    AUTO(cstr) char *async = metrics_text(s, NOW);
+    expect(s, without, ARRAY_LEN(without));
+    assert_null(strstr(async, "pgkeep_phase"));
+    assert_null(strstr(async, "pgkeep_cohort"));
+    s->quorum = (struct snapshot_quorum){.known = true,
+                                         .mode = RECORD_QUORUM,
+                                         .phase = RECORD_ELECTED,
+                                         .cohort_members = 3,
+                                         .cohort_k = 2,
+                                         .promised = 5,
+                                         .frozen = true};
+    expect(s, rows, ARRAY_LEN(rows));
+    AUTO(cstr) char *text = metrics_text(s, NOW);
+    assert_non_null(strstr(text, "# TYPE pgkeep_phase gauge\n"
+                                 "pgkeep_phase{scope=\"demo\",name=\"n1\",phase=\"open\"} 0\n"
+                                 "pgkeep_phase{scope=\"demo\",name=\"n1\",phase=\"term\"} 0\n"
+                                 "pgkeep_phase{scope=\"demo\",name=\"n1\",phase=\"elected\"} 1\n"));
+}
+
 static void test_a_write_that_hangs_grows_with_time(void **state)
 {
     static const struct expected rows[] = {{"pgkeep_disk_probe_seconds", "gauge", "1.500000"}};
@@ -253,6 +284,7 @@ static void test_the_page_is_what_prometheus_reads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_quorum_mode_shows_phase_cohort_and_promise),
         cmocka_unit_test(test_all_of_patronis_series_of_a_primary),
         cmocka_unit_test(test_a_replica_counts_what_it_received_and_replayed),
         cmocka_unit_test(test_what_is_not_known_is_zero),

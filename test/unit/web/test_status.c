@@ -168,6 +168,29 @@ static void test_our_own_fields_stand_under_one_key(void **state)
                                  "\"clone\": {\"done\": 10, \"total\": 100, \"from\": \"n2\"}}}"));
 }
 
+static void test_quorum_mode_tells_its_phase_and_its_cohort(void **state)
+{
+    AUTO(snapshot) struct snapshot *s = primary();
+
+    (void)state;
+    s->quorum = (struct snapshot_quorum){.known = true,
+                                         .mode = RECORD_QUORUM,
+                                         .phase = RECORD_TERM,
+                                         .term = 4,
+                                         .joining = true,
+                                         .cohort_members = 2,
+                                         .cohort_k = 1,
+                                         .promised = 5,
+                                         .frozen = true};
+    AUTO(cstr) char *text = status_text(s, NOW);
+    assert_non_null(
+        strstr(text, "\"writable\": true, \"mode\": \"quorum\", \"phase\": \"term\", \"cohort\": {\"members\": 2, "
+                     "\"k\": 1, \"changing\": true}, \"promised\": 5, \"frozen\": true}"));
+    s->quorum = (struct snapshot_quorum){.known = true, .mode = RECORD_ASYNC};
+    AUTO(cstr) char *async = status_text(s, NOW);
+    assert_non_null(strstr(async, "\"writable\": true, \"mode\": \"async\"}"));
+}
+
 static void test_a_lease_without_an_end_has_no_number(void **state)
 {
     AUTO(snapshot) struct snapshot *s = primary();
@@ -212,6 +235,7 @@ int main(void)
         cmocka_unit_test(test_the_role_is_what_postgresql_is),
         cmocka_unit_test(test_a_store_that_was_not_read_leaves_the_cluster_unlocked),
         cmocka_unit_test(test_our_own_fields_stand_under_one_key),
+        cmocka_unit_test(test_quorum_mode_tells_its_phase_and_its_cohort),
         cmocka_unit_test(test_a_lease_without_an_end_has_no_number),
         cmocka_unit_test(test_a_name_that_is_no_utf8_does_not_break_the_answer),
         cmocka_unit_test(test_before_the_first_snapshot_there_is_an_answer),
