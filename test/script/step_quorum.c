@@ -5,6 +5,7 @@
 
 #include "base/str.h"
 #include "core/ha/roster.h"
+#include "core/ha/sync_copy.h"
 #include "value.h"
 #include "world_quorum.h"
 
@@ -129,6 +130,9 @@ static void set_record(struct scenario *s, char *rest)
     put_key(s, "pgkeep", text, 0, false);
     if (told.sure)
         s->view.store.sure_revision = s->revision;
+    AUTO(cstr) char *copy = sync_copy_text(&s->cluster->record, s->view.conf.sync_mode == HA_SYNC_QUORUM);
+    if (!str_empty(copy)) /* whoever wrote the record wrote it, too */
+        put_key(s, "sync", copy, 0, true);
     quorum_begin(s);
 }
 
