@@ -31,6 +31,7 @@ struct doing { /* a fault that has begun */
     int step;
 };
 
+static bool synchronous;
 static struct host *store_host, *operator_home;
 
 /* ---- chance of its own: another fault does not change it ---- */
@@ -477,6 +478,8 @@ static void end(struct doing *d)
         store_sim_stale(false);
         break;
     case FAULT_STORE_RESTORED:
+        if (synchronous) /* a store that lost a term is an operator's then, so far: nothing acts by its record */
+            break;
         store_sim_restore();
         resume((void *)(intptr_t)f->node); /* the pause may have been backed up, too */
         break;
@@ -566,6 +569,7 @@ void faults_play(const struct schedule *s, struct host *store, struct host *oper
 {
     store_host = store;
     operator_home = operator_host;
+    synchronous = s->setup.synchronous != 0;
     for (size_t i = 0; i < s->count; i++) {
         const struct fault *f = &s->faults[i];
         event_at(WORLD_BEGIN + f->at - BUSY_BEFORE, NULL, soon, NULL);

@@ -85,7 +85,10 @@ struct fault {
     unsigned int nth;
 };
 
-/* The cluster: name, what is drawn. Times in ms; pace: of what lies between two faults, in percent. */
+/*
+ * The cluster: name, what is drawn. Times in ms; pace: of what lies between two faults, in percent; synchronous: off, on,
+ * quorum; profile: default, fast, wan.
+ */
 #define SETUP(X)                                                                    \
     X(nodes, chance_one_in(4) ? 2 : chance_one_in(4) ? 5 : 3)                       \
     X(loop_wait, chance_one_in(2) ? 10 : 3)                                         \
@@ -95,7 +98,11 @@ struct fault {
     X(pace, chance_one_in(3) ? 50 : 100)                                            \
     X(faults_from, chance_one_in(8) ? chance(20000) : chance_between(20000, 35000)) \
     X(faults_for, chance_between(30000, 400000))                                    \
-    X(settle, chance_one_in(16) ? 240000 : 30000)
+    X(settle, chance_one_in(16) ? 240000 : 30000)                                   \
+    X(synchronous, chance_one_in(3) ? 0 : chance_one_in(4) ? 1 : 2)                 \
+    X(strict, chance_one_in(4))                                                     \
+    X(acknowledge, chance_one_in(4) ? 2 : 1)                                        \
+    X(profile, chance(3))
 
 struct setup {
 #define X(name, draw) int64_t name;

@@ -174,7 +174,7 @@ static json_t *member_json(struct agent *a, const struct ha_pg *pg)
         AUTO(cstr) char *proxy = str_fmt("postgres://%s/postgres", s->postgresql.proxy_address);
         put_text(o, "proxy_url", proxy);
     }
-    if (a->plan.serving && !pg->checkpointed)
+    if ((a->plan.serving || a->plan.leading) && !pg->checkpointed)
         (void)json_object_set_new(o, "checkpoint_after_promote", json_false());
     if (s->tags.all && json_object_size(s->tags.all))
         (void)json_object_set(o, "tags", s->tags.all);
@@ -518,7 +518,7 @@ static void member_look(struct agent *a, const struct ha_pg *pg)
         .state = state_of(a, pg),
         .role = role_of(a, pg),
         .answers = local_answers(a->local),
-        .checkpoint_pending = a->plan.serving && !pg->checkpointed,
+        .checkpoint_pending = (a->plan.serving || a->plan.leading) && !pg->checkpointed,
         .pause = a->dynamic->pause,
     };
 

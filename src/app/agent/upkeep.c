@@ -132,7 +132,7 @@ static void slots(struct agent *a, const struct ha_pg *pg)
 
     if (!f || !c || !local_answers(a->local) || a->slots_job || now_ms < a->slots_not_before_ms)
         return;
-    if (!f->in_recovery && !a->plan.serving)
+    if (!f->in_recovery && !a->plan.serving && !a->plan.leading)
         return; /* a primary that does not lead changes nothing */
 
     member_tags_read(a->settings->tags.all, &tags);

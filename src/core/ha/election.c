@@ -148,7 +148,7 @@ static void say_unsettled(const struct record_key *r, const struct ballot *ballo
         (void)snprintf(ret_why, ELECTION_WHY_MAX, "only %s acknowledged by itself, and it is not frozen",
                        r->open_leader);
     else
-        (void)snprintf(ret_why, ELECTION_WHY_MAX, "%zu of the cohort's %zu members are frozen, %zu are needed%s",
+        (void)snprintf(ret_why, ELECTION_WHY_MAX, "%zu of the cohort's %zu members are frozen at a known place, %zu are needed%s",
                        frozen, r->open.count, enough, r->joining ? " (of the one it changes to as well)" : "");
 }
 

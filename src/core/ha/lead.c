@@ -112,8 +112,7 @@ static void lead_starting(struct ha_memory *m, const struct ha_view *v, struct h
     (void)plan_why(p, "starting took longer than primary_start_timeout and another member can lead");
 }
 
-/* No rewind from us may start before there is a checkpoint on the new timeline (pg_rewind reads pg_control). */
-static void checkpoint_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
+void lead_checkpoint(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     if (v->pg.checkpointed)
         return;
@@ -142,7 +141,7 @@ bool lead_chores(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p
         return true;
     if (str_empty(c->initialize) && v->pg.system_id)
         plan_add(p, HA_DO_WRITE_INITIALIZE)->term = leads_under(v);
-    checkpoint_decide(m, v, p);
+    lead_checkpoint(m, v, p);
     if (c->failover.present && handover_decide(m, v, p))
         return true;
     if (v->request.reinit) {
@@ -156,7 +155,7 @@ bool lead_chores(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p
 /* PostgreSQL runs as primary and we may serve. */
 static void lead_primary(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
-    p->serving = true;
+    p->serving = p->leading = true;
     (void)plan_why(p, "the leader with the lock");
     if (!lead_chores(m, v, p))
         reign_enter(v, p);

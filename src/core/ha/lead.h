@@ -13,6 +13,8 @@ void lead_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p
 
 /* Of a leader whose PostgreSQL runs as primary, in every mode. True: that is all for this cycle. */
 bool lead_chores(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);
+/* No rewind from us may start before there is a checkpoint on the new timeline (pg_rewind reads pg_control). */
+void lead_checkpoint(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);
 /* PostgreSQL here is down, and may be what leads: as a primary, unless it was a standby about to be promoted. */
 void lead_start(struct ha_plan *p, const struct ha_view *v, const char *why);
 

@@ -109,8 +109,9 @@ static bool cohort_is_ready(const struct ha_memory *m, const struct ha_view *v, 
     if (marked < wanted && late)
         k = marked < k ? marked : k;
     ret->k = (int)k;
-    bool enough = late ? k > 0 || !v->conf.sync_strict : marked >= wanted || (marked == up && marked > 0);
-    if (k == 0) { /* alone: nobody's acknowledgement counts */
+    bool enough = late || marked >= wanted || (marked == up && marked > 0);
+    /* Alone; in strict mode the list stays the fence then, and who has to be rewound leaves the old cohort by this. */
+    if (k == 0) {
         record_cohort_deinit(ret);
         *ret = (struct record_cohort){0};
     }
@@ -132,6 +133,7 @@ static void open_decide(struct ha_memory *m, const struct ha_view *v, const stru
     if (!is_fenced(v))
         return;
     want_marker(v, p);
+    lead_checkpoint(m, v, p); /* whom it waits for may have to rewind against this node first */
     if (!v->quorum.marker.at || !cohort_is_ready(m, v, r, &cohort, p) || v->store.reads_back || !v->store.known ||
         !v->lease.exists)
         return;
@@ -209,7 +211,8 @@ static void settle_decide(struct ha_memory *m, const struct ha_view *v, const st
         if (!m->cohort.blocked_ms)
             m->cohort.blocked_ms = v->now_ms;
         msec due_ms = m->cohort.blocked_ms + v->conf.profile.lost_ms;
-        plan_wake(p, due_ms);
+        if (v->now_ms < due_ms)
+            plan_wake(p, due_ms);
         if (v->now_ms >= due_ms && can_acknowledge(r, other)) {
             m->cohort.undo = !m->cohort.undo;
             m->cohort.blocked_ms = 0;
@@ -342,10 +345,10 @@ static void reign_primary(struct ha_memory *m, const struct ha_view *v, struct h
     }
     if (unproved_for_long(m, v, p)) {
         (void)plan_stop(p, HA_STOP_IMMEDIATE, STOP_NOW_MS);
-        (void)plan_why(p, "what PostgreSQL acknowledges cannot be proved since %lld ms: stopping it",
-                       (long long)(v->now_ms - m->cohort.unproved_ms));
+        (void)plan_why(p, "what PostgreSQL acknowledges cannot be proved: stopping it");
         return;
     }
+    p->leading = true;
     roster_read(v, &r);
     roster_audit(v, p);
     if (now->phase == RECORD_ELECTED)

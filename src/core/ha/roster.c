@@ -130,8 +130,11 @@ static bool belongs(struct ha_memory *m, const struct ha_view *v, const struct r
     msec since_ms = missing_since(m, v, f->name, f->follows);
     if (!since_ms)
         return true;
-    plan_wake(p, since_ms + v->conf.profile.lost_ms);
-    return v->now_ms < since_ms + v->conf.profile.lost_ms;
+    msec due_ms = since_ms + v->conf.profile.lost_ms;
+    if (v->now_ms >= due_ms)
+        return false;
+    plan_wake(p, due_ms);
+    return true;
 }
 
 struct choice {

@@ -116,7 +116,7 @@ static struct suspect suspect_silent(const struct ha_view *v, const char *name, 
     if (age_ms == MSEC_NEVER)
         (void)snprintf(s.why, sizeof(s.why), "%s was never heard", name);
     else
-        (void)snprintf(s.why, sizeof(s.why), "%s is silent for %lld ms, %s", name, (long long)age_ms,
+        (void)snprintf(s.why, sizeof(s.why), "%s is silent, %s", name,
                        moves ? "though WAL comes from it" : "and no WAL comes from it");
     return s;
 }
@@ -176,8 +176,7 @@ static struct suspect suspect_told(struct ha_memory *m, const struct ha_view *v,
         return found;
     }
     found.kind = SUSPECT_SICK;
-    (void)snprintf(found.why, sizeof(found.why), "PostgreSQL of %s %s since %lld ms", s->name, why,
-                   (long long)(v->now_ms - m->suspect.sick_ms));
+    (void)snprintf(found.why, sizeof(found.why), "PostgreSQL of %s %s", s->name, why);
     return found;
 }
 
@@ -199,8 +198,8 @@ static struct suspect suspect_stuck(const struct ha_memory *m, const struct ha_v
     (void)coordinator_name(r, name, sizeof(name));
     bool silent = !str_eq(name, v->conf.name) && mesh_age(v, name) >= v->conf.profile.suspect_ms;
     term tries = r->term - r->open_term;
-    msec patience_ms = (msec)STUCK_MS << (tries < STUCK_DOUBLINGS_MAX ? tries : STUCK_DOUBLINGS_MAX);
-    msec due_ms = m->suspect.record_ms + (silent ? 0 : patience_ms);
+    msec once_ms = silent ? v->conf.profile.suspect_ms : STUCK_MS; /* its change of the record was a sign of life */
+    msec due_ms = m->suspect.record_ms + (once_ms << (tries < STUCK_DOUBLINGS_MAX ? tries : STUCK_DOUBLINGS_MAX));
     if (v->now_ms < due_ms) {
         plan_wake(p, msec_min(due_ms, v->now_ms + v->conf.profile.suspect_ms));
         return s;
@@ -231,6 +230,8 @@ struct suspect suspect_look(struct ha_memory *m, const struct ha_view *v, struct
     if (m->suspect.record != r->mod_revision) {
         m->suspect.record = r->mod_revision;
         m->suspect.record_ms = v->now_ms;
+        m->suspect.sick_ms = 0;
+        m->suspect.replayed = 0;
     }
     if (r->phase == RECORD_TERM)
         return suspect_stuck(m, v, p);
