@@ -21,7 +21,7 @@
 #include "test/sim/walstream.h"
 #include "test/sim/world.h"
 
-enum { TLI_MAX = 128, SYSTEM_ID_MAX = 24, SLOTS_MAX = 16, SESSIONS_MAX = 16 };
+enum { TLI_MAX = 256, SYSTEM_ID_MAX = 24, SLOTS_MAX = 16, SESSIONS_MAX = 16 };
 
 struct pg_session { /* one that is looked at by itself; all others are sessions_conf */
     bool active;

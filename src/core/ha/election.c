@@ -148,8 +148,9 @@ static void say_unsettled(const struct record_key *r, const struct ballot *ballo
         (void)snprintf(ret_why, ELECTION_WHY_MAX, "only %s acknowledged by itself, and it is not frozen",
                        r->open_leader);
     else
-        (void)snprintf(ret_why, ELECTION_WHY_MAX, "%zu of the cohort's %zu members are frozen at a known place, %zu are needed%s",
-                       frozen, r->open.count, enough, r->joining ? " (of the one it changes to as well)" : "");
+        (void)snprintf(ret_why, ELECTION_WHY_MAX,
+                       "%zu of the cohort's %zu members are frozen at a known place, %zu are needed%s", frozen,
+                       r->open.count, enough, r->joining ? " (of the one it changes to as well)" : "");
 }
 
 void election_hold(const struct record_key *r, const struct ballot *ballots, size_t count, struct election *ret)
