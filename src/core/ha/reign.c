@@ -23,9 +23,9 @@ enum {
 };
 
 /*
- * A change of the record whose answer never came may still be carried out later, over the same record: a handover that this
- * node has given up since, the end of a change of the cohort that it has taken back since. Before more is acknowledged
- * than is now, the record is written anew, so that nothing of before can succeed any more.
+ * A change of the record whose answer never came may still be carried out later, over the same record: a handover
+ * that this node has given up since, the end of a change of the cohort that it has taken back since. Before more is
+ * acknowledged than is now, the record is written anew, so that nothing of before can succeed any more.
  */
 static bool record_is_sure(const struct ha_view *v, struct ha_plan *p)
 {

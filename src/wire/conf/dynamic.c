@@ -119,6 +119,16 @@ static void read_scalars(const struct typed *t, struct dynamic *d)
     d->use_slots = typed_bool(t, "postgresql.use_slots");
 }
 
+/* What a standby acknowledges counts by the slot that its walsender holds: its name anybody may carry. */
+static void need_slots(const struct typed *t, struct dynamic *d, struct findings *findings)
+{
+    if (d->synchronous_mode == SYNC_MODE_OFF || d->use_slots)
+        return;
+    findings_at(findings, FINDING_WARNING, typed_node(t, "postgresql.use_slots"), "postgresql.use_slots",
+                "off, and synchronous_mode needs the slots: they are used");
+    d->use_slots = true;
+}
+
 static bool is_slot_name(const char *name)
 {
     size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_");
@@ -286,6 +296,7 @@ struct dynamic *dynamic_read(const json_t *config, const struct settings *local,
     audit_dynamic(tree, findings);
     read_timings(&t, d, findings);
     read_scalars(&t, d);
+    need_slots(&t, d, findings);
     d->slots = read_slots(&t, findings);
     d->ignore_slots = json_filled(&t, "ignore_slots");
     d->standby_cluster = read_standby_cluster(&t);

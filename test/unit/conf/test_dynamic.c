@@ -190,6 +190,16 @@ static void test_what_promises_safety_is_an_error_and_typed_as_it_was_asked_for(
     assert_json(d->standby_cluster, "{\"host\":\"h\",\"port\":1}");
 }
 
+static void test_synchronous_mode_needs_slots(void **state)
+{
+    AUTO(findings) struct findings f = {0};
+    AUTO(dynamic)
+    struct dynamic *d = dynamic_of("{\"synchronous_mode\":\"quorum\",\"postgresql\":{\"use_slots\":false}}", NULL, &f);
+
+    assert_true(d->use_slots);
+    assert_int_equal(findings_with(&f, FINDING_WARNING, "use_slots"), 1);
+}
+
 static void test_a_promise_that_cannot_be_kept_is_named(void **state)
 {
     static const char *const keys[][2] = {
@@ -489,6 +499,7 @@ int main(void)
         cmocka_unit_test(test_a_wrong_value_falls_back_to_its_default),
         cmocka_unit_test(test_a_configuration_that_is_no_object_is_all_defaults),
         cmocka_unit_test(test_what_promises_safety_is_an_error_and_typed_as_it_was_asked_for),
+        cmocka_unit_test(test_synchronous_mode_needs_slots),
         cmocka_unit_test(test_a_promise_that_cannot_be_kept_is_named),
         cmocka_unit_test(test_slots_that_are_not_mappings_are_physical),
         cmocka_unit_test(test_logical_slots_are_kept_in_sight_with_a_warning),
