@@ -2,10 +2,11 @@
  * PostgreSQL's configuration: what the files say, and what each process has made of it.
  *
  * The files are texts on the host's disk: postgresql.conf, what it includes where it includes it, and then
- * postgresql.auto.conf; the last one that sets a parameter wins, and one that nothing sets has its default. Every process
- * reads them for itself, when SIGHUP reaches it, and holds what it read until the next time; a new one inherits what the
- * postmaster holds. A reading that finds a syntax error or an unknown parameter changes nothing at all; one that finds
- * a bad value keeps the old one of that parameter, and counts as a reload all the same (guc-file.l, ProcessConfigFileInternal).
+ * postgresql.auto.conf; the last one that sets a parameter wins, and one that nothing sets has its default. Every
+ * process reads them for itself, when SIGHUP reaches it, and holds what it read until the next time; a new one
+ * inherits what the postmaster holds. A reading that finds a syntax error or an unknown parameter changes nothing at
+ * all; one that finds a bad value keeps the old one of that parameter, and counts as a reload all the same
+ * (guc-file.l, ProcessConfigFileInternal).
  */
 #pragma once
 

@@ -1,8 +1,8 @@
 /*
  * pg/sql.h over the model: sessions of the agent's, and what the server answers to each statement that our code has.
  *
- * A session is forked by the postmaster, so a stopped one lets nobody in; it reads the configuration in its own time; it
- * ends with the server, which its client hears. A statement that is not known here is a fault of the simulator's.
+ * A session is forked by the postmaster, so a stopped one lets nobody in; it reads the configuration in its own time;
+ * it ends with the server, which its client hears. A statement that is not known here is a fault of the simulator's.
  */
 #include "pg/sql.h"
 

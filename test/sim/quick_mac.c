@@ -1,6 +1,7 @@
 /*
  * A keyed sum in the place of libcrypto's HMAC: agents sign what they tell each other ten times a second, and here
- * nobody forges. It depends on every byte and on the key, which is all that the code around it needs to find a wrong one.
+ * nobody forges. It depends on every byte and on the key, which is all that the code around it needs to find a wrong
+ * one.
  */
 #include <openssl/evp.h>
 #include <openssl/hmac.h>

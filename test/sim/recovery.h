@@ -1,10 +1,10 @@
 /*
  * The startup process of a standby: replay, where more WAL comes from, promotion.
  *
- * It alone asks for a walreceiver and ends one, and it acts on a changed primary_conninfo only between two records: while
- * it is blocked by a query (a recovery conflict) or its replay is paused, it does not, and a walreceiver that runs goes
- * on (xlogrecovery.c, WaitForWALToBecomeAvailable). At the end of what it has it tries the archive, then streaming, then
- * waits wal_retrieve_retry_interval.
+ * It alone asks for a walreceiver and ends one, and it acts on a changed primary_conninfo only between two records:
+ * while it is blocked by a query (a recovery conflict) or its replay is paused, it does not, and a walreceiver that
+ * runs goes on (xlogrecovery.c, WaitForWALToBecomeAvailable). At the end of what it has it tries the archive, then
+ * streaming, then waits wal_retrieve_retry_interval.
  */
 #pragma once
 

@@ -86,8 +86,8 @@ struct fault {
 };
 
 /*
- * The cluster: name, what is drawn. Times in ms; pace: of what lies between two faults, in percent; synchronous: off, on,
- * quorum; profile: default, fast, wan.
+ * The cluster: name, what is drawn. Times in ms; pace: of what lies between two faults, in percent; synchronous: off,
+ * on, quorum; profile: default, fast, wan.
  */
 #define SETUP(X)                                                                    \
     X(nodes, chance_one_in(4) ? 2 : chance_one_in(4) ? 5 : 3)                       \

@@ -1,6 +1,6 @@
 /*
- * What our code asks of the kernel by itself, over the simulated world: these stand before libc's. Outside of an event of
- * the world, and for what is none of it, the real ones answer.
+ * What our code asks of the kernel by itself, over the simulated world: these stand before libc's. Outside of an
+ * event of the world, and for what is none of it, the real ones answer.
  */
 #include <errno.h>
 #include <fcntl.h>
