@@ -10,7 +10,7 @@
  *
  *   conf KEY=VALUE…      ha_conf by name; times in seconds, "name", flags yes/no
  *   at SECONDS           the clock; "+ SECONDS" moves it on
- *   store known|away     does the store answer
+ *   store known|away|unread   does the store answer; or was it never read
  *   key NAME VALUE…      a key of the cluster ("lease=N" first: it hangs on a lease)
  *   key-with-it NAME VALUE…   one that the same transaction wrote as the last one
  *   no-key NAME

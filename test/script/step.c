@@ -252,6 +252,8 @@ static void set_health(struct scenario *s, char *rest)
             h->sick = (uint32_t)CHOICE(s, v, "no", "probe", "disk", "-", "halted");
         else if (str_eq(k, "wal"))
             h->wal_age_ms = str_eq(v, "never") ? UINT32_MAX : (uint32_t)value_seconds(s, v);
+        else if (str_eq(k, "slowness"))
+            h->slowness_percent = (int)value_integer(s, v);
         else
             bad(s, "unknown health", k);
     }
@@ -330,6 +332,15 @@ static void set_member(struct scenario *s, char *rest)
     json_decref(tags);
 }
 
+/* store known|away|unread: unread by this agent, which came up without it. The next key that changes is read. */
+static void set_store(struct scenario *s, const char *word)
+{
+    int what = CHOICE(s, word, "away", "known", "unread");
+
+    s->view.store.known = what == 1;
+    s->view.store.cluster = what == 2 ? NULL : s->cluster;
+}
+
 /* ---- the rest ---- */
 
 static void end_job(struct scenario *s, char *rest)
@@ -366,7 +377,7 @@ bool step_run(struct scenario *s, char *line)
     else if (str_eq(word, "wall"))
         s->view.wall_ms = value_seconds(s, rest);
     else if (str_eq(word, "store"))
-        s->view.store.known = CHOICE(s, rest, "away", "known");
+        set_store(s, rest);
     else if (str_eq(word, "key"))
         set_key(s, rest, false);
     else if (str_eq(word, "key-with-it")) /* written in the same transaction as the last one */

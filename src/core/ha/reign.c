@@ -168,16 +168,27 @@ static bool may_lift_fence(const struct ha_view *v, const struct roster *r, stru
     return v->quorum.marker.at && open_ok && joint_ok;
 }
 
+/*
+ * Could a list that is not in force any more have counted it? Where nobody is counted on one side of the change, that
+ * one may have taken the place of another change, whose members the record has forgotten: then any member's.
+ */
+static bool may_be_counted(const struct ha_view *v, const struct ha_sender *s)
+{
+    const struct record_key *now = mode_record(v);
+    bool in = cohort_has_name(&now->open, s->name) || cohort_has_name(&now->joint, s->name);
+    bool forgotten = !now->open.count || !now->joint.count;
+
+    return s->streaming && (in || (forgotten && s->physical && roster_is_member(v, s->name)));
+}
+
 /* No walsender that could have been asked by the old list is left without having handled a reply since. */
 static bool old_list_is_gone(const struct ha_view *v, struct ha_plan *p)
 {
-    const struct record_key *now = mode_record(v);
     bool gone = true;
 
     for (size_t i = 0; i < v->quorum.sender_count; i++) {
         const struct ha_sender *s = &v->quorum.senders[i];
-        bool counted = s->streaming && (cohort_has_name(&now->open, s->name) || cohort_has_name(&now->joint, s->name));
-        if (!counted || s->after_list || s->flushed >= v->quorum.marker.at)
+        if (!may_be_counted(v, s) || s->after_list || s->flushed >= v->quorum.marker.at)
             continue;
         gone = false;
         if (v->now_ms < v->quorum.names.since_ms + v->conf.profile.lost_ms) {

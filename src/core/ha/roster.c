@@ -190,7 +190,7 @@ bool roster_target(struct ha_memory *m, const struct ha_view *v, const struct ro
     return !cohort_equal(ret, now);
 }
 
-static bool is_member(const struct ha_view *v, const char *name)
+bool roster_is_member(const struct ha_view *v, const char *name)
 {
     for (size_t i = 0; i < v->mesh->count; i++)
         if (str_eq_nocase(v->mesh->at[i].state.name, name))
@@ -202,7 +202,7 @@ void roster_audit(const struct ha_view *v, struct ha_plan *p)
 {
     for (size_t i = 0; i < v->quorum.sender_count; i++) {
         const struct ha_sender *s = &v->quorum.senders[i];
-        if ((s->physical && s->own_slot) || !is_member(v, s->name))
+        if ((s->physical && s->own_slot) || !roster_is_member(v, s->name))
             continue;
         struct ha_action *end = plan_add(p, HA_DO_END_SENDER);
         end->pid = s->pid;

@@ -42,6 +42,9 @@ size_t roster_marked(const struct roster *r, const struct record_cohort *c);
 bool roster_target(struct ha_memory *m, const struct ha_view *v, const struct roster *r, struct record_cohort *ret,
                    struct ha_plan *p);
 
+/* An agent of that name is in the mesh, or the record's cohorts have a member of it. */
+bool roster_is_member(const struct ha_view *v, const char *name);
+
 /* Walsenders that would be counted under a member's name and are not its own: to be ended. */
 void roster_audit(const struct ha_view *v, struct ha_plan *p);
 
