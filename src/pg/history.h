@@ -40,7 +40,12 @@ MUST_USE bool history_load(const char *data_dir, uint32_t tli, struct history **
 /* The highest timeline with a history file in pg_wal; 1 when there is none. */
 MUST_USE bool history_newest(const char *data_dir, uint32_t *ret_tli, struct err *err);
 
-/* Empty ones: no server leaves such files, promote_skip_to() does. No folder is fine. */
+/*
+ * The empty ones that a start would take for the newest timeline, and wait for it: those above the newest that is none.
+ * Below it they stand for numbers that were skipped (promote_skip_to), and have to stay: a standby counts upwards from
+ * its own timeline as long as there is a file (timeline.c, findNewestTimeLine), and asks its upstream for each of them
+ * first (walreceiver.c, WalRcvFetchTimeLineHistoryFiles), which ends it where one is missing. No folder is fine.
+ */
 MUST_USE bool history_remove_empty(const char *data_dir, struct err *err);
 
 /* Where h left tli; false if tli is no ancestor (the own timeline is not an ancestor). */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/str.h"
 #include "pg/file.h"
@@ -29,42 +30,75 @@ static bool is_history(const char *name)
     return strspn(name, "0123456789ABCDEF") == 8 && str_eq(name + 8, ".history");
 }
 
-bool history_newest(const char *data_dir, uint32_t *ret_tli, struct err *err)
+typedef bool each_history_fn(uint32_t tli, const char *path, void *arg, struct err *err);
+
+/* Each history file of pg_wal, until one fails. */
+static bool each_history(const char *folder, each_history_fn *each, void *arg, struct err *err)
 {
-    AUTO(cstr) char *path = str_fmt("%s/pg_wal", data_dir);
-    uint32_t newest = 1;
+    bool ok = true;
 
-    DIR *dir = opendir(path);
+    DIR *dir = opendir(folder);
     if (!dir)
-        return err_sys(err, errno, "opening folder %s", path);
+        return err_sys(err, errno, "opening folder %s", folder);
 
-    for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
+    for (struct dirent *e = readdir(dir); e && ok; e = readdir(dir)) {
         if (!is_history(e->d_name))
             continue;
-        unsigned long tli = strtoul(e->d_name, NULL, 16); /* eight digits: it fits */
-        if (tli > newest)
-            newest = (uint32_t)tli;
+        AUTO(cstr) char *path = str_fmt("%s/%s", folder, e->d_name);
+        ok = each((uint32_t)strtoul(e->d_name, NULL, 16), path, arg, err); /* eight digits: it fits */
     }
     (void)closedir(dir); /* it was only read */
+    return ok;
+}
+
+static bool note_newest(uint32_t tli, const char *path, void *arg, struct err *err)
+{
+    uint32_t *newest = arg;
+
+    (void)path;
+    (void)err;
+    if (tli > *newest)
+        *newest = tli;
+    return true;
+}
+
+bool history_newest(const char *data_dir, uint32_t *ret_tli, struct err *err)
+{
+    AUTO(cstr) char *folder = str_fmt("%s/pg_wal", data_dir);
+    uint32_t newest = 1;
+
+    if (!each_history(folder, note_newest, &newest, err))
+        return false;
     *ret_tli = newest;
     return true;
+}
+
+static bool is_empty(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && st.st_size == 0;
+}
+
+static bool note_newest_real(uint32_t tli, const char *path, void *arg, struct err *err)
+{
+    return is_empty(path) || note_newest(tli, path, arg, err);
+}
+
+static bool remove_empty_above(uint32_t tli, const char *path, void *arg, struct err *err)
+{
+    const uint32_t *newest = arg;
+
+    return tli <= *newest || !is_empty(path) || file_remove(path, err);
 }
 
 bool history_remove_empty(const char *data_dir, struct err *err)
 {
     AUTO(cstr) char *folder = str_fmt("%s/pg_wal", data_dir);
-    bool ok = true;
+    uint32_t newest = 1;
 
-    DIR *dir = opendir(folder);
-    if (!dir)
-        return errno == ENOENT || err_sys(err, errno, "opening folder %s", folder);
-
-    for (struct dirent *e = readdir(dir); e && ok; e = readdir(dir)) {
-        AUTO(cstr) char *path = is_history(e->d_name) ? str_fmt("%s/%s", folder, e->d_name) : NULL;
-        struct stat st;
-        if (path && stat(path, &st) == 0 && st.st_size == 0)
-            ok = file_remove(path, err);
-    }
-    (void)closedir(dir); /* it was only read */
-    return ok;
+    if (access(folder, F_OK) != 0 && errno == ENOENT)
+        return true;
+    return each_history(folder, note_newest_real, &newest, err) &&
+           each_history(folder, remove_empty_above, &newest, err);
 }

@@ -15,6 +15,8 @@
 #include "config.h"
 #include "io/loop.h"
 #include "pg/datadir.h"
+#include "pg/file.h"
+#include "pg/history.h"
 
 enum { WALL_MS = 1795507200 }; /* × 1000: 2026-11-24T08:00:00Z */
 
@@ -148,6 +150,30 @@ static void test_what_decides_and_cannot_be_looked_at_makes_it_unreadable(void *
     assert_int_equal(kind_of(p), DATADIR_UNREADABLE);
     assert_int_equal(chmod(version, 0600), 0);
     assert_int_equal(kind_of(p), DATADIR_VALID);
+}
+
+/* Numbers that were skipped on the way to a real one stay: standbys count upwards over them. */
+static void test_empty_histories_go_only_above_the_newest_real_one(void **state)
+{
+    struct place *p = *state;
+    AUTO(cstr) char *wal = str_fmt("%s/pg_wal", p->data);
+    uint32_t newest = 0;
+
+    make_cluster(p);
+    assert_true(datadir_clear_promote(p->data, NULL)); /* no folder */
+    assert_int_equal(mkdir(wal, 0700), 0);
+    put(wal, "00000002.history", "");
+    put(wal, "00000003.history", "1\t0/3000000\tno recovery target specified\n");
+    put(wal, "00000004.history", "");
+    put(wal, "00000005.history", "");
+    assert_true(datadir_clear_promote(p->data, NULL));
+    assert_true(history_newest(p->data, &newest, NULL));
+    assert_int_equal(newest, 3);
+    AUTO(cstr) char *skipped = str_fmt("%s/00000002.history", wal);
+    assert_true(file_exists(skipped));
+    put(wal, "00000003.history", "");
+    assert_true(datadir_clear_promote(p->data, NULL));
+    assert_false(file_exists(skipped));
 }
 
 static void test_small_files_are_seen(void **state)
@@ -422,6 +448,7 @@ int main(void)
         TEST(test_a_file_in_its_place_is_foreign),
         TEST(test_an_unreadable_directory_is_not_taken_for_empty),
         TEST(test_what_decides_and_cannot_be_looked_at_makes_it_unreadable),
+        TEST(test_empty_histories_go_only_above_the_newest_real_one),
         TEST(test_small_files_are_seen),
         TEST(test_a_new_marker_replaces_the_old),
         TEST(test_preparing_makes_or_checks),
