@@ -14,7 +14,7 @@
 #include "pg/names.h"
 #include "pg/reload.h"
 #include "pg/sql.h"
-#include "pg/wal_page.h"
+#include "pg/wal_file.h"
 
 enum {
     LOOK_EVERY_MS = 1, /* clients wait for the failover */
@@ -99,14 +99,36 @@ static void deadline_over(void *arg)
 
 /* ---- the position ---- */
 
+/*
+ * What was received on the timeline that replay is on the server counts as its position (xlog.c or walsender.c,
+ * GetStandbyFlushRecPtr), else it says where replay is.
+ */
 static void judge_timeline(struct freeze_job *j, uint32_t replayed_tli, lsn identified)
 {
     struct freeze_result *r = &j->result;
-    bool same = r->receive <= r->replay || identified >= r->receive; /* else it was received on another timeline */
-    uint32_t tli = same && replayed_tli ? replayed_tli : j->noted_timeline;
+    struct wal_place place = {.data_dir = j->instance->data_dir,
+                              .segment_size = j->segment_size,
+                              .page_size = (uint32_t)j->page_size,
+                              .replayed_tli = replayed_tli,
+                              .replayed = r->replay};
 
-    if (tli && wal_page_is_of(j->instance->data_dir, j->segment_size, (uint32_t)j->page_size, tli, r->position, NULL))
-        r->timeline = tli;
+    if (!replayed_tli)
+        return;
+    if (r->receive <= r->replay || identified >= r->receive) {
+        r->timeline = replayed_tli;
+        return;
+    }
+    switch (wal_held_above(&place, r->receive, &r->timeline)) {
+    case WAL_HELD:
+    case WAL_HELD_UNSURE:
+        break;
+    case WAL_HELD_NOT: /* of a timeline that replay has left since, by an archive: no part of its history */
+        if (j->noted_timeline <= replayed_tli) {
+            r->position = r->replay;
+            r->timeline = replayed_tli;
+        }
+        break;
+    }
 }
 
 static void identify(struct freeze_job *j);

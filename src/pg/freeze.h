@@ -35,9 +35,10 @@
  *
  * The position is the larger of received and replayed: received is kept in shared memory behind the walreceiver's end,
  * and is what it flushed; it is unknown (or the begin of a segment) after a restart, when the end of WAL is what was
- * replayed. Its timeline is that of replay where both agree, else the one that the caller noted while the receiver was
- * there; in both cases only if the page in pg_wal that holds the position says the same. pg_control's may be an older
- * one.
+ * replayed. Its timeline is that of replay where it is the replayed one, or was received on that timeline, which
+ * IDENTIFY_SYSTEM tells. Else the walreceiver had gone on to a newer one that replay has not come to yet: the files in
+ * pg_wal tell which (pg/wal_file.h). pg_control's is an older one, and so is the caller's note where the receiver went
+ * on since.
  */
 #pragma once
 
@@ -64,10 +65,10 @@ enum freeze_proof {
 struct freeze_result {
     enum freeze_proof proof;
     struct err err; /* FREEZE_NOT_SHOWN: why */
-    lsn position;   /* max(receive, replay) */
+    lsn position;   /* max(receive, replay), but for what was received on a timeline that replay has left */
     lsn receive;    /* 0: nothing was received since the server started */
     lsn replay;
-    uint32_t timeline; /* of position; 0: not known, or the WAL on disk says otherwise: no comparison with others */
+    uint32_t timeline; /* of position; 0: not known: no comparison with others */
     bool promote_seen; /* a promote file was there: the caller remembers it for the life of this postmaster */
     msec took_ms;
 };
@@ -78,8 +79,9 @@ struct freeze_spec {
     struct pg_instance *instance;   /* a reference is taken */
     const struct conf_input *input; /* CHECKed to be frozen; used only during the call */
     pid_t postmaster;
-    uint32_t noted_timeline; /* received_tli, durably noted while there was a receiver (promise.position_timeline); 0 */
-    bool promote_seen;       /* of an earlier result */
+    uint32_t
+        noted_timeline; /* received_tli as last seen (promise.position_timeline): files that lack it say nothing; 0 */
+    bool promote_seen;  /* of an earlier result */
     msec budget_ms;
 };
 

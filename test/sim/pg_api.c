@@ -24,7 +24,7 @@
 #include "pg/promote.h"
 #include "pg/slots.h"
 #include "pg/sql.h"
-#include "pg/wal_page.h"
+#include "pg/wal_file.h"
 #include "test/sim/disk.h"
 #include "test/sim/net.h"
 #include "test/sim/pg_api.h"
@@ -227,13 +227,17 @@ bool history_newest(const char *data_dir, uint32_t *ret_tli, struct err *err)
     return true;
 }
 
-/* By the history; the page of a fork itself tells the old timeline, which its reader knows. */
-bool wal_page_is_of(const char *data_dir, uint64_t segment_size, uint32_t page_size, uint32_t tli, lsn end,
-                    struct err *err)
+/* What is written is what was received; each record knows its timeline, as the files' names do. */
+enum wal_held wal_held_above(const struct wal_place *place, lsn end, uint32_t *ret_tli)
 {
     const struct rec *at = wal_at(pg_here()->disk.written, end);
 
-    return (at && at->tli == tli) || err_set(err, ERR_CONFLICT, "it is of another timeline");
+    if (!at)
+        return WAL_HELD_UNSURE;
+    if (at->tli <= place->replayed_tli)
+        return WAL_HELD_NOT;
+    *ret_tli = at->tli;
+    return WAL_HELD;
 }
 
 /* ---- pg_control ---- */

@@ -16,7 +16,6 @@
 #include "pg/file.h"
 #include "pg/freeze.h"
 #include "pg/passfile.h"
-#include "pg/wal_page.h"
 
 enum { ROUNDS = 50, MEDIAN_MAX_MS = 400, CANCEL_MAX_MS = 40 };
 
@@ -483,12 +482,6 @@ static void test_the_position_is_on_the_timeline_that_was_received(void **state)
     assert_int_equal(r.timeline, 2);
     AUTO(cstr) char *control = live_query(&n1, "SELECT timeline_id FROM pg_control_checkpoint()");
     assert_string_equal(control, "1");
-    const char *data = n1.config.instance->data_dir;
-    struct err err = {0};
-    assert_true(wal_page_is_of(data, 16 * 1024 * 1024, 8192, 2, r.position, NULL));
-    assert_false(wal_page_is_of(data, 16 * 1024 * 1024, 8192, 1, r.position + 16 * 1024 * 1024, &err));
-    assert_false(wal_page_is_of(data, 16 * 1024 * 1024, 8192, 3, r.position, &err)); /* no history of it */
-    assert_int_equal(err.code, ERR_NOT_FOUND);
 }
 
 /* Asked for while the replay was paused, it has ended the pause, taken its file away, and met a conflict. */
