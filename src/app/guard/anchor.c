@@ -33,6 +33,8 @@ _Noreturn static void child_fail(int status_fd, const char *step)
 /* The future postmaster, between fork and exec. */
 _Noreturn static void child_run(const struct anchor_spec *spec, pid_t anchor, int status_fd)
 {
+    sigset_t reload;
+
     spawn_reset_signals();
     (void)setsid(); /* cannot fail in a new child */
 
@@ -51,6 +53,10 @@ _Noreturn static void child_run(const struct anchor_spec *spec, pid_t anchor, in
         child_fail(status_fd, "opening the log");
 
     spawn_restore(spec->origin);
+    /* One that comes before its handlers are there would end it. It waits until PostgreSQL unblocks what it handles. */
+    (void)sigemptyset(&reload);
+    (void)sigaddset(&reload, SIGHUP);
+    (void)sigprocmask(SIG_BLOCK, &reload, NULL);
     execve(spec->argv[0], spec->argv, spec->envp);
     child_fail(status_fd, "executing it");
 }

@@ -76,6 +76,21 @@ static void test_successor_of_a_killed_agent_gets_the_running_postmaster(void **
     assert_true(rig_alive(pid));
 }
 
+/* Its handlers are not there yet; by default the signal ends it. */
+static void test_reload_at_the_very_start_does_not_end_postgres(void **state)
+{
+    struct guard_msg start = pgrig_start_message(&rig);
+
+    rig_begin(&rig);
+    assert_true(rig_ask(&rig, &start));
+    pid_t pid = rig.last.postmaster_pid;
+    for (msec until_ms = rig_now_ms() + 100; rig_now_ms() < until_ms;)
+        assert_int_equal(kill(pid, SIGHUP), 0);
+    pgrig_until_ready(&rig);
+    assert_int_equal(pgrig_pid(&rig), pid);
+    assert_true(pgrig_log_says(&rig, "received SIGHUP", RIG_WAIT_MS));
+}
+
 static void test_second_start_is_refused(void **state)
 {
     rig_begin(&rig);
@@ -346,6 +361,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         RIGGED(test_started_postmaster_is_reported_with_its_pidfd),
         RIGGED(test_successor_of_a_killed_agent_gets_the_running_postmaster),
+        RIGGED(test_reload_at_the_very_start_does_not_end_postgres),
         RIGGED(test_second_start_is_refused),
         RIGGED(test_program_that_cannot_be_executed_is_reported),
         RIGGED(test_log_that_cannot_be_opened_is_reported),
