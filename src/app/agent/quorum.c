@@ -429,6 +429,8 @@ void quorum_notice(struct quorum *q)
         forget_postmaster(q);
         q->postmaster = postmaster;
         q->deaths = pg.deaths;
+        /* One that was there before this agent: what it was asked for, and a freeze may have seen, nobody knows here. */
+        q->promote_seen = postmaster && !q->a->jobs->id;
     }
     adopt_list(q, f);
     uint32_t timeline = f && f->receiver.present ? f->receiver.received_tli : 0;
