@@ -107,9 +107,9 @@ enum wal_held wal_held_above(const struct wal_place *at, lsn end, uint32_t *ret_
         }
         if (!history_switch_point(h, at->replayed_tli, &left_at) || left_at < at->replayed)
             continue; /* a stranger's: the startup process asks for descendants only */
-        if (headers_fit(at, segment, h, end - 1)) {
+        if (headers_fit(at, segment, h, end - 1) && !unsure) {
             *ret_tli = timeline_at(h, end - 1);
-            return unsure ? WAL_HELD_UNSURE : WAL_HELD;
+            return WAL_HELD;
         }
         unsure = true;
     }

@@ -12,6 +12,7 @@
 #include "pg/bin.h"
 #include "pg/callbacks.h"
 #include "pg/conffile.h"
+#include "pg/conflict.h"
 #include "pg/control.h"
 #include "pg/datadir.h"
 #include "pg/file.h"
@@ -640,6 +641,17 @@ bool promote_trigger(const char *data_dir, pid_t postmaster, struct err *err)
         p->disk.promote_file = true;
     event_in(chance_between(50, 2000), &p->postmaster, signal_arrives, p);
     return true;
+}
+
+/* Nobody reads there: replay waits for nobody. */
+struct conflict_job *conflict_start(struct loop *l, const struct pg_instance *i, conflict_fn *fn, void *arg)
+{
+    return NULL;
+}
+
+void conflict_stop(struct conflict_job *j)
+{
+    CHECK(!j);
 }
 
 bool promote_withdraw(const char *data_dir, struct err *err)

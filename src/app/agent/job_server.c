@@ -15,6 +15,7 @@
 #include "io/log.h"
 #include "pg/callbacks.h"
 #include "pg/conffile.h"
+#include "pg/conflict.h"
 #include "pg/datadir.h"
 #include "pg/file.h"
 #include "pg/incarnation.h"
@@ -319,11 +320,22 @@ static void resumed(const struct sql_result *result, void *arg)
     trigger(j);
 }
 
+static void session_ended(const struct conflict_ended *e, void *arg)
+{
+    (void)arg;
+    log_warning("promote.session_ended",
+                "ended session %d of %s in %s (%s): replay, and with it the promotion, waited for "
+                "it (%s)",
+                (int)e->pid, e->user ? e->user : "?", e->database ? e->database : "?",
+                e->application_name ? e->application_name : "", e->wait);
+}
+
 void job_promote_begin(struct jobs *j)
 {
     static const struct sql_statement resume = {.text = "SELECT pg_catalog.pg_wal_replay_resume()", .may_fail = true};
     const struct pg_facts *facts = local_facts(j->agent->local);
 
+    j->conflict = conflict_start(j->agent->loop, j->agent->instance, session_ended, j);
     if (facts && facts->replay_paused) { /* a paused replay would never come to the promotion */
         struct sql_target target = pg_instance_local(j->agent->instance, NULL);
         j->sql = sql_once(j->agent->loop, &target, &resume, 1, 2000, resumed, j);

@@ -11,6 +11,7 @@
 #include "io/log.h"
 #include "pg/callbacks.h"
 #include "pg/clone.h"
+#include "pg/conflict.h"
 #include "pg/initdb.h"
 #include "pg/instance.h"
 #include "pg/promote.h"
@@ -28,11 +29,13 @@ static void drop_handles(struct jobs *j)
     if (j->script)
         script_cancel(j->script);
     sql_free(j->sql);
+    conflict_stop(j->conflict);
     j->bootstrap = NULL;
     j->clone = NULL;
     j->rewind = NULL;
     j->script = NULL;
     j->sql = NULL;
+    j->conflict = NULL;
     loop_timer_clear(&j->timer);
 }
 

@@ -11,6 +11,7 @@
 
 struct bootstrap_job;
 struct clone_job;
+struct conflict_job;
 struct rewind_job;
 struct script_job;
 struct sql;
@@ -32,6 +33,7 @@ struct jobs {
     struct rewind_job *rewind;
     struct script_job *script;
     struct sql *sql;
+    struct conflict_job *conflict; /* PROMOTE, while it runs */
 
     struct loop_timer timer; /* the running job's deadline or next step */
     unsigned int deaths;     /* of the postmaster, when the job began */

@@ -1,6 +1,6 @@
 /*
- * Which timeline a node says that it is on, on real servers, as timelines change: at a fork, before it is replayed, where
- * the standby is refused, where numbers were skipped.
+ * Which timeline a node says that it is on, on real servers, as timelines change: at a fork, before it is replayed,
+ * where numbers were skipped, where the standby is refused.
  */
 #include <setjmp.h>
 #include <signal.h>
