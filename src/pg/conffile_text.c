@@ -115,6 +115,28 @@ static void add_checked(struct params *p, int major, const char *name, const cha
     UNREACHABLE();
 }
 
+/*
+ * What quorum mode wants where nobody asked for something else: before the include, so that whatever the operator has
+ * says more.
+ */
+static void add_quorum_defaults(struct buf *text, const struct params *p)
+{
+    static const struct {
+        const char *name, *value;
+    } wanted[] = {
+        /* A standby loses its stream as its upstream is promoted. It is waited for: 5 s, the default, are too long. */
+        {"wal_retrieve_retry_interval", "100ms"},
+        /* A postmaster that starts over by itself opens with what nobody acknowledged yet, and nobody is asked. */
+        {"restart_after_crash", "off"},
+        /* Who waits for a list that was loaded is released by the next reply of a standby; by default in 10 s. */
+        {"wal_receiver_status_interval", "1s"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
+        if (!params_get(p, wanted[i].name))
+            buf_printf(text, "%s = '%s'\n", wanted[i].name, wanted[i].value);
+}
+
 /* Everything but recovery parameters and the files' own places. */
 static void collect_plain(const struct conf_input *in, struct params *p, struct findings *findings)
 {
@@ -256,6 +278,8 @@ char *conffile_config_text(const struct conf_input *in, struct findings *finding
     collect_plain(in, &plain, findings);
     collect_recovery(in, &recovery, findings);
     buf_add_str(&text, CONFFILE_HEADER);
+    if (in->names_floor)
+        add_quorum_defaults(&text, &plain);
     buf_printf(&text, "include %s\n\n", include);
     for (size_t n = 0; n < plain.count; n++)
         add_line(&text, plain.at[n].name, plain.at[n].value);

@@ -20,6 +20,18 @@ enum {
     TOOL_CONNECT_TIMEOUT_S = 10, /* per address of the host; libpq's own default is none */
 };
 
+/*
+ * A walreceiver connects by PQconnectPoll, which knows no connect_timeout (libpqwalreceiver.c), and wal_receiver_timeout
+ * begins with the stream: a host that drops packets would be waited for as long as the kernel repeats them, two minutes.
+ * This ends both, a connection that is not answered and what is sent and not acknowledged (tcp(7)). Some times what makes
+ * that profile suspect a node; half of it, and a short trouble of the network ends streams that would have gone on.
+ */
+static const int stream_user_timeout_ms[] = {
+    [PROFILE_FAST] = 2000,
+    [PROFILE_DEFAULT] = 5000,
+    [PROFILE_WAN] = 15000,
+};
+
 /* A field of a passfile: ':' and '\' are escaped (PostgreSQL: fe-connect.c, passwordFromFile). */
 static void add_field(struct buf *text, const char *value)
 {
@@ -91,6 +103,8 @@ char *conninfo_text(const struct conninfo_spec *spec)
         conninfo_add_int(&text, "keepalives_interval", KEEPALIVE_INTERVAL_S);
         conninfo_add_int(&text, "keepalives_count", KEEPALIVE_COUNT);
     }
+    if (spec->tcp_user_timeout_ms)
+        conninfo_add_int(&text, "tcp_user_timeout", spec->tcp_user_timeout_ms);
     return buf_take(&text);
 }
 
@@ -116,6 +130,8 @@ char *primary_conninfo(const struct pg_instance *i, const char *host, int port)
         .application_name = s->name,
         .passfile = str_empty(s->postgresql.replication.password) ? NULL : i->passfile,
         .major = i->major,
+        .tcp_user_timeout_ms =
+            i->dynamic->synchronous_mode == SYNC_MODE_OFF ? 0 : stream_user_timeout_ms[i->dynamic->failover_profile],
         .with_sslpassword = true,
     };
 

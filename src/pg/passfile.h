@@ -33,13 +33,17 @@ struct conninfo_spec {
     int major;                        /* decides which keywords exist */
     int connect_timeout_s;            /* 0: left out */
     bool keepalives;                  /* short TCP keepalives, so that a vanished host is noticed */
+    int tcp_user_timeout_ms;          /* 0: left out */
     bool with_sslpassword;            /* only for text that goes into a 0600 file */
 };
 
 /* free() it. Values are quoted as libpq wants them. */
 char *conninfo_text(const struct conninfo_spec *spec);
 
-/* primary_conninfo of this instance for a standby of host:port: replication user, application_name = member name. */
+/*
+ * primary_conninfo of this instance for a standby of host:port: replication user, application_name = member name. Where
+ * synchronous_mode is asked for it gives a host that does not answer up after some seconds.
+ */
 char *primary_conninfo(const struct pg_instance *i, const char *host, int port);
 
 /*

@@ -423,8 +423,30 @@ static void test_the_floor_of_the_names_stands_below_an_override_that_is_read_la
     assert_true(has_line(text, "synchronous_standby_names = '__fence__'"));
     assert_null(strstr(text, "'*'"));
     assert_true(str_ends(text, "\ninclude_if_exists 'pgkeep.sync.conf'\n"));
+    assert_true(has_line(text, "wal_retrieve_retry_interval = '100ms'"));
+    assert_true(has_line(text, "restart_after_crash = 'off'"));
+    assert_true(has_line(text, "wal_receiver_status_interval = '1s'"));
+    assert_true(strstr(text, "100ms") < strstr(text, "include ")); /* what the operator has comes later, and wins */
     AUTO(cstr) char *rest = config_slurp(path);
     assert_string_equal(rest, "work_mem = '1MB'\n");
+    findings_deinit(&findings);
+    drop(&f);
+}
+
+static void test_what_is_configured_comes_before_the_defaults_of_quorum_mode(void **state)
+{
+    static const struct conf_freeze floor = {.names_floor = "__fence__"};
+    struct fixture f;
+    struct conf_result r;
+    struct findings findings = {0};
+
+    make(&f, "  parameters: {Wal_Retrieve_Retry_Interval: 2s, restart_after_crash: true}\n", "{}");
+    conffile_hold(&f.in, &floor);
+    assert_true(conffile_write(&f.in, &r, &findings, NULL));
+    AUTO(cstr) char *text = config_slurp(f.config.instance->config_file);
+    assert_true(has_line(text, "Wal_Retrieve_Retry_Interval = '2s'"));
+    assert_true(has_line(text, "restart_after_crash = 'on'"));
+    assert_null(strstr(text, "100ms"));
     findings_deinit(&findings);
     drop(&f);
 }
@@ -609,6 +631,7 @@ int main(void)
         cmocka_unit_test(test_a_frozen_nodes_files_name_no_upstream_and_no_archive),
         cmocka_unit_test(test_an_upstream_past_the_freeze_is_a_mistake_of_ours),
         cmocka_unit_test(test_the_floor_of_the_names_stands_below_an_override_that_is_read_last),
+        cmocka_unit_test(test_what_is_configured_comes_before_the_defaults_of_quorum_mode),
         cmocka_unit_test(test_configured_hba_and_ident_are_written_whole),
         cmocka_unit_test(test_without_a_configured_hba_the_members_are_let_in),
         cmocka_unit_test(test_a_missing_hba_lets_us_in),

@@ -2,12 +2,15 @@
  * Which timeline a node says that it is on, on real servers, as timelines change: at a fork, before it is replayed,
  * where numbers were skipped, where the standby is refused.
  */
+#include <arpa/inet.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -17,7 +20,7 @@
 #include "pg/freeze.h"
 #include "pg/promote.h"
 
-enum { PAGE = 8192, SEGMENT = 16 * 1024 * 1024 };
+enum { PAGE = 8192, SEGMENT = 16 * 1024 * 1024, GIVEN_UP_MS = 20 * 1000 };
 
 static struct live n3;
 
@@ -105,7 +108,9 @@ static void promote(struct live *n, uint32_t newest, uint32_t tli)
 static int start_three(void **state)
 {
     assert_int_equal(start_pair(state), 0);
-    live_new(&n3, l, "n3", NULL, "{\"postgresql\":{\"parameters\":{\"wal_retrieve_retry_interval\":\"20ms\"}}}");
+    live_new(&n3, l, "n3", NULL,
+             "{\"synchronous_mode\":\"quorum\",\"failover_profile\":\"fast\",\"postgresql\":{\"parameters\":{\"wal_"
+             "retrieve_retry_interval\":\"20ms\"}}}");
     live_clone(&n3, &n1);
     live_start(&n3, &n1);
     follow(&n3, &n1);
@@ -257,6 +262,43 @@ static void test_a_standby_that_is_ahead_never_says_that_it_is_on_the_new_timeli
     assert_int_equal(r.position, ahead);
 }
 
+/* ---- a host that drops what is sent to it ---- */
+
+/* Its queue is full: the kernel drops what else wants to connect. */
+static int silent_port(int fds[4])
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(addr);
+
+    for (int i = 0; i < 4; i++)
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(fds[0], (struct sockaddr *)&addr, sizeof(addr)), 0);
+    assert_int_equal(getsockname(fds[0], (struct sockaddr *)&addr, &len), 0);
+    assert_int_equal(listen(fds[0], 0), 0);
+    for (int i = 1; i < 4; i++)
+        (void)connect(fds[i], (struct sockaddr *)&addr, sizeof(addr)); /* the first one is taken, others wait */
+    return ntohs(addr.sin_port);
+}
+
+static void test_a_walreceiver_gives_up_a_host_that_does_not_answer(void **state)
+{
+    static const char receiver[] = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walreceiver'";
+    int fds[4];
+    struct live silent = {.port = silent_port(fds)};
+    pid_t first = 0;
+
+    write_files(&n3, CONF_STANDBY, &silent, &floor_only);
+    msec until_ms = loop_clock_ms() + GIVEN_UP_MS;
+    for (pid_t now = 0; !first || now == first || !now; now = number(&n3, receiver)) {
+        assert_true(loop_clock_ms() < until_ms); /* minutes without tcp_user_timeout */
+        if (!first)
+            first = now;
+        spend(20);
+    }
+    for (int i = 0; i < 4; i++)
+        (void)close(fds[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -266,6 +308,7 @@ int main(void)
         cmocka_unit_test(test_a_position_at_a_segments_end_is_on_its_files_timeline),
         cmocka_unit_test(test_a_standby_follows_past_numbers_that_were_skipped),
         cmocka_unit_test(test_a_standby_that_is_ahead_never_says_that_it_is_on_the_new_timeline),
+        cmocka_unit_test(test_a_walreceiver_gives_up_a_host_that_does_not_answer),
     };
 
     config_leave_root();

@@ -81,6 +81,30 @@ static void test_primary_conninfo_has_everything_but_the_password(void **state)
     config_remove_folder(folder);
 }
 
+/* In asynchronous mode it stays as Patroni writes it. */
+static void test_where_acknowledgements_are_waited_for_a_host_that_is_silent_is_given_up(void **state)
+{
+    static const char *const dynamic[] = {"{}", "{\"synchronous_mode\": \"quorum\"}",
+                                          "{\"synchronous_mode\": true, \"failover_profile\": \"wan\"}"};
+    static const char *const wanted[] = {NULL, "5000", "15000"};
+    char *folder = config_folder();
+    AUTO(cstr) char *yaml = config_yaml("n1", folder, 5432, NULL);
+
+    for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
+        struct config c = config_make(yaml, dynamic[i]);
+        AUTO(cstr) char *text = primary_conninfo(c.instance, "10.0.0.2", 5433);
+        PQconninfoOption *parsed = PQconninfoParse(text, NULL);
+        const char *value = value_of(parsed, "tcp_user_timeout");
+        if (wanted[i])
+            assert_string_equal(value, wanted[i]);
+        else
+            assert_null(value);
+        PQconninfoFree(parsed);
+        config_free(&c);
+    }
+    config_remove_folder(folder);
+}
+
 static void test_tls_settings_of_the_user_are_taken_along(void **state)
 {
     struct pg_user user = {.username = TEXT("r"),
@@ -135,6 +159,7 @@ int main(void)
         cmocka_unit_test(test_a_line_a_user_with_escapes),
         cmocka_unit_test(test_the_file_is_private_and_written_when_it_differs),
         cmocka_unit_test(test_primary_conninfo_has_everything_but_the_password),
+        cmocka_unit_test(test_where_acknowledgements_are_waited_for_a_host_that_is_silent_is_given_up),
         cmocka_unit_test(test_tls_settings_of_the_user_are_taken_along),
         cmocka_unit_test(test_tools_get_no_secret_on_their_command_line),
     };
