@@ -108,5 +108,5 @@ MUST_USE bool datadir_fill_finish(const char *data_dir, const char *fill_path, s
 MUST_USE bool datadir_set_standby_signal(const char *data_dir, struct err *err);
 MUST_USE bool datadir_set_recovery_signal(const char *data_dir, struct err *err);
 MUST_USE bool datadir_clear_signals(const char *data_dir, struct err *err); /* standby.signal and recovery.signal */
-/* The promote trigger (PostgreSQL: PROMOTE_SIGNAL_FILE), and empty history files that lead nowhere (pg/promote.h). Absent is fine. */
+/* The promote trigger (PostgreSQL: PROMOTE_SIGNAL_FILE) and the empty history files that pg/history.h tells of. */
 bool datadir_clear_promote(const char *data_dir, struct err *err);

@@ -21,10 +21,11 @@ enum {
 };
 
 /*
- * A walreceiver connects by PQconnectPoll, which knows no connect_timeout (libpqwalreceiver.c), and wal_receiver_timeout
- * begins with the stream: a host that drops packets would be waited for as long as the kernel repeats them, two minutes.
- * This ends both, a connection that is not answered and what is sent and not acknowledged (tcp(7)). Some times what makes
- * that profile suspect a node; half of it, and a short trouble of the network ends streams that would have gone on.
+ * A walreceiver connects by PQconnectPoll, which knows no connect_timeout (libpqwalreceiver.c), and
+ * wal_receiver_timeout begins with the stream: a host that drops packets would be waited for as long as the kernel
+ * repeats them, two minutes. This ends both, a connection that is not answered and what is sent and not acknowledged
+ * (tcp(7)). Some times what makes that profile suspect a node; half of it, and a short trouble of the network ends
+ * streams that would have gone on.
  */
 static const int stream_user_timeout_ms[] = {
     [PROFILE_FAST] = 2000,

@@ -4,9 +4,9 @@
  * Replay knows its own timeline, pg_control is behind, and what a walreceiver had received on which one it says only
  * while it lives. But it writes into the file of that timeline, from the begin of the segment on (walreceiver.c,
  * XLogWalRcvWrite; RequestXLogStreaming). So the newest timeline that has a file for the segment tells, not the header
- * of the page: that names the timeline on which the page was begun, which on the page of the fork is the old one, in the
- * old file as in the new one, and pages behind a switch of the segment have none. The headers only have to agree with
- * the history: a recycled file has others.
+ * of the page: that names the timeline on which the page was begun, which on the page of the fork is the old one, in
+ * the old file as in the new one, and pages behind a switch of the segment have none. The headers only have to agree
+ * with the history: a recycled file has others.
  */
 #pragma once
 

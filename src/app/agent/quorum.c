@@ -429,7 +429,7 @@ void quorum_notice(struct quorum *q)
         forget_postmaster(q);
         q->postmaster = postmaster;
         q->deaths = pg.deaths;
-        /* One that was there before this agent: what it was asked for, and a freeze may have seen, nobody knows here. */
+        /* One that was there before this agent: what it was asked for and a freeze has seen is not known here. */
         q->promote_seen = postmaster && !q->a->jobs->id;
     }
     adopt_list(q, f);

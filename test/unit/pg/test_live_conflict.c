@@ -83,6 +83,7 @@ static struct seen promote(void)
     assert_true(promote_trigger(n2.config.instance->data_dir, n2.pid, NULL));
     live_query_until(&n2, "SELECT pg_is_in_recovery()", "f");
     assert_true(loop_clock_ms() - began_ms < PROMOTED_MAX_MS);
+    spend(HOLD_MS); /* who is ended is told behind it, and the promotion may be faster */
     conflict_stop(job);
     return seen;
 }
