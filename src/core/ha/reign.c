@@ -340,7 +340,11 @@ static void open_goes_on(struct ha_memory *m, const struct ha_view *v, const str
         return;
     if (!plan_has(p, HA_DO_RECORD))
         retake_key(v, p);
-    if (proved && !plan_has(p, HA_DO_RECORD) && !leave_decide(v, p))
+    /*
+     * Under the fence, too: nothing is acknowledged then, and who has the marker has everything. Else a cohort whose
+     * members are gone for good would keep it for ever.
+     */
+    if ((proved || is_fenced(v)) && !plan_has(p, HA_DO_RECORD) && !leave_decide(v, p))
         cohort_decide(m, v, r, p);
 }
 
