@@ -146,7 +146,7 @@ static void reign_begins(int before, int now)
     book_busy(world.now + BUSY);
 }
 
-/* The mode and who is open, as the record says. */
+/* The mode and who is to be open, as the record says; one that was open before may not know yet that it is not. */
 static void look_at_record(void *arg)
 {
     struct cluster *c = store_sim_cluster();
@@ -155,7 +155,7 @@ static void look_at_record(void *arg)
     (void)arg;
     ledger_quorum(r->present && r->mode == RECORD_QUORUM);
     for (int i = 0; i < node_count && r->leader && r->phase == RECORD_OPEN; i++)
-        if (str_eq(nodes[i].host->name, r->leader) && pg_is_open(&nodes[i].pg))
+        if (str_eq(nodes[i].host->name, r->leader) && node_serves(&nodes[i]))
             ledger_opens(&nodes[i].pg);
     cluster_free(c);
     event_in(RECORD_LOOK, NULL, look_at_record, NULL);

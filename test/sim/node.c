@@ -192,6 +192,11 @@ struct node *node_leader(void)
     return NULL;
 }
 
+bool node_serves(const struct node *n)
+{
+    return n->guard.agent.alive && n->agent && n->agent->plan.serving && pg_is_open(&n->pg);
+}
+
 bool node_follows(const struct node *n, const struct node *leader)
 {
     const struct pg *p = &n->pg;

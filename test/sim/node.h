@@ -31,6 +31,8 @@ void node_lose_disk(struct node *n); /* while it is down */
 /* Who is open for writes; NULL: nobody. */
 struct node *node_leader(void);
 /* It streams from the leader, with nothing of its own. */
+/* Its REST says that it is the primary. */
+bool node_serves(const struct node *n);
 bool node_follows(const struct node *n, const struct node *leader);
 
 /* Long after the last fault: each agent hears each other one. */

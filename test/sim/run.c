@@ -74,6 +74,8 @@ static void set_up(const struct schedule *s)
     struct host *clients = world_add_host("client");
     store_sim_init(store, "/service/sim/");
     book_init(clients, WRITERS);
+    if (setup->synchronous)
+        book_watch_record();
     for (int i = 0; i < node_count; i++) {
         bool late = i && i + 1 == node_count && setup->late_node;
         event_in(late ? MS(setup->late_node) : chance(3000000), &nodes[i].host->kernel, starts, &nodes[i]);
