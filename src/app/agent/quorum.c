@@ -484,6 +484,22 @@ void quorum_view(struct quorum *q, struct ha_view *v)
     v->quorum.sender_count = q->sender_count;
 }
 
+/*
+ * PostgreSQL stops, or has stopped in good order, because another is to lead: this node elects that one itself. One that
+ * fell over on the way is a failure like any other.
+ */
+static bool hands_over(const struct agent *a, const struct cluster *c)
+{
+    struct ha_pg pg;
+
+    if (!a->memory.handover.stopped_for || !c || !c->failover.present ||
+        c->failover.mod_revision != a->memory.handover.stopped_for)
+        return false;
+    local_view(a->local, &pg);
+    return pg.process == HA_PROC_RUNNING || pg.shut_down_at || pg.control == HA_CONTROL_SHUT_DOWN ||
+           pg.control == HA_CONTROL_UNKNOWN;
+}
+
 void quorum_state(struct quorum *q, struct peer_state *s)
 {
     const struct datadir_state *d = local_datadir(q->a->local);
@@ -497,7 +513,7 @@ void quorum_state(struct quorum *q, struct peer_state *s)
     s->calls = ours && r->term == q->promise.term ? r->term : 0;
     s->incarnation = d ? d->incarnation : 0;
     s->wants_out = q->a->plan.wants_out;
-    s->planned = q->a->memory.restart.under_way || q->a->dynamic->pause || s->ending;
+    s->planned = q->a->memory.restart.under_way || q->a->dynamic->pause || s->ending || hands_over(q->a, c);
     if (settled && str_eq(s->upstream, r->leader))
         s->upstream_term = r->term;
     if (!q->a->freeze.frozen || q->shown.kind == PEER_FREEZE_NONE)
