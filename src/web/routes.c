@@ -15,6 +15,7 @@
 #include "web/reply.h"
 #include "web/status.h"
 #include "wire/cluster_view.h"
+#include "wire/report.h"
 
 /*
  * How long the agent may take. Patroni has no limits of this kind but for a switchover, which it polls
@@ -123,7 +124,29 @@ static void get_history(struct web_request *r)
 {
     const struct cluster *c = r->snapshot->cluster;
 
-    json_value(r, 200, c && c->history ? json_incref(c->history) : json_array());
+    json_value(r, 200, c ? reports_history(c->history, c->failovers) : json_array());
+}
+
+/* All reports, or the one of /failovers/TERM. */
+static void get_failovers(struct web_request *r)
+{
+    const struct cluster *c = r->snapshot->cluster;
+    const char *path = http_request_path(r->http);
+    const char *word = path + strspn(path, "/");
+    const char *number = word + strcspn(word, "/");
+
+    number += strspn(number, "/");
+    if (!c) {
+        text(r, 503, "the store has not been read yet");
+    } else if (!*number) {
+        json_value(r, 200, reports_merged(c->failovers));
+    } else {
+        json_t *report = report_find(c->failovers, number);
+        if (report)
+            json_value(r, 200, report);
+        else
+            text(r, 404, "no report of that term is kept");
+    }
 }
 
 static void get_config(struct web_request *r)
@@ -332,6 +355,7 @@ static const struct route routes[] = {
     {HTTP_GET, "failsafe", get_failsafe},
     {HTTP_GET, "metrics", get_metrics},
     {HTTP_GET, "explain", get_explain},
+    {HTTP_GET, "failovers", get_failovers},
     {HTTP_GET, "plan", get_plan},
     {HTTP_GET, "liveness", get_liveness},
     {HTTP_GET, "readiness", get_readiness},

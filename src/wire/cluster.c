@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "wire/report.h"
 #include "wire/when.h"
 
 /* A key that could not be read: only the first is remembered, one is enough to look at. */
@@ -237,6 +238,27 @@ static void read_member(struct cluster *c, const struct cluster_key *k)
     free(m); /* what it pointed at lives on in the array */
 }
 
+/* What cannot be read is left out: nothing rests on a report. */
+static void read_report(struct cluster *c, const struct cluster_key *k)
+{
+    const char *at = k->name + strlen(REPORTS_PREFIX), *slash = strchr(at, '/');
+    json_t *part = slash ? parse(k, NULL) : NULL;
+
+    if (!json_is_object(part)) {
+        json_decref(part);
+        return;
+    }
+    AUTO(cstr) char *term_text = str_fmt("%.*s", (int)(slash - at), at);
+    if (!c->failovers)
+        c->failovers = json_object();
+    json_t *parts = json_object_get(c->failovers, term_text);
+    if (!parts) {
+        parts = json_object();
+        (void)json_object_set_new(c->failovers, term_text, parts);
+    }
+    (void)json_object_set_new(parts, slash + 1, part);
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(((const struct member *)a)->name, ((const struct member *)b)->name);
@@ -261,6 +283,10 @@ struct cluster *cluster_read(const struct cluster_key *keys, size_t key_count, i
         const struct cluster_key *k = &keys[i];
         if (str_starts(k->name, "members/") && !strchr(k->name + strlen("members/"), '/'))
             read_member(c, k);
+        if (str_starts(k->name, REPORTS_PREFIX)) {
+            read_report(c, k);
+            continue;
+        }
         if (str_eq(k->name, "optime/leader"))
             legacy_optime = k;
         for (size_t r = 0; r < ARRAY_LEN(readers); r++) {
@@ -316,6 +342,7 @@ void cluster_free(struct cluster *c)
     record_key_deinit(&c->record);
     json_decref(c->history);
     json_decref(c->failsafe);
+    json_decref(c->failovers);
     free(c->bad);
     free(c);
 }

@@ -120,6 +120,7 @@ struct cluster {
     int64_t history_revision;
     json_t *failsafe; /* {name: api_url}; NULL: absent */
     int64_t failsafe_revision;
+    json_t *failovers; /* {term: {node: part}}, what wire/report.h reads; NULL: none */
     int64_t revision; /* store revision of this reading */
     char *bad;        /* first key that could not be read, with the reason; NULL: all well */
 };

@@ -22,6 +22,7 @@
 #include "pg/names.h"
 #include "pg/passfile.h"
 #include "pg/probe.h"
+#include "pg/report_file.h"
 #include "pg/promote.h"
 #include "pg/slots.h"
 #include "pg/sql.h"
@@ -755,4 +756,9 @@ bool script_start(struct loop *l, const char *name, const char *command, msec bu
 
 void script_cancel(struct script_job *j)
 {
+}
+
+bool report_file_keep(const char *state_dir, term t, const char *text, size_t keep, struct err *err)
+{
+    return true;
 }

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "app/agent/blackbox.h"
 #include "app/agent/config.h"
 #include "app/agent/cycle.h"
 #include "app/agent/guard_link.h"
@@ -314,6 +315,7 @@ static bool start_parts(struct agent *a, struct err *err)
     a->health = health_new(a->loop, a->local, part_changed, may_write, a);
     a->jobs = jobs_new(a);
     a->quorum = quorum_new(a);
+    a->blackbox = blackbox_new(a);
     a->callbacks = callbacks_new(a->loop, callback_done, a);
     a->rounds = rounds_new(a->loop, a->settings->name, part_changed, a);
     ops_init(a);
@@ -345,7 +347,8 @@ void agent_free(struct agent *a)
     ops_deinit(a);
     jobs_free(a->jobs);
     callbacks_free(a->callbacks);
-    store_free(a->store); /* first: it cancels what the next two wait for */
+    store_free(a->store); /* first: it cancels what the next three wait for */
+    blackbox_free(a->blackbox);
     registry_free(a->registry);
     leadership_free(a->leadership);
     rounds_free(a->rounds);

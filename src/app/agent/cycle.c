@@ -1,6 +1,7 @@
 #include "app/agent/cycle.h"
 
 #include "app/agent/act.h"
+#include "app/agent/blackbox.h"
 #include "app/agent/config.h"
 #include "app/agent/guard_link.h"
 #include "app/agent/health.h"
@@ -177,6 +178,7 @@ static void keep_lease(struct agent *a)
     if (!arm(a, &light.fence))
         plan_wake(&light, a->arm_not_before_ms);
     (void)quorum_carry_out(a->quorum, &light); /* what waits goes on or not by its own term */
+    blackbox_note(a->blackbox, &a->memory, &view, &light);
     for (size_t i = 0; i < light.count; i++) {
         if (light.actions[i].kind == HA_DO_RENEW)
             leadership_renew(a->leadership);
@@ -237,11 +239,14 @@ static void cycle_run(void *arg)
         say(a);
     else /* nothing of the plan is done: it has not been decided */
         a->memory = before;
+    if (armed)
+        blackbox_note(a->blackbox, &a->memory, &view, &a->plan);
     hurry(a, &view);
     msec publish_ms = publish(a);
     mesh_changed(a->mesh);
     FAULT_POINT("cycle.published");
     msec wake_ms = msec_min(msec_min(a->plan.wake_ms, ops_wake_ms), msec_min(publish_ms, upkeep(a)));
+    wake_ms = msec_min(wake_ms, blackbox_write(a->blackbox));
     loop_timer_set(&a->wake, armed ? wake_ms : msec_min(wake_ms, a->arm_not_before_ms));
 
     a->plan_at = 0;

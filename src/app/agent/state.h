@@ -16,6 +16,7 @@
 #include "web/snapshot.h"
 #include "wire/guard.h"
 
+struct blackbox;
 struct callbacks;
 struct child;
 struct dynamic;
@@ -66,6 +67,7 @@ struct agent {
     struct rounds *rounds;
     struct mesh *mesh;
     struct quorum *quorum;
+    struct blackbox *blackbox;
     struct guard_link *guard;
     struct local *local;
     struct health *health;

@@ -9,6 +9,7 @@
 #include "app/ctl/verbs.h"
 #include "app/ctl/wait.h"
 #include "base/str.h"
+#include "wire/report.h"
 
 struct look {
     bool extended, timestamp;
@@ -131,8 +132,10 @@ int verb_history(struct ctl *ctl, int argc, char **argv)
 
     for (size_t i = 0; i < ARRAY_LEN(columns); i++)
         listing_column(l, columns[i], i < 2 ? TABLE_RIGHT : TABLE_LEFT);
-    for (size_t i = 0; i < json_array_size(c->history); i++)
-        add_history_row(l, json_array_get(c->history, i));
+    json_t *lines = reports_history(c->history, c->failovers);
+    for (size_t i = 0; i < json_array_size(lines); i++)
+        add_history_row(l, json_array_get(lines, i));
+    json_decref(lines);
     show_listing(ctl, l, listing_format_of(format), NULL);
     return CTL_OK;
 }

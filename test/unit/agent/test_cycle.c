@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "app/agent/act.h"
+#include "app/agent/blackbox.h"
 #include "app/agent/config.h"
 #include "app/agent/cycle.h"
 #include "app/agent/guard_link.h"
@@ -109,6 +110,15 @@ void local_watch(struct local *p, enum local_watch what)
 
 void local_probe(struct local *p)
 {
+}
+
+void blackbox_note(struct blackbox *b, const struct ha_memory *m, const struct ha_view *v, const struct ha_plan *p)
+{
+}
+
+msec blackbox_write(struct blackbox *b)
+{
+    return MSEC_NEVER;
 }
 
 void quorum_notice(struct quorum *q)

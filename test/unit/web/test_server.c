@@ -215,7 +215,8 @@ static void test_every_path_that_is_read_answers_with_its_code_and_type(void **s
     s->cluster = keys((const char *const[]){"config", "{\"ttl\": 30}", "history",
                                             "[[1, 25, \"no recovery target specified\", "
                                             "\"2026-11-24T09:00:00+00:00\", \"n1\"]]",
-                                            "failsafe", "{\"n1\": \"http://127.0.0.1:8008/patroni\"}", NULL});
+                                            "failsafe", "{\"n1\": \"http://127.0.0.1:8008/patroni\"}",
+                                            "pgkeep_failovers/4/n1", "{\"v\":1,\"mode\":\"quorum\"}", NULL});
     start(s);
     expect("GET", "/cluster", NULL, 200, "{\"members\":[],\"scope\":\"demo\"}");
     expect("GET", "/config", NULL, 200, "{\"ttl\":30}");
@@ -224,6 +225,9 @@ static void test_every_path_that_is_read_answers_with_its_code_and_type(void **s
     expect("GET", "/history", NULL, 200,
            "[[1,25,\"no recovery target specified\",\"2026-11-24T09:00:00+00:00\",\"n1\"]]");
     expect("GET", "/failsafe", NULL, 200, "{\"n1\":\"http://127.0.0.1:8008/patroni\"}");
+    expect("GET", "/failovers/5", NULL, 404, "no report of that term is kept");
+    expect("GET", "/failovers/4", NULL, 200, NULL);
+    expect_type("GET", "/failovers", NULL, "application/json");
     expect_type("GET", "/cluster", NULL, "application/json");
     expect_type("GET", "/patroni", NULL, "application/json");
     expect_type("GET", "/primary", NULL, "application/json");
@@ -243,6 +247,7 @@ static void test_what_the_store_has_not_told_is_an_error_of_its_own(void **state
     expect("GET", "/config", NULL, 502, NULL);
     expect("GET", "/failsafe", NULL, 502, NULL);
     expect("GET", "/history", NULL, 200, "[]");
+    expect("GET", "/failovers", NULL, 503, "the store has not been read yet");
     expect("GET", "/cluster", NULL, 503, NULL);
 }
 
