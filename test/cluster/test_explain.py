@@ -76,7 +76,7 @@ def test_a_failover_is_told_afterwards(cluster_of):
     assert (report['kind'], report['mode']) == ('failover', 'quorum')
     assert (report['old_leader'], report['new_leader']) == (old.name, new.name)
     assert report['coordinator'] in [n.name for n in others]
-    assert report['reason'].startswith(f'{old.name} is silent for ')
+    assert report['reason'].startswith(f'{old.name} is silent')
     assert report['lost']['proved'] and report['lost']['text'].startswith('nothing: proved')
     suspected = [s['node'] for s in report['seen'] if s.get('suspicion', {}).get('whom') == old.name]
     assert suspected and old.name not in suspected

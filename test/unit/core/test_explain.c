@@ -158,7 +158,8 @@ static void test_too_few_are_up_to_prove_anything(void **state)
     fall_silent(&s, "n2");
     assert_string_equal(node(&s, "n2")->why, "is silent for 5000 ms");
     assert_false(node(&s, "n3")->can);
-    assert_non_null(strstr(node(&s, "n3")->why, "1 of the cohort's 2 members are frozen, 2 are needed"));
+    assert_non_null(
+        strstr(node(&s, "n3")->why, "1 of the cohort's 2 members are frozen at a known place, 2 are needed"));
     explain_if_lost(&s.v, "n1", &s.loss);
     assert_false(s.loss.possible);
     assert_null(s.loss.winner);
