@@ -18,6 +18,8 @@ def pytest_addoption(parser):
                      help='what runs the nodes of tests that do not say: pgkeep, or Debian\'s Patroni to try the tests themselves')
     parser.addoption('--pgbin', metavar='FOLDER',
                      help="PostgreSQL's programs for the bare servers of truths/; default: the newest installed")
+    parser.addoption('--chaos-seeds', metavar='FIRST[-LAST]', default='1-3', help='of test_quorum_chaos.py')
+    parser.addoption('--chaos-seconds', type=float, default=30, help='how long each seed makes trouble')
 
 
 def pytest_configure():

@@ -87,7 +87,8 @@ class Bench:
         self.own(path)
         return path
 
-    def _command(self, arguments, netns):
+    def command(self, arguments, netns):
+        """(command line, arguments of Popen) to run it as the user."""
         if netns is None:
             return arguments, self._as_user()
         # Entering a namespace needs root; the user is taken after it.
@@ -107,7 +108,7 @@ class Bench:
 
     def spawn(self, arguments, folder, log, netns=None, environment=None):
         """Start a server as the user, working in `folder`, its output appended to `log`. The Popen."""
-        command, user = self._command([str(a) for a in arguments], netns)
+        command, user = self.command([str(a) for a in arguments], netns)
         with open(log, 'ab') as out:
             self.own(log)
             return subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
@@ -115,14 +116,14 @@ class Bench:
 
     def run(self, arguments, folder, deadline_s=60, netns=None, environment=None, stdin=None):
         """Run a command as the user to its end. The CompletedProcess, its output as text."""
-        command, user = self._command([str(a) for a in arguments], netns)
+        command, user = self.command([str(a) for a in arguments], netns)
         return subprocess.run(command, cwd=folder, input=stdin, stdin=subprocess.DEVNULL if stdin is None else None,
                               capture_output=True, text=True, timeout=deadline_s, check=False,
                               env=self.environment(folder, environment), **user)
 
     def terminal(self, arguments, folder, netns=None, environment=None):
         """Run a command as the user on a Terminal, a context."""
-        command, user = self._command([str(a) for a in arguments], netns)
+        command, user = self.command([str(a) for a in arguments], netns)
         environment = {'TERM': 'xterm', **(environment or {})}
         return Terminal(lambda wrapped, fd: subprocess.Popen(wrapped, cwd=folder, stdin=fd, stdout=fd, stderr=fd,
                                                              env=self.environment(folder, environment), **user), command)

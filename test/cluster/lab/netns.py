@@ -78,3 +78,23 @@ class Network:
 
     def heal(self, host):
         _ip('-n', self._namespace('switch'), 'link', 'set', f'to-{host}', 'up')
+
+    def part(self, host, other, but_port=None):
+        """Nothing passes between the two any more, in silence; `but_port`: a TCP port of `host` that `other` still reaches."""
+        address = self._hosts[other]
+        passes = f'tcp {{}}port != {but_port} drop' if but_port else 'drop'
+        rules = f'add table ip parted\n' \
+                f'add chain ip parted in {{ type filter hook input priority 0; }}\n' \
+                f'add chain ip parted out {{ type filter hook output priority 0; }}\n' \
+                f'add rule ip parted in ip saddr {address} {passes.format("d")}\n' \
+                f'add rule ip parted out ip daddr {address} {passes.format("s")}\n'
+        self._nft(host, rules)
+
+    def join(self, host):
+        """What was parted from this host is not any more."""
+        self._nft(host, 'delete table ip parted\n')
+
+    def _nft(self, host, rules):
+        done = subprocess.run(['ip', 'netns', 'exec', self._namespace(host), 'nft', '-f', '-'], input=rules,
+                              capture_output=True, text=True, timeout=20, check=False)
+        assert done.returncode == 0, f'nft: {done.stderr.strip()}'

@@ -211,16 +211,17 @@ class Node:
         """The body of GET /patroni."""
         return self.rest.get('/patroni').json
 
-    def _ctl_command(self, arguments):
+    def ctl_command(self, *arguments):
+        """The control program's command line with this node's YAML."""
         return [*FLAVOURS[self.flavour][1], '-c', self.yml, *arguments]
 
     def ctl(self, *arguments, deadline_s=90, stdin=None, environment=None):
         """The control program with this node's YAML. The CompletedProcess."""
-        return self.bench.run(self._ctl_command(arguments), self.folder, deadline_s, self.netns, environment, stdin)
+        return self.bench.run(self.ctl_command(*arguments), self.folder, deadline_s, self.netns, environment, stdin)
 
     def ctl_terminal(self, *arguments, environment=None):
         """The same on a Terminal."""
-        return self.bench.terminal(self._ctl_command(arguments), self.folder, self.netns, environment)
+        return self.bench.terminal(self.ctl_command(*arguments), self.folder, self.netns, environment)
 
     def list(self):
         """What `list -f json` says, one dict a member."""

@@ -1,0 +1,318 @@
+"""
+Quorum mode, fault by fault: rows are acknowledged again within seconds, none that was acknowledged is missing, no two
+nodes acknowledge at one moment, and who was lost comes back without an operator.
+"""
+import signal
+import time
+
+import pytest
+
+from lab import proc
+from lab.quorum import Load, cohort, quorum, record, up, wait_cohort
+from lab.wait import holds_for, wait_for
+
+# What the fast profile needs on a machine that does other things as well; measured on a quiet one it is a second.
+BACK_S = 10
+
+
+def kill_postmaster(node):
+    proc.send([node.postmaster_pid()], signal.SIGKILL)
+
+
+def stop_pids(pids):
+    proc.send(pids, signal.SIGSTOP)
+    return lambda: proc.send(pids, signal.SIGCONT)
+
+
+def stop_postgres(node):
+    return stop_pids(node.postgres_pids())
+
+
+def stop_agent(node):
+    return stop_pids([node.agent_pid()])
+
+
+def stop_agent_and_guard(node):
+    return stop_pids([node.guard_pid(), node.agent_pid()])
+
+
+def stop_everything(node):
+    return stop_pids(node.pids())
+
+
+def kill_agent_and_guard(node):
+    proc.kill_at_once([node.guard_pid(), node.agent_pid()])
+    node.process.wait(5)
+
+    def back():
+        node.wait_postgres_gone(10)
+        node.start()
+    return back
+
+
+FAULTS = [kill_postmaster, stop_postgres, stop_agent, stop_agent_and_guard, stop_everything, kill_agent_and_guard]
+
+
+@pytest.mark.parametrize('fault', [pytest.param(f, id=f.__name__, marks=pytest.mark.smoke if f is kill_postmaster else ())
+                                   for f in FAULTS])
+def test_the_leader_is_hit(cluster_of, fault):
+    cluster = cluster_of(3, more=quorum())
+    old = up(cluster)
+    with Load.on(cluster) as load:
+        load.warm_up(old)
+        load.fault()
+        undo = fault(old)
+        load.wait_rows(None if fault is stop_agent else cluster.others(old), BACK_S)
+        time.sleep(1)  # the others go on while it is away
+        load.tell(fault.__name__)
+        if undo:
+            undo()
+        new = cluster.wait_healthy()
+        assert new is not old or fault is stop_agent
+    load.check(new)
+
+
+def test_a_suspicion_that_is_wrong_costs_a_moment(cluster_of):
+    """Agent and guard of the leader do not run for two seconds; PostgreSQL does."""
+    cluster = cluster_of(3, more=quorum())
+    old = up(cluster)
+    with Load.on(cluster) as load:
+        load.warm_up(old)
+        load.fault()
+        undo = stop_agent_and_guard(old)
+        time.sleep(2)
+        undo()
+        load.wait_rows(seconds=BACK_S)
+        new = cluster.wait_healthy()
+        load.tell('agent and guard stopped for 2 s')
+        assert load.gap_s(load.moment) < 5
+    load.check(new)
+
+
+@pytest.mark.root
+def test_the_leader_is_cut_from_the_network(network, cluster_of):
+    cluster = cluster_of(3, network=network, more=quorum())
+    old = up(cluster)
+    others = cluster.others(old)
+    with Load.on(cluster) as load:
+        load.warm_up(old)
+        load.fault()
+        network.cut(old.name)
+        # The writer beside the old leader still reaches it: nothing is acknowledged there.
+        load.wait_rows(others, BACK_S)
+        time.sleep(2)
+        load.tell('cut')
+        network.heal(old.name)
+        new = cluster.wait_healthy()
+        assert new in others
+        assert not [a for a in load.acked_since(load.moment + 1, old) if a.timeline == load.acks()[0].timeline]
+    load.check(new)
+
+
+@pytest.mark.root
+def test_a_standby_is_cut_from_the_network(network, cluster_of):
+    cluster = cluster_of(3, network=network, more=quorum())
+    leader = up(cluster)
+    cut, stays = cluster.others(leader)
+    with Load.on(cluster) as load:
+        load.warm_up(leader)
+        load.fault()
+        network.cut(cut.name)
+        wait_cohort(cluster, [stays])
+        network.heal(cut.name)
+        assert cluster.wait_healthy() is leader
+        assert load.gap_s(load.moment) < 5
+    load.check(leader)
+
+
+def test_an_old_primary_whose_agent_is_dead_acknowledges_nothing_more(cluster_of):
+    """
+    Its standbys stay connected to it and PostgreSQL runs, so a promotion without a freeze would lose what it goes on to
+    acknowledge through the standby that was not promoted.
+    """
+    cluster = cluster_of(3, more=quorum())
+    old = up(cluster)
+    with Load.on(cluster) as load:
+        load.warm_up(old)
+        load.fault()
+        undo = stop_agent_and_guard(old)
+        load.wait_rows(cluster.others(old), BACK_S)
+        moved = time.monotonic()
+        time.sleep(4)
+        assert old.writable(), 'PostgreSQL was to go on'
+        assert not load.acked_since(moved, old)
+        undo()
+        new = cluster.wait_healthy()
+        assert new is not old
+    load.check(new)
+
+
+@pytest.mark.root
+def test_an_old_primary_that_only_a_standby_reaches_acknowledges_nothing_more(network, cluster_of):
+    """Cut from the store and from the agents, not from one standby: who would ask that one alone loses rows."""
+    cluster = cluster_of(3, network=network, more=quorum())
+    old = up(cluster)
+    kept, other = cluster.others(old)
+    with Load.on(cluster) as load:
+        load.warm_up(old)
+        load.fault()
+        network.part(old.name, kept.name, old.pg_port)
+        network.part(old.name, other.name)
+        network.part(old.name, 's1')
+        load.wait_rows([kept, other], BACK_S)
+        moved = time.monotonic()
+        time.sleep(4)
+        assert not load.acked_since(moved, old)
+        load.tell('one standby still reaches the old primary')
+        network.join(old.name)
+        new = cluster.wait_healthy()
+        assert new is not old
+    load.check(new)
+
+
+@pytest.mark.root
+def test_nobody_is_promoted_while_the_old_primary_goes_on_with_a_standby(network, cluster_of):
+    """The cluster is in two: the leader and a standby without the store, the other standby with it."""
+    cluster = cluster_of(3, network=network, more=quorum())
+    old = up(cluster)
+    kept, other = cluster.others(old)
+    with Load.on(cluster) as load:
+        load.warm_up(old)
+        load.fault()
+        for node in (old, kept):
+            network.part(node.name, other.name)
+            network.part(node.name, 's1')
+        holds_for('the one with the store is no primary', lambda: not other.writable(), 8, every_s=0.2)
+        assert load.acked_since(load.moment + 6, old), 'the old leader and its standby go on'
+        for node in (old, kept):
+            network.join(node.name)
+        leader = cluster.wait_healthy()
+    load.check(leader)
+
+
+def test_nobody_is_promoted_while_a_standby_that_cannot_be_frozen_acknowledges(cluster_of):
+    """Agents of the leader and of one standby are dead; the two PostgreSQL servers go on, and so do their clients."""
+    cluster = cluster_of(3, more=quorum())
+    old = up(cluster)
+    deaf, left = cluster.others(old)
+    with Load.on(cluster) as load:
+        load.warm_up(old)
+        load.fault()
+        undo = [stop_agent_and_guard(deaf), stop_agent_and_guard(old)]
+        holds_for('the last one that decides is no primary', lambda: not left.writable(), 8, every_s=0.2)
+        assert load.acked_since(load.moment + 6, old), 'the old leader and its standby go on'
+        for again in undo:
+            again()
+        leader = cluster.wait_healthy()
+    load.check(leader)
+
+
+def test_the_survivor_of_three_is_not_promoted_when_two_die_at_once(cluster_of):
+    """Either of the two standbys may have acknowledged: one alone cannot know what the other had."""
+    cluster = cluster_of(3, more=quorum())
+    old = up(cluster)
+    dead, left = cluster.others(old)
+    with Load.on(cluster) as load:
+        load.warm_up(old)
+        load.fault()
+        proc.kill_at_once(old.pids() + dead.pids())
+        old.process.wait(5)
+        dead.process.wait(5)
+        holds_for('the survivor is no primary', lambda: not left.writable(), 10, every_s=0.2)
+        dead.start()
+        load.wait_rows([dead, left], 30)
+        old.start()
+        new = cluster.wait_healthy()
+        assert new is not old
+    load.check(new)
+
+
+def test_after_a_standby_has_left_the_other_one_takes_over_alone(cluster_of):
+    cluster = cluster_of(3, more=quorum())
+    old = up(cluster)
+    dead, left = cluster.others(old)
+    with Load.on(cluster) as load:
+        load.warm_up(old)
+        dead.crash()
+        wait_cohort(cluster, [left])
+        load.fault()
+        old.crash()
+        load.wait_rows([left], BACK_S)
+        load.tell('the second of three')
+        assert cohort(cluster) == []
+        dead.start()
+        old.start()
+        assert cluster.wait_healthy() is left
+    load.check(left)
+
+
+def test_strict_mode_does_not_promote_the_last_one_to_acknowledge_alone(cluster_of):
+    cluster = cluster_of(3, more=quorum(synchronous_mode_strict=True))
+    old = up(cluster)
+    dead, left = cluster.others(old)
+    with Load.on(cluster) as load:
+        load.warm_up(old)
+        dead.crash()
+        wait_cohort(cluster, [left])
+        load.fault()
+        old.crash()
+        holds_for('no row on one node alone', lambda: not load.acked_since(load.moment + 0.1), 6)
+        dead.start()
+        load.wait_rows([left, dead], 30)
+        old.start()
+        new = cluster.wait_healthy()
+    load.check(new)
+
+
+def test_the_whole_cluster_dies_and_comes_back(cluster_of):
+    cluster = cluster_of(3, more=quorum())
+    leader = up(cluster)
+    with Load.on(cluster) as load:
+        load.warm_up(leader)
+        proc.kill_at_once([pid for node in cluster.nodes for pid in node.pids()])
+        load.fault()
+        for node in cluster.nodes:
+            node.process.wait(5)
+            node.start()
+        load.wait_rows(seconds=30)
+        load.tell('all three', 20)
+        new = cluster.wait_healthy()
+    load.check(new)
+
+
+def test_the_store_is_away_for_a_minute_and_nobody_is_demoted(cluster_of):
+    cluster = cluster_of(3, more=quorum())
+    leader = up(cluster)
+    postmaster = leader.postmaster_pid()
+    with Load.on(cluster) as load:
+        load.warm_up(leader)
+        load.fault()
+        cluster.store.stop()
+        wait_for('REST to say that it cannot prove to lead', lambda: leader.rest.status('/primary') == 503, 40)
+        holds_for('open for writes', leader.writable, load.moment + 60 - time.monotonic(), every_s=0.5)
+        cluster.store.start()
+        assert cluster.wait_healthy() is leader
+        wait_for('REST to say that it leads', lambda: leader.rest.status('/primary') == 200, 10)
+        assert leader.postmaster_pid() == postmaster
+        assert load.gap_s(load.moment) < 2
+    load.check(leader)
+
+
+def test_a_standby_dies_while_the_store_is_away(cluster_of):
+    """The cohort cannot change then, and need not: one of two is enough."""
+    cluster = cluster_of(3, more=quorum())
+    leader = up(cluster)
+    dead, stays = cluster.others(leader)
+    before = record(cluster)
+    with Load.on(cluster) as load:
+        load.warm_up(leader)
+        cluster.store.stop()
+        load.fault()
+        dead.crash()
+        holds_for('open for writes', leader.writable, 8, every_s=0.5)
+        assert load.gap_s(load.moment) < 2
+        cluster.store.start()
+        dead.start()
+        assert cluster.wait_healthy() is leader
+        assert record(cluster)['term'] == before['term']
+    load.check(leader)
