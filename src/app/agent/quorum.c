@@ -457,6 +457,7 @@ static void see_senders(struct quorum *q)
             .pid = (uint32_t)w->pid,
             .physical = w->physical,
             .own_slot = str_eq(w->slot_name, slot),
+            .starting = str_eq(w->state, "startup"),
             .streaming = str_eq(w->state, "streaming"),
             .after_list = w->started_us > q->list_since_us,
             .flushed = w->flush,

@@ -47,6 +47,7 @@ struct ha_memory {
         struct ha_backoff clone;
         struct ha_backoff discard;
         msec silent_ms; /* a standby that should stream does not since; 0: it does */
+        lsn position;   /* of a standby, when it was looked at last */
     } rejoin;
 
     struct {

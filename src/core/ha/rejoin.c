@@ -264,6 +264,20 @@ static bool opens_soon(const struct ha_memory *m, const struct ha_view *v, const
            !str_eq(leader->role, "primary") && v->now_ms < m->leader.new_ms + OPEN_MS;
 }
 
+/*
+ * A walreceiver calls itself streaming before it has asked for anything, and one whose timeline the upstream does not
+ * know comes again and again: what counts is that it is on the leader's timeline, or on the way there.
+ */
+static bool streams(struct ha_memory *m, const struct ha_view *v)
+{
+    const struct member *leader = leader_member(v);
+    bool there = !leader || !leader->timeline || !v->pg.timeline || v->pg.timeline == leader->timeline;
+    bool moves = v->pg.position > m->rejoin.position;
+
+    m->rejoin.position = v->pg.position;
+    return v->pg.streaming && (there || moves);
+}
+
 /* Running in recovery and answering: right upstream, really streaming? */
 static void stay_attached(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
@@ -284,7 +298,7 @@ static void stay_attached(struct ha_memory *m, const struct ha_view *v, struct h
         m->rejoin.silent_ms = 0;
         return;
     }
-    if (v->pg.streaming || !upstream || v->conf.tags.nostream || v->conf.pause) {
+    if (streams(m, v) || !upstream || v->conf.tags.nostream || v->conf.pause) {
         m->rejoin.silent_ms = 0;
         return;
     }

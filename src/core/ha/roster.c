@@ -202,7 +202,7 @@ void roster_audit(const struct ha_view *v, struct ha_plan *p)
 {
     for (size_t i = 0; i < v->quorum.sender_count; i++) {
         const struct ha_sender *s = &v->quorum.senders[i];
-        if ((s->physical && s->own_slot) || !roster_is_member(v, s->name))
+        if (s->starting || (s->physical && s->own_slot) || !roster_is_member(v, s->name))
             continue;
         struct ha_action *end = plan_add(p, HA_DO_END_SENDER);
         end->pid = s->pid;

@@ -49,6 +49,7 @@ struct ha_sender { /* a walsender that PostgreSQL counts under this name */
     uint32_t pid;
     bool physical;
     bool own_slot; /* it holds the slot of the member of that name */
+    bool starting; /* nobody counts it yet, and it takes its slot on the way out of this state */
     bool streaming;
     bool after_list; /* it began after the list that is in force was loaded, or handled a reply after it */
     lsn flushed;
