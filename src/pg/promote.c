@@ -16,7 +16,9 @@ bool promote_skip_to(const char *data_dir, uint32_t newest, uint32_t tli, struct
         return err_set(err, ERR_INPUT,
                        "promotion: timeline %u is to be taken, %u is the newest here: somebody told a wrong one", tli,
                        newest);
-    for (uint32_t skipped = newest + 1; skipped < tli; skipped++) {
+    for (uint32_t skipped = 2; skipped < tli; skipped++) {
+        if (skipped == newest)
+            continue;
         AUTO(cstr) char *path = str_fmt("%s/pg_wal/%08X.history", data_dir, skipped);
         AUTO(fd) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         if (fd < 0 && errno != EEXIST) /* that number is taken for real */

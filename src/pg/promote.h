@@ -15,11 +15,12 @@
 #include "base/err.h"
 
 /*
- * The next promotion takes timeline tli, not an earlier number: each from after `newest` on that has no history file
- * gets an empty one, which a running server takes for one of a stranger (xlogrecovery.c, rescanLatestTimeLine;
- * timeline.c, findNewestTimeLine). None may be the newest at a start, which would wait for that timeline for ever:
- * datadir_clear_promote() removes what is above the newest real one, not while the promotion may still happen. Below it
- * they stay, for standbys that come from before them (pg/history.h).
+ * The next promotion takes timeline tli, not an earlier number: each before it that has no history file (a clone has
+ * none of those before its own) gets an empty one, which a running server takes for one of a stranger (xlogrecovery.c,
+ * rescanLatestTimeLine; timeline.c, findNewestTimeLine). None may be the newest at a start, which would wait for that
+ * timeline for ever: datadir_clear_promote() removes what is above the newest real one, not while the promotion may
+ * still happen. Below it they stay, for standbys that come from before them (pg/history.h). Never one for `newest`, the
+ * timeline that this server is on: the new one's ancestors are read from there.
  */
 MUST_USE bool promote_skip_to(const char *data_dir, uint32_t newest, uint32_t tli, struct err *err);
 /*
