@@ -2,12 +2,14 @@
 Quorum mode, fault by fault: rows are acknowledged again within seconds, none that was acknowledged is missing, no two
 nodes acknowledge at one moment, and who was lost comes back without an operator.
 """
+import json
 import signal
 import time
 
 import pytest
 
 from lab import proc
+from lab.cluster import PREFIX
 from lab.quorum import Load, cohort, quorum, record, up, wait_cohort
 from lab.wait import holds_for, wait_for
 
@@ -261,6 +263,29 @@ def test_strict_mode_does_not_promote_the_last_one_to_acknowledge_alone(cluster_
         load.wait_rows([left, dead], 30)
         old.start()
         new = cluster.wait_healthy()
+    load.check(new)
+
+
+def test_the_other_standby_follows_past_timelines_that_nobody_opened(cluster_of):
+    """Their numbers are taken, by nodes that failed on the way: no history of them exists anywhere."""
+    cluster = cluster_of(3, more=quorum())
+    old = up(cluster)
+    with Load.on(cluster) as load:
+        load.warm_up(old)
+        cluster.store.put(PREFIX + 'pgkeep', json.dumps({**record(cluster), 'timeline': 4}))
+        load.fault()
+        old.crash()
+        load.wait_rows(cluster.others(old), BACK_S)
+        new = cluster.wait_leader(10, other_than=old)
+        other = [n for n in cluster.others(old) if n is not new]
+        assert new.value("select timeline_id from pg_control_checkpoint()") in (1, 5)
+        wait_cohort(cluster, other, 20)
+        assert not other[0].log.lines(r'event=job\.begin.*rewind|rewind .*event=job\.begin')
+        old.start()
+        assert cluster.wait_healthy() is new
+        other[0].crash()
+        other[0].start()
+        assert cluster.wait_healthy() is new
     load.check(new)
 
 
