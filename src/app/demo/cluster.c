@@ -107,6 +107,8 @@ static char *node_yaml(const struct demo *d, const struct demo_node *n)
                    "    loop_wait: 1\n"
                    "    retry_timeout: 3\n"
                    "    primary_start_timeout: 0   # a crashed primary: do not start it again, fail over\n"
+                   "    synchronous_mode: quorum   # what was acknowledged is never lost\n"
+                   "    failover_profile: fast\n"
                    "    maximum_lag_on_failover: 1048576\n"
                    "    postgresql:\n"
                    "      use_pg_rewind: true\n"

@@ -91,24 +91,26 @@ static void add_head(struct buf *b, const struct sample *s)
 
 static void add_bootstrap(struct buf *b)
 {
-    buf_add_str(b, "\n"
-                   "# How the cluster is made, once. Later changes of `dcs`: pgkeep edit-config.\n"
-                   "bootstrap:\n"
-                   "  dcs:\n"
-                   "    ttl: 30             # seconds a dead leader's key lives\n"
-                   "    loop_wait: 10       # loop_wait + 2*retry_timeout must not exceed ttl\n"
-                   "    retry_timeout: 10\n"
-                   "    maximum_lag_on_failover: 1048576 # bytes a new leader may be behind\n"
-                   "    postgresql:\n"
-                   "      use_pg_rewind: true\n"
-                   "      use_slots: true\n"
-                   "      parameters: # what has to be equal on all nodes stands here\n"
-                   "        max_connections: 100\n"
-                   "        max_wal_senders: 10\n"
-                   "        max_replication_slots: 10\n"
-                   "  initdb:\n"
-                   "    - encoding: UTF8\n"
-                   "    - data-checksums\n");
+    buf_add_str(
+        b, "\n"
+           "# How the cluster is made, once. Later changes of `dcs`: pgkeep edit-config.\n"
+           "bootstrap:\n"
+           "  dcs:\n"
+           "    ttl: 30             # seconds a dead leader's key lives\n"
+           "    loop_wait: 10       # loop_wait + 2*retry_timeout must not exceed ttl\n"
+           "    retry_timeout: 10\n"
+           "    maximum_lag_on_failover: 1048576 # asynchronous only: bytes a new leader may be behind\n"
+           "    synchronous_mode: quorum # a commit waits for one standby, and is not lost; off: it waits for none\n"
+           "    postgresql:\n"
+           "      use_pg_rewind: true\n"
+           "      use_slots: true\n"
+           "      parameters: # what has to be equal on all nodes stands here\n"
+           "        max_connections: 100\n"
+           "        max_wal_senders: 10\n"
+           "        max_replication_slots: 10\n"
+           "  initdb:\n"
+           "    - encoding: UTF8\n"
+           "    - data-checksums\n");
 }
 
 static void add_user(struct buf *b, const char *kind, const char *name, const char *password)
