@@ -71,7 +71,7 @@ def test_each_interface_tells_who_is_of_the_quorum(cluster_of):
     wait_for('/async', lambda: other.rest.status('/async') == 200, 10)
 
 
-def test_mode_on_shows_synchronous_standbys_and_switches_only_to_them(cluster_of):
+def test_mode_on_shows_synchronous_standbys_and_refuses_other_candidates(cluster_of):
     cluster = cluster_of(3, more=synchronous(mode='on'))
     leader = cluster.up()
     wait_for('one synchronous standby', lambda: (sync_key(cluster) or {}).get('sync_standby'), 30)
@@ -86,5 +86,5 @@ def test_mode_on_shows_synchronous_standbys_and_switches_only_to_them(cluster_of
 
     refused = leader.rest.call('POST', '/switchover', {'leader': leader.name, 'candidate': plain.name})
     assert (refused.status, refused.text) == (412, 'candidate name does not match with sync_standby')
-    cluster.switchover()
+    cluster.switchover(candidate=sync)
     assert cluster.leader() is sync
