@@ -121,8 +121,8 @@ struct cluster {
     json_t *failsafe; /* {name: api_url}; NULL: absent */
     int64_t failsafe_revision;
     json_t *failovers; /* {term: {node: part}}, what wire/report.h reads; NULL: none */
-    int64_t revision; /* store revision of this reading */
-    char *bad;        /* first key that could not be read, with the reason; NULL: all well */
+    int64_t revision;  /* store revision of this reading */
+    char *bad;         /* first key that could not be read, with the reason; NULL: all well */
 };
 
 /* Build a cluster out of keys. Never fails: what is malformed is absent and named in ->bad. */

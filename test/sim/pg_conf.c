@@ -220,7 +220,7 @@ static const struct pg_conf *made_of(const struct reading *r, const struct pg_co
     return c;
 }
 
-/* Several processes read the same files: what the first one made of them serves them all, unless it depends on what each had. */
+/* Several processes read the same files: what the first made of them serves all, unless it depends on what each had. */
 static const struct pg_conf *read_anew(struct pg *p, const struct pg_conf *old, bool *ret_refused)
 {
     uint64_t changes = disk_changes(disk_of(p->host));

@@ -402,7 +402,7 @@ static bool names_us(const struct blackbox *b, const json_t *parts)
     return false;
 }
 
-/* The newest report that names this node as the leader that was replaced; NULL, or it says already what became of it. */
+/* The newest report that names this node as the replaced leader; NULL, or it says already what became of it. */
 static const json_t *report_to_end(struct blackbox *b, const struct cluster *c, term *ret_term)
 {
     const char *term_text;

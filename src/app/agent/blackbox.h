@@ -1,10 +1,10 @@
 /*
  * The black box: what this node saw of a failover or switchover, and when, for people to read afterwards.
  *
- * It looks on: it decides nothing, and nothing waits for it. While it happens only memory is written; a second after the
- * new leader is open each node that took part writes its own part (wire/report.h) below the cluster's keys and into
- * pgkeep.state_dir/failovers. A leader that was replaced adds what became of it once it follows. Losing all of that
- * harms nobody but who wants to know.
+ * It looks on: it decides nothing, and nothing waits for it. While it happens only memory is written; a second after
+ * the new leader is open each node that took part writes its own part (wire/report.h) below the cluster's keys and
+ * into pgkeep.state_dir/failovers. A leader that was replaced adds what became of it once it follows. Losing all of
+ * that harms nobody but who wants to know.
  */
 #pragma once
 

@@ -21,9 +21,10 @@ struct health_limits {
     msec ask_every_ms;     /* the connection that is there, in quorum mode */
     msec connect_every_ms; /* a new one, in quorum mode */
     /*
-     * A sign of life in WAL that does not move by itself. With the walwriter's 200 ms, and the moment until it is looked
-     * at, it has to come within the time after which standbys say that no WAL comes (wal_ms of core/ha/profile.h); in a
-     * fast profile it cannot, and an idle primary whose agent is silent has no other advocate.
+     * A sign of life in WAL that does not move by itself. With the walwriter's 200 ms, and the moment until it is
+     * looked at, it has to come within the time after which standbys say that no WAL comes (wal_ms of
+     * core/ha/profile.h); in a fast profile it cannot, and an idle primary whose agent is silent has no other
+     * advocate.
      */
     msec pulse_every_ms;
     msec gap_ms; /* three heartbeats: lateness after which what was heard before is old */

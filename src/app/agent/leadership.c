@@ -58,7 +58,7 @@ struct leadership {
     bool takes, drops;       /* a change: the leader key */
     uint64_t reading_ticket; /* what became of the last change that reading will show; 0: it is known */
     int64_t shown_revision;  /* or any picture from this revision on; 0: no change yet */
-    int64_t sure_revision; /* of the record as our last change left it, known for sure; 0: not so */
+    int64_t sure_revision;   /* of the record as our last change left it, known for sure; 0: not so */
 };
 
 static void changed(struct leadership *s)

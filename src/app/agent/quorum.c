@@ -486,8 +486,8 @@ void quorum_view(struct quorum *q, struct ha_view *v)
 }
 
 /*
- * PostgreSQL stops, or has stopped in good order, because another is to lead: this node elects that one itself. One that
- * fell over on the way is a failure like any other.
+ * PostgreSQL stops, or has stopped in good order, because another is to lead: this node elects that one itself. One
+ * that fell over on the way is a failure like any other.
  */
 static bool hands_over(const struct agent *a, const struct cluster *c)
 {

@@ -41,7 +41,7 @@ TRIO_TEST(test_frozen_standbys_let_nothing_be_acknowledged)
     EXPECT(!w->told);
 }
 
-/* A reply that was under way when its walreceiver ended acknowledges later, and only what lies before the frozen position. */
+/* A reply under way when its walreceiver ended acknowledges later, and only what lies before the frozen position. */
 TRIO_TEST(test_reply_sent_before_the_freeze_acknowledges_after_it)
 {
     trio_start("ANY 1 (n2, n3)");

@@ -384,7 +384,7 @@ TRIO_TEST(test_waiter_ends_without_success_when_its_postmaster_is_killed)
     EXPECT(pg_waits_count(&trio[N1]) == 0 && !w->told);
 }
 
-/* A commit whose flush takes long, and a walsender that is slow to notice: the client is told by an instance without a head. */
+/* A commit whose flush takes long, and a slow walsender: the client is told by an instance without a head. */
 TRIO_TEST(test_orphans_acknowledge)
 {
     trio_start("ANY 1 (n2, n3)");

@@ -1,8 +1,8 @@
 /*
  * Three servers of the model on a world of their own: n1 is the primary, n2 and n3 stream from it by their slots.
  *
- * Every test runs in a process of its own, because there is one world in a process, and says with EXPECT what it expects:
- * cmocka's own assertions would jump back into the parent's tests.
+ * Every test runs in a process of its own, because there is one world in a process, and says with EXPECT what it
+ * expects: cmocka's own assertions would jump back into the parent's tests.
  */
 #pragma once
 
