@@ -250,7 +250,7 @@ static bool async_could_lead(const struct ha_view *answers, const struct candida
         say(ret_why, why_not);
         return false;
     }
-    if (p->timeline && leader->timeline && p->timeline != leader->timeline) {
+    if (p && p->timeline && leader->timeline && p->timeline != leader->timeline) {
         (void)snprintf(ret_why, EXPLAIN_WHY_MAX, "is on timeline %u, the leader on %u", p->timeline, leader->timeline);
         return false;
     }
