@@ -177,7 +177,9 @@ static void keep_lease(struct agent *a)
     FAULT_POINT("cycle.keep_lease");
     if (!arm(a, &light.fence))
         plan_wake(&light, a->arm_not_before_ms);
-    (void)quorum_carry_out(a->quorum, &light); /* what waits goes on or not by its own term */
+    msec again_ms = MSEC_NEVER;
+    (void)quorum_carry_out(a->quorum, &light, &again_ms); /* what waits goes on or not by its own term */
+    plan_wake(&light, again_ms);
     blackbox_note(a->blackbox, &a->memory, &view, &light);
     for (size_t i = 0; i < light.count; i++) {
         if (light.actions[i].kind == HA_DO_RENEW)
@@ -233,9 +235,10 @@ static void cycle_run(void *arg)
     member_tags_deinit(&view.conf.tags);
     bool armed = arm(a, &a->plan.fence);
     FAULT_POINT("cycle.armed");
-    if (!quorum_carry_out(a->quorum, &a->plan)) /* what is promised now, or could not be, changes what may be done */
-        armed = false;
-    if (armed)
+    msec again_ms = armed ? MSEC_NEVER : a->arm_not_before_ms;
+    /* What is promised now, or could not be, changes what may be done. */
+    bool carried_out = quorum_carry_out(a->quorum, &a->plan, &again_ms) && armed;
+    if (carried_out)
         say(a);
     else /* nothing of the plan is done: it has not been decided */
         a->memory = before;
@@ -245,12 +248,13 @@ static void cycle_run(void *arg)
     msec publish_ms = publish(a);
     mesh_changed(a->mesh);
     FAULT_POINT("cycle.published");
-    msec wake_ms = msec_min(msec_min(a->plan.wake_ms, ops_wake_ms), msec_min(publish_ms, upkeep(a)));
-    wake_ms = msec_min(wake_ms, blackbox_write(a->blackbox));
-    loop_timer_set(&a->wake, armed ? wake_ms : msec_min(wake_ms, a->arm_not_before_ms));
+    /* What was not carried out has changed nothing: decided again at once it would be the same. */
+    msec plan_ms = carried_out ? a->plan.wake_ms : again_ms;
+    msec wake_ms = msec_min(msec_min(plan_ms, ops_wake_ms), msec_min(publish_ms, upkeep(a)));
+    loop_timer_set(&a->wake, msec_min(wake_ms, blackbox_write(a->blackbox)));
 
     a->plan_at = 0;
-    if (!armed)
+    if (!carried_out)
         a->plan.count = 0;
     act_next(a);
     FAULT_POINT("cycle.acted");

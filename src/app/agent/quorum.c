@@ -35,7 +35,8 @@
 #include "wire/conf/settings.h"
 
 enum {
-    FREEZE_AGAIN_MS = 100, /* after files that could not be written */
+    FREEZE_AGAIN_MS = 100,  /* after files that could not be written */
+    PROMISE_AGAIN_MS = 500, /* after a promise that could not be */
     NAMES_BUDGET_MS = 3000,
     ADOPT_MS = 1000, /* after the files changed: the server has loaded them */
     MARKER_BUDGET_MS = 3000,
@@ -47,7 +48,8 @@ struct quorum {
 
     struct promise promise; /* as it is on disk */
     bool promise_known;
-    term settled; /* newest term that was elected, as read; the disk may be behind */
+    msec promise_not_before_ms; /* the disk did not take it; 0: it did */
+    term settled;               /* newest term that was elected, as read; the disk may be behind */
 
     /* This postmaster; what follows is about it. */
     pid_t postmaster;
@@ -117,15 +119,19 @@ static bool carry_out_promise(struct quorum *q, const struct ha_plan_promise *p)
 
     if (!p->term)
         return true;
+    if (loop_clock_ms() < q->promise_not_before_ms)
+        return false;
     FAULT_POINT("promise.before");
     bool ok = promise_give(state_dir(q), p->term, p->to, p->settled, &err);
+    bool refused = !ok && err.code != ERR_CONFLICT; /* by the disk */
+    q->promise_not_before_ms = refused ? loop_clock_ms() + PROMISE_AGAIN_MS : 0;
     if (ok && p->term != q->promise.term)
         log_info("promise.given", "promised term %llu to %s", (unsigned long long)p->term, p->to);
     if (!ok)
         log_error("promise.not_given", "term %llu: %s", (unsigned long long)p->term, err.text);
     read_promise(q);
     FAULT_POINT("promise.after");
-    if (ok)
+    if (!refused)
         agent_wake(q->a);
     return ok && p->settled >= p->term;
 }
@@ -280,10 +286,12 @@ static void hold_files(struct quorum *q, const struct ha_plan *p)
     a->freeze = (struct conf_freeze){.frozen = p->freeze != 0, .names_floor = floor};
 }
 
-bool quorum_carry_out(struct quorum *q, const struct ha_plan *p)
+bool quorum_carry_out(struct quorum *q, const struct ha_plan *p, msec *again_ms)
 {
-    if (!carry_out_promise(q, &p->promise))
+    if (!carry_out_promise(q, &p->promise)) {
+        *again_ms = msec_min(*again_ms, q->promise_not_before_ms ? q->promise_not_before_ms : MSEC_NEVER);
         return false;
+    }
     hold_files(q, p);
     if (p->freeze)
         freeze(q, p->freeze);

@@ -23,8 +23,11 @@ void quorum_notice(struct quorum *q);
 void quorum_view(struct quorum *q, struct ha_view *v);
 void quorum_state(struct quorum *q, struct peer_state *s);
 
-/* False: the promise is another one now, or could not be written; nothing else of this plan is to be done. */
-bool quorum_carry_out(struct quorum *q, const struct ha_plan *p);
+/*
+ * False: the promise is another one now, or could not be written; nothing else of this plan is to be done.
+ * *again_ms becomes earlier where something is to be tried again.
+ */
+bool quorum_carry_out(struct quorum *q, const struct ha_plan *p, msec *again_ms);
 
 void quorum_load_names(struct quorum *q, const char *list);
 void quorum_write_marker(struct quorum *q, term t);

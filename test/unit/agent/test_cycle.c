@@ -41,6 +41,7 @@ static struct ha_lease lease;
 
 static struct {
     bool guard_refuses;
+    msec promise_again_ms; /* 0: it can be given */
     int arms;
     struct ha_action acts[HA_ACTIONS_MAX];
     size_t act_count;
@@ -129,9 +130,11 @@ void quorum_view(struct quorum *q, struct ha_view *v)
 {
 }
 
-bool quorum_carry_out(struct quorum *q, const struct ha_plan *p)
+bool quorum_carry_out(struct quorum *q, const struct ha_plan *p, msec *again_ms)
 {
-    return true;
+    if (seen.promise_again_ms)
+        *again_ms = msec_min(*again_ms, seen.promise_again_ms);
+    return !seen.promise_again_ms;
 }
 
 bool quorum_waits(const struct quorum *q, const struct ha_view *v)
@@ -286,11 +289,23 @@ static void test_a_guard_that_refused_is_not_asked_again_at_once(void **state)
     assert_int_equal(seen.act_count, 0);
 }
 
+/* A full disk: a plan that wakes at once, with a memory that is taken back, would be the same for ever. */
+static void test_what_no_promise_covers_is_tried_again_later_and_not_at_once(void **state)
+{
+    seen.promise_again_ms = loop_clock_ms() + 60000;
+    cycle();
+    assert_int_equal(seen.act_count, 0);
+    assert_false(a.memory.restart.under_way);
+    assert_true(a.wake.at_ms > loop_clock_ms());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_what_no_fence_covers_is_neither_done_nor_remembered, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_guard_that_refused_is_not_asked_again_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_no_promise_covers_is_tried_again_later_and_not_at_once, setup,
+                                        teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
