@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "test/sim/book.h"
+#include "test/sim/faults_pg.h"
 #include "test/sim/net.h"
 #include "test/sim/points.h"
 #include "test/sim/rest.h"
@@ -394,6 +395,19 @@ static void begin(struct doing *d)
     case FAULT_CONFIG:
         configure(d);
         break;
+    case FAULT_PG_CONFLICT:
+    case FAULT_PG_PAUSED:
+    case FAULT_PG_HANGS:
+    case FAULT_PG_SENDER_STUCK:
+    case FAULT_PG_CRASH:
+    case FAULT_PG_TOOL:
+    case FAULT_PG_CANCEL:
+    case FAULT_PG_CONF_WRONG:
+    case FAULT_PG_ALTER_SYSTEM:
+    case FAULT_DISK_FULL:
+    case FAULT_DISK_FAILS:
+        pg_fault_begin(f->kind, &n->pg, (uint64_t)salted(f, 1, INT32_MAX));
+        break;
     case FAULT_COUNT:
         UNREACHABLE();
     }
@@ -486,6 +500,19 @@ static void end(struct doing *d)
     case FAULT_PAUSE:
         resume((void *)(intptr_t)f->node);
         break;
+    case FAULT_PG_CONFLICT:
+    case FAULT_PG_PAUSED:
+    case FAULT_PG_HANGS:
+    case FAULT_PG_SENDER_STUCK:
+    case FAULT_PG_CONF_WRONG:
+    case FAULT_DISK_FULL:
+    case FAULT_DISK_FAILS:
+        pg_fault_end(f->kind, &n->pg);
+        break;
+    case FAULT_PG_CRASH:
+    case FAULT_PG_TOOL:
+    case FAULT_PG_CANCEL:
+    case FAULT_PG_ALTER_SYSTEM:
     case FAULT_KILL_POSTMASTER:
     case FAULT_KILL_POSTGRES:
     case FAULT_KILL_AGENT:
