@@ -272,6 +272,17 @@ void pg_power_cut(struct pg *p)
 
 /* ---- stop ---- */
 
+/* Walsenders stay until their receivers have the shutdown checkpoint, or are given up. */
+static void walsenders_end(void *arg)
+{
+    struct pg *p = arg;
+
+    if (walstream_is_behind(p) && truth(TRUTH_FAST_STOP_WAITS_FOR_STANDBY))
+        event_in(10000, &p->postmaster, walsenders_end, p);
+    else
+        kill_all(p);
+}
+
 static void shut_down(void *arg)
 {
     struct pg *p = arg;
@@ -293,7 +304,7 @@ static void shut_down(void *arg)
         p->disk.state = PG_CONTROL_SHUT_DOWN;
         walstream_send(p);
     }
-    event_in(chance_between(2000, 150000), &p->postmaster, ended, p);
+    event_in(chance_between(2000, 150000), &p->postmaster, walsenders_end, p);
 }
 
 static void terminated(void *arg)

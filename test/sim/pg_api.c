@@ -123,7 +123,13 @@ bool passfile_write(const struct pg_instance *i, bool *ret_changed, struct err *
 
 char *primary_conninfo(const struct pg_instance *i, const char *host, int port)
 {
-    return str_fmt("host=%s port=%d application_name=%s", host, port, i->settings->name);
+    static const char *const user_timeouts[] = {
+        [PROFILE_FAST] = "2000", [PROFILE_DEFAULT] = "5000", [PROFILE_WAN] = "15000"}; /* as passfile.c has them */
+    AUTO(cstr) char *text = str_fmt("host=%s port=%d application_name=%s", host, port, i->settings->name);
+
+    if (i->dynamic->synchronous_mode == SYNC_MODE_OFF)
+        return TAKE(text);
+    return str_fmt("%s tcp_user_timeout=%s", text, user_timeouts[i->dynamic->failover_profile]);
 }
 
 /* ---- the data directory ---- */

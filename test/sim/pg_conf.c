@@ -194,12 +194,15 @@ static void understand(struct pg_conf *c)
 {
     const char *host = word_of(c->at[PG_CONNINFO].text, "host");
     const char *name = word_of(c->at[PG_CONNINFO].text, "application_name");
+    const char *user_timeout = word_of(c->at[PG_CONNINFO].text, "tcp_user_timeout");
     int number = 0;
 
     c->upstream = host && sscanf(host, "10.0.0.%d", &number) == 1 ? number - 1 : NOBODY;
     c->application_name = name ? name : "walreceiver";
     c->restart_after_crash = str_eq(c->at[PG_RESTART_AFTER_CRASH].text, "on");
     c->retrieve_retry = interval(c->at[PG_RETRIEVE_RETRY].text);
+    c->receiver_status = interval(c->at[PG_RECEIVER_STATUS].text);
+    c->user_timeout = user_timeout ? interval(user_timeout) : 0;
 }
 
 static const struct pg_conf *made_of(const struct reading *r, const struct pg_conf *old)

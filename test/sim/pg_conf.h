@@ -20,14 +20,15 @@ struct sync_list;
 
 enum { NOBODY = -1 }; /* no host */
 
-#define PG_SETTINGS(X)                                  \
-    X(SYNC_NAMES, "synchronous_standby_names", "")      \
-    X(CONNINFO, "primary_conninfo", "")                 \
-    X(SLOT_NAME, "primary_slot_name", "")               \
-    X(RESTORE_COMMAND, "restore_command", "")           \
-    X(ARCHIVE_COMMAND, "archive_command", "")           \
-    X(RESTART_AFTER_CRASH, "restart_after_crash", "on") \
-    X(RETRIEVE_RETRY, "wal_retrieve_retry_interval", "5s")
+#define PG_SETTINGS(X)                                     \
+    X(SYNC_NAMES, "synchronous_standby_names", "")         \
+    X(CONNINFO, "primary_conninfo", "")                    \
+    X(SLOT_NAME, "primary_slot_name", "")                  \
+    X(RESTORE_COMMAND, "restore_command", "")              \
+    X(ARCHIVE_COMMAND, "archive_command", "")              \
+    X(RESTART_AFTER_CRASH, "restart_after_crash", "on")    \
+    X(RETRIEVE_RETRY, "wal_retrieve_retry_interval", "5s") \
+    X(RECEIVER_STATUS, "wal_receiver_status_interval", "10s")
 
 enum pg_setting {
 #define X(id, name, value) PG_##id,
@@ -47,7 +48,8 @@ struct pg_conf { /* never changes; the world keeps it */
     int upstream;                  /* a host; NOBODY */
     const char *application_name;  /* of a walreceiver */
     bool restart_after_crash;
-    usec retrieve_retry;
+    usec retrieve_retry, receiver_status;
+    usec user_timeout; /* tcp_user_timeout of primary_conninfo; 0: the kernel's patience */
 };
 
 struct pg_loaded { /* by one process */

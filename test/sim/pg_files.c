@@ -94,12 +94,22 @@ static void add_parameters(char **text, const struct dynamic *d)
     }
 }
 
+/* As conffile_text.c has them. */
+static void add_quorum_defaults(char **text)
+{
+    add_line(text, "wal_retrieve_retry_interval", "100ms");
+    add_line(text, "restart_after_crash", "off");
+    add_line(text, "wal_receiver_status_interval", "1s");
+}
+
 /* postgresql.conf, as conffile_config_text() has it. */
 static char *config_text(const struct conf_input *in)
 {
     const char *names = in->names_floor ? in->names_floor : in->synchronous_standby_names;
     char *text = str_dup(CONFFILE_HEADER);
 
+    if (in->names_floor)
+        add_quorum_defaults(&text);
     add_parameters(&text, in->instance->dynamic);
     if (names)
         add_line(&text, "synchronous_standby_names", names);

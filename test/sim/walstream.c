@@ -10,12 +10,12 @@
 #include "test/sim/truths.h"
 
 enum {
-    RETRY = 5000000,
     SENDERS_LOOK = 1000000,
-    RECEIVER_LOOK = 2000000,
-    STATUS = 10000000,  /* wal_receiver_status_interval */
+    RECEIVER_LOOK_MIN = 500000,
+    RECEIVER_LOOK_MAX = 2000000,
     TIMEOUT = 20000000, /* wal_receiver_timeout and wal_sender_timeout */
     ORPHAN_MAX = 20000,
+    PARTIAL_MAX = 23, /* below the length of any record */
     SEGMENT = 16 * 1024 * 1024,
 };
 
@@ -58,12 +58,18 @@ static bool is_received(const struct message *m)
 
 static void receiver_exit(struct pg *p, usec retry_in);
 
+/* wal_retrieve_retry_interval, of which a part has passed. */
+static usec retry_soon(const struct pg *p)
+{
+    return chance_between(1000, p->recovery.conf.conf->retrieve_retry);
+}
+
 static void broken(void *arg)
 {
     struct message *m = arg;
 
     if (is_received(m))
-        receiver_exit(pg_of(m->to), chance_between(1000, RETRY));
+        receiver_exit(pg_of(m->to), retry_soon(pg_of(m->to)));
     free(m);
 }
 
@@ -186,6 +192,7 @@ static void receiver_exit(struct pg *p, usec retry_in)
     struct pg_receiver *r = &p->receiver;
     struct message m = {.from = r->upstream, .to = p->host->id, .sender = r->sender, .connection = r->connection};
 
+    bool was_streaming = r->state == RECEIVER_STREAMING;
     r->state = RECEIVER_NONE;
     r->flushing = r->ending = r->next_due = false;
     if (!pg_syncs(p))
@@ -195,6 +202,8 @@ static void receiver_exit(struct pg *p, usec retry_in)
         r->receive = p->disk.flushed->end;
         walstream_send(p);
     }
+    if (was_streaming && truth(TRUTH_RECEIVED_PARTIAL_RECORD) && chance_one_in(4)) /* the record behind, cut off */
+        r->receive = p->disk.flushed->end + (lsn)chance_between(1, PARTIAL_MAX);
     net_send_in_order(p->host, &world.hosts[r->upstream], &r->last, break_reaches_sender, message(&m));
     recovery_receiver_gone(p, retry_in);
 }
@@ -225,7 +234,7 @@ static void receiver_flushed(void *arg)
     walstream_send(p);
     recovery_replay(p);
     if (r->ending)
-        receiver_exit(p, chance_between(1000, RETRY));
+        receiver_exit(p, retry_soon(p));
     else if (p->disk.written != p->disk.flushed)
         receiver_flush(p);
     else if (r->next_due)
@@ -277,7 +286,7 @@ static void timeline_ends(struct pg *p, lsn at)
     if (p->disk.written->end > at) {
         story("postgres: a new timeline forked off before the current recovery point");
         reply(p, p->replayed, REPLY);
-        receiver_exit(p, RETRY);
+        receiver_exit(p, p->recovery.conf.conf->retrieve_retry);
     } else if (p->receiver.flushing) {
         p->receiver.next_due = true;
     } else {
@@ -342,7 +351,7 @@ static void terminated(void *arg)
         if (p->receiver.flushing)
             p->receiver.ending = true;
         else
-            receiver_exit(p, chance_between(1000, p->recovery.conf.conf->retrieve_retry));
+            receiver_exit(p, retry_soon(p));
     }
     free(m);
 }
@@ -467,6 +476,16 @@ bool walstream_end_sender(struct pg *p, int pid)
     return false;
 }
 
+bool walstream_is_behind(const struct pg *p)
+{
+    for (int i = 0; i < SENDERS_MAX; i++) {
+        const struct pg_sender *s = &p->senders[i];
+        if (s->active && !s->over && s->flushed != p->disk.flushed)
+            return true;
+    }
+    return false;
+}
+
 void walstream_end_senders(struct pg *p)
 {
     for (int i = 0; i < SENDERS_MAX; i++)
@@ -572,7 +591,7 @@ static void refused(void *arg)
     struct attempt *a = arg;
 
     if (is_received(&a->m))
-        receiver_exit(pg_of(a->m.to), RETRY);
+        receiver_exit(pg_of(a->m.to), pg_of(a->m.to)->recovery.conf.conf->retrieve_retry);
     free(a);
 }
 
@@ -700,7 +719,7 @@ static void receiver_begins(void *arg)
     r->connection = ++connections;
     r->pid = pg_new_pid(p);
     r->upstream = r->wanted->upstream;
-    r->started = r->heard = world.now;
+    r->started = r->heard = r->reached = world.now;
     r->last = 0;
     a = mem_zero(1, sizeof(*a));
     a->m = (struct message){.from = r->upstream, .to = p->host->id, .connection = r->connection};
@@ -728,17 +747,32 @@ void walstream_cancel(struct pg *p)
 
 /* ---- looks ---- */
 
+/* What TCP knows: has what was sent been acknowledged by the other host's kernel? */
+static bool is_reached(const struct pg_receiver *r, const struct host *here)
+{
+    const struct host *there = &world.hosts[r->upstream];
+
+    return there->up && net_reaches(here, there) && net_reaches(there, here);
+}
+
 static void receiver_looks(void *arg)
 {
     struct pg *p = arg;
     struct pg_receiver *r = &p->receiver;
+    const struct pg_conf *c = p->recovery.conf.conf;
+    usec again = c->receiver_status < RECEIVER_LOOK_MIN   ? RECEIVER_LOOK_MIN
+                 : c->receiver_status > RECEIVER_LOOK_MAX ? RECEIVER_LOOK_MAX
+                                                          : c->receiver_status;
 
-    event_in(RECEIVER_LOOK, &p->backends, receiver_looks, p);
+    event_in(again, &p->backends, receiver_looks, p);
     if (!walstream_receiver_runs(p) || r->flushing)
         return;
-    if (world.now - r->heard > TIMEOUT)
+    if (is_reached(r, p->host))
+        r->reached = world.now;
+    bool given_up = r->wanted->user_timeout && world.now - r->reached > r->wanted->user_timeout;
+    if (given_up || world.now - r->heard > TIMEOUT)
         receiver_exit(p, 0);
-    else if (r->state == RECEIVER_STREAMING && world.now - r->told >= STATUS)
+    else if (r->state == RECEIVER_STREAMING && world.now - r->told >= c->receiver_status)
         reply(p, p->disk.flushed, REPLY_ASKS);
 }
 
@@ -750,7 +784,7 @@ void walstream_start(struct pg *p)
     p->receiver = (struct pg_receiver){.request = request, .connection = connection, .upstream = NOBODY};
     event_in(SENDERS_LOOK, &p->backends, senders_look, p);
     if (p->in_recovery)
-        event_in(RECEIVER_LOOK, &p->backends, receiver_looks, p);
+        event_in(RECEIVER_LOOK_MAX, &p->backends, receiver_looks, p);
 }
 
 /* ---- tools ---- */

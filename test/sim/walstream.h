@@ -54,7 +54,7 @@ struct pg_receiver {
     const struct pg_conf *wanted; /* conninfo and slot of the request */
     int pid;
     int upstream, sender; /* whose walsender, and which */
-    usec started, heard, told;
+    usec started, heard, told, reached;
     usec last; /* order of the stream */
     bool flushing;
     bool ending;   /* SIGTERM came while it flushes */
@@ -78,6 +78,8 @@ void walstream_send(struct pg *p);
 void walstream_reload(struct pg *p);
 /* pg_terminate_backend(): it ends when it comes to it. false: no walsender has that pid. */
 bool walstream_end_sender(struct pg *p, int pid);
+/* Somebody who streams has not confirmed all that is here. */
+bool walstream_is_behind(const struct pg *p);
 /* All of them: the kernel tells the other ends. */
 void walstream_end_senders(struct pg *p);
 /* After the postmaster's death each ends as soon as it waits for something. */

@@ -190,6 +190,49 @@ TRIO_TEST(test_received_position_is_unknown_after_a_restart_and_then_a_segment_s
     EXPECT(trio[N2].receiver.receive < before && trio[N2].replayed->end == before);
 }
 
+TRIO_TEST(test_received_position_may_reach_into_a_record_that_was_cut_off)
+{
+    int partial = 0;
+
+    trio_start("ANY 1 (n2, n3)");
+    for (int i = 0; i < 30 && !partial; i++) {
+        EXPECT(walstream_end_receiver(&trio[N2]));
+        trio_run_ms(10);
+        partial += trio[N2].receiver.receive > trio[N2].disk.flushed->end;
+        EXPECT(trio[N2].replayed == trio[N2].disk.flushed);
+        trio_run_ms(10000);
+        EXPECT(trio_streams(N2));
+    }
+    EXPECT(partial);
+}
+
+TRIO_TEST(test_fast_stop_waits_for_a_standby_that_does_not_answer)
+{
+    trio_start("ANY 1 (n2, n3)");
+    net_isolate(trio[N2].host);
+    pg_stop_fast(&trio[N1]);
+    trio_run_ms(5000);
+    EXPECT(pg_postmaster_lives(&trio[N1]) && trio[N1].disk.state == PG_CONTROL_SHUT_DOWN);
+    EXPECT(trio[N3].disk.flushed == trio[N1].disk.checkpoint); /* who answers has the shutdown checkpoint */
+    trio_run_ms(25000);
+    EXPECT(!pg_postmaster_lives(&trio[N1]));
+}
+
+TRIO_TEST(test_receiver_gives_a_silent_host_up_after_its_user_timeout)
+{
+    trio_start("ANY 1 (n2, n3)");
+    EXPECT(pg_conf_write(&trio[N2], "postgresql.auto.conf",
+                         "primary_conninfo = 'host=10.0.0.1 application_name=n2 tcp_user_timeout=2000'\n"
+                         "wal_receiver_status_interval = '1s'\n"));
+    trio_reload(N2);
+    trio_run_ms(10000);
+    EXPECT(trio_streams(N2));
+    net_isolate(trio[N1].host);
+    trio_run_ms(4500);
+    EXPECT(!trio_streams(N2));
+    EXPECT(trio_streams(N3)); /* it has the kernel's patience */
+}
+
 static void n3_ahead_of_the_winner(void)
 {
     trio_start("ANY 1 (n2, n3)");
@@ -348,6 +391,9 @@ int main(void)
         cmocka_unit_test(test_terminated_receiver_reports_what_it_is_flushing),
         cmocka_unit_test(test_archive_feeds_a_standby_without_an_upstream),
         cmocka_unit_test(test_received_position_is_unknown_after_a_restart_and_then_a_segment_start),
+        cmocka_unit_test(test_received_position_may_reach_into_a_record_that_was_cut_off),
+        cmocka_unit_test(test_fast_stop_waits_for_a_standby_that_does_not_answer),
+        cmocka_unit_test(test_receiver_gives_a_silent_host_up_after_its_user_timeout),
         cmocka_unit_test(test_standby_ahead_of_the_winner_gets_nothing_for_ever),
         cmocka_unit_test(test_standby_ahead_of_the_winner_acknowledges_what_it_does_not_have),
         cmocka_unit_test(test_pg_control_names_the_old_timeline_until_a_checkpoint),
