@@ -11,7 +11,7 @@
 #include "test/sim/store_sim.h"
 
 enum {
-    WRITERS_MAX = 8,
+    WRITERS_MAX = 16,
     ANSWER_MAX = 1000000, /* a writer's patience */
     PROGRESS = 15000000,
     RECORD_LOOK = 500000,
@@ -39,6 +39,9 @@ struct writer {
     uint64_t number, attempt;
     unsigned int refused; /* in a row */
     bool waiting;
+    bool stays;  /* with one node, whoever leads: an application in its data centre, a forgotten connection string */
+    int session; /* the host of the one it has; NOBODY: none */
+    uint64_t session_epoch;
 };
 
 struct letter_to { /* a statement on its way, and its answer */
@@ -59,7 +62,16 @@ static usec pause_between(void)
 
 static usec pause_refused(const struct writer *w)
 {
+    if (w->stays && world.now >= busy_until)
+        return chance_between(500000, 2000000);
     return w->refused < REFUSED_OFTEN ? chance_between(10000, 100000) : chance_between(100000, 400000);
+}
+
+static void turn_away(struct writer *w)
+{
+    w->session = NOBODY;
+    if (!w->stays)
+        w->target = (w->target + 1) % node_count;
 }
 
 static void write_next(void *arg);
@@ -72,7 +84,7 @@ static void answer_seen(void *arg)
     if (w->waiting && w->attempt == l->attempt) {
         w->waiting = false;
         if (!l->ok)
-            w->target = (w->target + 1) % node_count;
+            turn_away(w);
         w->refused = l->ok ? 0 : w->refused + 1;
         event_in(l->ok ? pause_between() : pause_refused(w), &home->kernel, write_next, w);
     }
@@ -89,18 +101,28 @@ static void committed(struct pg *p, struct rec *commit, enum pg_outcome how, voi
     net_send(p->host, home, answer_seen, l);
 }
 
+/* A session of before may still be served by a backend whose postmaster is dead; a new one is made by a postmaster. */
+static bool serves(const struct pg *p, const struct writer *w)
+{
+    bool session = w->session == p->host->id && w->session_epoch == p->session_epoch;
+
+    return pg_is_open(p) || (session && pg_backends_live(p) && p->accepting && !p->in_recovery && !p->stopping);
+}
+
 static void statement_runs(void *arg)
 {
     struct letter_to *l = arg;
     struct pg *p = &nodes[l->host].pg;
 
-    if (pg_is_open(p))
-        pg_commit(p, COMMIT_ON, l->writer->id, l->writer->number, committed, l);
-    else
+    if (!serves(p, l->writer)) {
         net_send(p->host, home, answer_seen, l);
+        return;
+    }
+    l->writer->session = l->host;
+    l->writer->session_epoch = p->session_epoch;
+    pg_commit(p, COMMIT_ON, l->writer->id, l->writer->number, committed, l);
 }
 
-/* A session of before may still be served by a backend whose postmaster is dead. */
 static void statement_arrives(void *arg)
 {
     struct letter_to *l = arg;
@@ -119,7 +141,7 @@ static void patience_over(void *arg)
 
     if (w->waiting && w->attempt == l->attempt) {
         w->waiting = false;
-        w->target = (w->target + 1) % node_count;
+        turn_away(w);
         event_in(0, &home->kernel, write_next, w);
     }
     free(l);
@@ -173,7 +195,7 @@ void book_init(struct host *client_host, int count)
     home = client_host;
     ledger_init(&events);
     for (int i = 0; i < count; i++) {
-        writers[i] = (struct writer){.id = i, .target = i % node_count};
+        writers[i] = (struct writer){.id = i, .target = i % node_count, .stays = i < node_count, .session = NOBODY};
         event_in(chance(1000000), &home->kernel, write_next, &writers[i]);
     }
 }

@@ -197,11 +197,18 @@ static void mend(struct host *a, struct host *b, bool both_ways)
         net_mend(b, a);
 }
 
-/* `in`: what others send does not arrive; else what it sends. */
-static void cut_all(struct host *h, bool in, void (*change)(struct host *from, struct host *to))
+/* From the store and the other nodes; clients still reach it, and are answered. */
+static void from_servers(struct host *h, bool in, bool out, void (*change)(struct host *from, struct host *to))
 {
-    for (int i = 0; i < world.host_count; i++)
-        change(in ? &world.hosts[i] : h, in ? h : &world.hosts[i]);
+    for (int i = 0; i < world.host_count; i++) {
+        struct host *other = &world.hosts[i];
+        if (other == operator_home)
+            continue;
+        if (in)
+            change(other, h);
+        if (out)
+            change(h, other);
+    }
 }
 
 static void flap(void *arg)
@@ -316,9 +323,12 @@ static void begin(struct doing *d)
     case FAULT_ISOLATE:
         net_isolate(n->host);
         break;
+    case FAULT_ISOLATE_BUT_CLIENTS:
+        from_servers(n->host, true, true, net_cut);
+        break;
     case FAULT_DEAF:
     case FAULT_MUTE:
-        cut_all(n->host, f->kind == FAULT_DEAF, net_cut);
+        from_servers(n->host, f->kind == FAULT_DEAF, f->kind == FAULT_MUTE, net_cut);
         break;
     case FAULT_CUT_FROM_STORE:
         cut(n->host, store_host, true);
@@ -452,9 +462,12 @@ static void end(struct doing *d)
     case FAULT_ISOLATE:
         net_rejoin(n->host);
         break;
+    case FAULT_ISOLATE_BUT_CLIENTS:
+        from_servers(n->host, true, true, net_mend);
+        break;
     case FAULT_DEAF:
     case FAULT_MUTE:
-        cut_all(n->host, f->kind == FAULT_DEAF, net_mend);
+        from_servers(n->host, f->kind == FAULT_DEAF, f->kind == FAULT_MUTE, net_mend);
         break;
     case FAULT_CUT_FROM_STORE:
         mend(n->host, store_host, true);

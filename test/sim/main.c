@@ -7,6 +7,8 @@
  *   sim -v --from M                          the story of one seed
  *   sim --minimize M [--out FILE]            the smallest schedule that fails as that seed does, and its story
  *   sim --schedule FILE…                     schedules of before: each must be clean now
+ *   sim --mutants [NAME] [--seeds N]         deliberate mistakes: each must be caught
+ *   sim --mutant NAME …                      one of them in any of the above
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,14 +19,19 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "test/sim/minimize.h"
+#include "test/sim/mutants.h"
 #include "test/sim/pool.h"
 #include "test/sim/report.h"
+
+enum { MUTANT_SEEDS = 2000 };
 
 struct options {
     uint64_t seeds, from;
     int jobs;
     bool verbose, twice, coverage, minimize;
     int at_least;
+    bool mutants;
+    const char *only; /* of the mutants; NULL: all */
     const char *out;
     char **schedules;
     int schedule_count;
@@ -184,7 +191,9 @@ static int usage(void)
     (void)fprintf(stderr,
                   "usage: sim [-v] [--seeds N] [--from M] [--jobs J] [--twice] [--coverage [--at-least PERCENT]]\n"
                   "       sim --minimize M [--out FILE]\n"
-                  "       sim [-v] [--minimize] --schedule FILE...\n");
+                  "       sim [-v] [--minimize] --schedule FILE...\n"
+                  "       sim --mutants [NAME] [--seeds N] [--from M]\n"
+                  "       sim --mutant NAME ...\n");
     return 2;
 }
 
@@ -209,6 +218,14 @@ static bool read_options(int argc, char **argv, struct options *o)
             o->schedules = argv + i + 1;
             o->schedule_count = argc - i - 1;
             return o->schedule_count > 0;
+        } else if (str_eq(argv[i], "--mutants")) {
+            o->mutants = true;
+            if (value && value[0] != '-') {
+                o->only = value;
+                i++;
+            }
+        } else if (str_eq(argv[i], "--mutant") && value && mutant_choose(value)) {
+            i++;
         } else if (str_eq(argv[i], "--out") && value) {
             o->out = argv[++i];
         } else if (str_eq(argv[i], "--minimize")) {
@@ -238,11 +255,14 @@ static bool read_options(int argc, char **argv, struct options *o)
 
 int main(int argc, char **argv)
 {
-    struct options options = {.seeds = 1, .from = 1, .jobs = (int)sysconf(_SC_NPROCESSORS_ONLN)};
+    struct options options = {.seeds = 0, .from = 1, .jobs = (int)sysconf(_SC_NPROCESSORS_ONLN)};
 
     if (!read_options(argc, argv, &options))
         return usage();
     if (options.verbose)
         options.jobs = 1;
+    if (options.mutants)
+        return mutants_run(options.only, options.from, options.seeds ? options.seeds : MUTANT_SEEDS, options.jobs) > 0;
+    options.seeds = options.seeds ? options.seeds : 1;
     return options.minimize ? run_minimize(&options) : run_many(&options);
 }

@@ -16,7 +16,7 @@
 
 #define MS(n) ((usec)(n)*1000)
 
-enum { LOOK = 5000000, SETTLE_MAX = 240000000, WRITERS = 3 };
+enum { LOOK = 5000000, SETTLE_MAX = 240000000, WRITERS = 2 };
 
 static usec settled_since; /* 0: it is not */
 static usec settle;
@@ -73,7 +73,7 @@ static void set_up(const struct schedule *s)
     struct host *store = world_add_host("store");
     struct host *clients = world_add_host("client");
     store_sim_init(store, "/service/sim/");
-    book_init(clients, WRITERS);
+    book_init(clients, node_count + WRITERS); /* one that stays with each node, and those who look for the leader */
     if (setup->synchronous)
         book_watch_record();
     for (int i = 0; i < node_count; i++) {

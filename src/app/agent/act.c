@@ -15,6 +15,7 @@
 #include "app/agent/rounds.h"
 #include "base/check.h"
 #include "base/fault.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "core/ha/facts.h"
 #include "core/ha/fence.h"
@@ -186,7 +187,8 @@ static void follow(struct agent *a, const char *upstream)
         cycle_action_done(a, false);
         return;
     }
-    bool ok = FAULT_CALL("act.follow.clear", &err, datadir_clear_promote(a->instance->data_dir, &err)) &&
+    bool ok = (MUTANT(PLACEHOLDERS_KEPT) ||
+               FAULT_CALL("act.follow.clear", &err, datadir_clear_promote(a->instance->data_dir, &err))) &&
               FAULT_CALL("act.follow.files", &err, config_apply(a, CONF_STANDBY, *upstream ? upstream : NULL, &err));
 
     FAULT_POINT("act.follow.done");
@@ -243,7 +245,7 @@ static bool still_ours(struct agent *a, const struct ha_action *action)
 {
     struct ha_view v;
 
-    if (!action->term)
+    if (!action->term || MUTANT(ACTION_UNDER_LOST_TERM))
         return true;
     cycle_view(a, &v);
     bool ours = leads(&v) && leads_under(&v) == action->term &&

@@ -18,6 +18,7 @@
 #include "app/agent/upkeep.h"
 #include "base/check.h"
 #include "base/fault.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "core/ha/profile.h"
 #include "io/log.h"
@@ -233,7 +234,7 @@ static void cycle_run(void *arg)
     ha_decide(&a->memory, &view, &a->plan);
     FAULT_POINT("cycle.decided");
     member_tags_deinit(&view.conf.tags);
-    bool armed = arm(a, &a->plan.fence);
+    bool armed = MUTANT(FENCE_AFTER_ACTING) || arm(a, &a->plan.fence);
     FAULT_POINT("cycle.armed");
     msec again_ms = armed ? MSEC_NEVER : a->arm_not_before_ms;
     /* What is promised now, or could not be, changes what may be done. */
@@ -258,6 +259,8 @@ static void cycle_run(void *arg)
         a->plan.count = 0;
     act_next(a);
     FAULT_POINT("cycle.acted");
+    if (MUTANT(FENCE_AFTER_ACTING))
+        (void)arm(a, &a->plan.fence);
     a->waited = a->executing;
 }
 

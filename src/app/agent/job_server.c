@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/fault.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "io/log.h"
 #include "pg/callbacks.h"
@@ -85,7 +86,9 @@ static bool prepare_files(struct jobs *j, bool standby, struct err *err)
     struct err unsettled = {0};
     bool renewed = false;
 
-    if (!FAULT_CALL("job.start.clear", err, datadir_clear_promote(i->data_dir, err)) || !names_remove(i, err))
+    bool cleared =
+        MUTANT(PLACEHOLDERS_KEPT) || FAULT_CALL("job.start.clear", err, datadir_clear_promote(i->data_dir, err));
+    if (!cleared || !names_remove(i, err))
         return false;
     if (!incarnation_settle(i->data_dir, i->state_dir, &renewed, &unsettled))
         log_warning("datadir.incarnation", "%s, starting all the same: nobody counts on this node", unsettled.text);
@@ -372,7 +375,8 @@ void job_promote_notice(struct jobs *j)
     if (pg.accepting && pg.answered && !pg.in_recovery) {
         FAULT_POINT("job.promote.open");
         log_info("promote.open", "PostgreSQL left recovery and accepts writes");
-        if (!datadir_clear_promote(j->agent->instance->data_dir, &err)) /* of a request that came too late, too */
+        if (!MUTANT(PLACEHOLDERS_KEPT) &&
+            !datadir_clear_promote(j->agent->instance->data_dir, &err)) /* of a request that came too late, too */
             log_warning("promote.not_withdrawn", "%s", err.text);
         job_end(j, NULL);
     } else if (pg.process != HA_PROC_RUNNING || pg.deaths != j->deaths) {

@@ -7,6 +7,7 @@
 #include "app/agent/registry.h"
 #include "base/check.h"
 #include "base/fault.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "io/log.h"
 #include "store/store.h"
@@ -381,6 +382,8 @@ static void lease_event(enum lease_event event, const struct store_result *answe
             leadership_publish(s);
         break;
     case LEASE_KEPT:
+        if (MUTANT(DEADLINE_WITHOUT_PROOF) && s->owner)
+            lease_hold(s->lease);
         if (!reattach(s))
             publish_beat(s);
         break;
@@ -462,7 +465,7 @@ void leadership_acquire(struct leadership *s, uint32_t timeline, leadership_done
     }
     s->newest_term = c->record.term; /* also in a store that went back: an election there is about what there is now */
     take_over_record(s, &c->record, &next);
-    if (timeline > next.timeline)
+    if (timeline > next.timeline && !MUTANT(TIMELINE_NOT_TAKEN))
         next.timeline = timeline;
     struct cas_change change = {
         .next = &next, .record_revision = c->record.mod_revision, .key = CAS_KEY_TAKE, .lease = lease_id(s->lease)};
@@ -639,7 +642,8 @@ static void note_setbacks(struct leadership *s)
 /* Ownership by the picture. False: it is of the past, and nothing of it counts. */
 static bool observe_ownership(struct leadership *s, const struct cluster *c)
 {
-    bool ours = lease_id(s->lease) && str_eq(c->leader, s->name) && c->leader_lease == lease_id(s->lease);
+    bool ours = lease_id(s->lease) && str_eq(c->leader, s->name) &&
+                (c->leader_lease == lease_id(s->lease) || MUTANT(OWNER_BY_NAME));
 
     if (ours && !s->owner && !s->release_doubt && is_of_the_past(s, c)) {
         lost_lease(s); /* kept alive it would keep the key: another one is granted, and this one ends */

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/fault.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "io/loop.h"
 #include "store/store.h"
@@ -32,7 +33,7 @@ static void granted(const struct store_result *r, void *arg)
     if (r->status == STORE_DONE && r->lease) {
         l->id = r->lease;
         l->granted_ttl_ms = l->sent_for_ttl_ms;
-        l->renewed_ms = r->sent_at_ms;
+        l->renewed_ms = MUTANT(LEASE_FROM_REPLY) ? loop_clock_ms() : r->sent_at_ms;
         event = LEASE_GRANTED;
     }
     l->fn(event, r, l->arg);
@@ -49,7 +50,7 @@ static void kept_alive(const struct store_result *r, void *arg)
         l->id = 0;
         event = LEASE_LOST;
     } else if (r->status == STORE_DONE) {
-        l->renewed_ms = r->sent_at_ms;
+        l->renewed_ms = MUTANT(LEASE_FROM_REPLY) ? loop_clock_ms() : r->sent_at_ms;
         event = LEASE_KEPT;
     }
     l->fn(event, r, l->arg);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/str.h"
 #include "io/log.h"
 #include "io/loop.h"
@@ -451,9 +452,9 @@ static enum ha_data data_of(const struct local *p)
     case DATADIR_MARK_BOOTSTRAP:
         return HA_DATA_BOOTSTRAPPING;
     case DATADIR_MARK_CLONE:
-        return HA_DATA_CLONING;
+        return MUTANT(CLONE_MARK_IGNORED) ? HA_DATA_VALID : HA_DATA_CLONING;
     case DATADIR_MARK_REWIND:
-        return HA_DATA_REWINDING;
+        return MUTANT(REWIND_MARK_IGNORED) ? HA_DATA_VALID : HA_DATA_REWINDING;
     case DATADIR_MARK_NONE:
         break;
     }
@@ -472,7 +473,7 @@ static enum ha_process process_of(const struct local *p)
     case GUARD_PG_FOREIGN: /* about to be adopted */
         return HA_PROC_RUNNING;
     case GUARD_PG_ORPHANS:
-        return HA_PROC_ORPHANS;
+        return MUTANT(ORPHANS_IGNORED) ? HA_PROC_NONE : HA_PROC_ORPHANS;
     }
     return HA_PROC_UNKNOWN;
 }

@@ -1,6 +1,7 @@
 #include "core/ha/decide.h"
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "base/trace.h"
 #include "core/ha/bootstrap.h"
@@ -109,6 +110,8 @@ static void job_decide(struct ha_memory *m, const struct ha_view *v, struct ha_p
     bool given_up = kind == HA_JOB_STOP && v->pg.shut_down_at && leads(v) && v->store.known && !m->restart.under_way;
     if (given_up && handover_finish(v, p))
         return;
+    if (MUTANT(RELEASE_UNSTOPPED) && kind == HA_JOB_STOP && leads(v))
+        (void)plan_add(p, HA_DO_RELEASE);
 
     bool for_leader = kind == HA_JOB_PROMOTE || kind == HA_JOB_PRE_PROMOTE;
     bool against_leader = kind == HA_JOB_CLONE || kind == HA_JOB_CHECK_REJOIN;

@@ -1,6 +1,7 @@
 #include "core/ha/elect.h"
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "core/ha/candidate.h"
 #include "core/ha/facts.h"
@@ -234,7 +235,7 @@ static bool another_is_better(const struct race *r)
 
         if (peer->answer != HA_ANSWER_YES || str_eq(peer->name, v->conf.name))
             continue;
-        if (peer->running && peer->primary)
+        if (peer->running && peer->primary && !MUTANT(RIVAL_TOLERATED))
             return plan_why(r->p, "no leader; %s says it still runs as primary", peer->name);
         if (r->turn == TURN_FORCED || !member || !candidate_may_lead(v, member, &why_not))
             continue;
@@ -250,8 +251,8 @@ static bool may_run_on(const struct race *r)
     const struct ha_view *v = r->v;
     const struct record_key *record = &v->store.cluster->record;
 
-    if (r->turn == TURN_FORCED || !observe_record_stands(r->m, v) || !record->unfenced || record->released ||
-        str_eq(record->leader, v->conf.name))
+    if (MUTANT(UNFENCED_IGNORED) || r->turn == TURN_FORCED || !observe_record_stands(r->m, v) || !record->unfenced ||
+        record->released || str_eq(record->leader, v->conf.name))
         return false;
     const struct ha_peer *peer = peer_answer(v, record->leader);
     if (peer && peer->answer == HA_ANSWER_YES) /* whether it is primary, another_is_better() looks */

@@ -1,6 +1,7 @@
 #include "core/ha/fence.h"
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "core/ha/facts.h"
 #include "core/ha/mode.h"
@@ -77,7 +78,7 @@ static bool nobody_beside_us(const struct ha_view *v)
 static void fence_set(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     msec ttl_ms = ttl_of(v);
-    msec deadline_ms = deadline(m, v);
+    msec deadline_ms = deadline(m, v) + (MUTANT(FENCE_TOO_LATE) ? ttl_ms / 2 : 0);
 
     p->fence = (struct ha_fence){v->lease.term, MSEC_NEVER, MSEC_NEVER, MSEC_NEVER};
     if (mode_needs_no_fence(v))

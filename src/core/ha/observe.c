@@ -1,6 +1,7 @@
 #include "core/ha/observe.h"
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "core/ha/bootstrap.h"
 #include "core/ha/facts.h"
@@ -130,7 +131,7 @@ static bool stay_may_be_forgotten(const struct ha_memory *m, const struct ha_vie
     const json_t *asked = v->store.cluster->failsafe;
     size_t others = json_object_size(asked) - (json_object_get(asked, v->conf.name) != NULL);
 
-    return v->conf.failsafe_mode && others > 0 && !m->leader.key;
+    return v->conf.failsafe_mode && others > 0 && !m->leader.key && !MUTANT(FAILSAFE_FORGOTTEN);
 }
 
 bool observe_past_is_unknown(const struct ha_memory *m, const struct ha_view *v)
@@ -150,7 +151,8 @@ bool observe_key_is_free(const struct ha_memory *m, const struct ha_view *v, mse
 
     bool by_promise = v->store.failsafe_heard_ms && m->leader.alive_ms == v->store.failsafe_heard_ms;
     msec ended_ms = m->leader.alive_ms + (by_promise ? promise_ms(v) : v->conf.ttl_ms);
-    *ret_when_ms = msec_max(*ret_when_ms, ended_ms);
+    if (!MUTANT(KEY_TAKEN_AT_ONCE))
+        *ret_when_ms = msec_max(*ret_when_ms, ended_ms);
     return v->now_ms >= *ret_when_ms;
 }
 

@@ -1,6 +1,7 @@
 #include "core/ha/rejoin.h"
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "core/ha/bootstrap.h"
 #include "core/ha/cohort.h"
@@ -142,7 +143,8 @@ static void discard_decide(const struct ha_memory *m, const struct ha_view *v, s
         return;
     }
     /* Who asks for a new copy has judged that, and this one is kept. */
-    if (is_counted_on(v, p) || !have_proof(v, p) || (!m->reinit.under_way && holds_more(v, leader, p)))
+    bool proved = MUTANT(DISCARD_UNPROVED) || have_proof(v, p);
+    if (is_counted_on(v, p) || !proved || (!m->reinit.under_way && holds_more(v, leader, p)))
         return;
     plan_job(p, HA_JOB_DISCARD, leader_name(v))->remove = remove;
     (void)plan_why(p, "%s: giving this data directory up", why);

@@ -1,0 +1,124 @@
+#include "test/sim/mutants.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/check.h"
+#include "base/mutant.h"
+#include "base/str.h"
+#include "test/sim/pool.h"
+
+enum mutant mutant;
+
+static const struct {
+    const char *name, *text;
+} mutants[] = {
+    {"NONE", ""},
+#define MUTANT_DEFINE(name, text) {#name, text},
+#include "base/mutants.def"
+#undef MUTANT_DEFINE
+};
+
+size_t mutants_count(void)
+{
+    return MUTANT_COUNT - 1;
+}
+
+const char *mutant_name(size_t i)
+{
+    return mutants[i + 1].name;
+}
+
+const char *mutant_text(size_t i)
+{
+    return mutants[i + 1].text;
+}
+
+bool mutant_choose(const char *name)
+{
+    for (int i = MUTANT_NONE + 1; i < MUTANT_COUNT; i++) {
+        if (!str_eq(mutants[i].name, name))
+            continue;
+        mutant = (enum mutant)i;
+        return true;
+    }
+    return false;
+}
+
+struct hunt {
+    uint64_t tried;
+    uint64_t seed; /* that caught it; 0: none yet */
+    char invariant[INVARIANT_MAX];
+};
+
+struct one {
+    struct hunt *hunt;
+    uint64_t seed;
+};
+
+static void seed_done(const struct outcome *o, void *arg)
+{
+    struct one *one = arg;
+    struct hunt *h = one->hunt;
+
+    h->tried++;
+    if (o->invariant[0] && (!h->seed || one->seed < h->seed)) {
+        h->seed = one->seed;
+        str_copy(h->invariant, sizeof(h->invariant), o->invariant);
+    }
+    free(one);
+}
+
+static double now(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* True if it was caught. */
+static bool hunt(struct pool *p, size_t i, uint64_t from, uint64_t seeds)
+{
+    struct schedule *s = mem_zero(1, sizeof(*s));
+    struct hunt h = {0};
+    double begin = now();
+
+    CHECK(mutant_choose(mutant_name(i)));
+    for (uint64_t n = 0; n < seeds && !h.seed; n++) {
+        struct one *one = mem_zero(1, sizeof(*one));
+        *one = (struct one){.hunt = &h, .seed = from + n};
+        schedule_draw(from + n, s);
+        pool_start(p, s, false, seed_done, one);
+    }
+    pool_wait(p);
+    mutant = MUTANT_NONE;
+    free(s);
+    if (h.seed)
+        (void)printf("caught   %-24s by seed %llu (%s), after %llu, in %.1f s: %s\n", mutant_name(i),
+                     (unsigned long long)h.seed, h.invariant, (unsigned long long)h.tried, now() - begin,
+                     mutant_text(i));
+    else
+        (void)printf("SURVIVED %-24s %llu seeds, in %.1f s: %s\n", mutant_name(i), (unsigned long long)h.tried,
+                     now() - begin, mutant_text(i));
+    (void)fflush(stdout);
+    return h.seed != 0;
+}
+
+int mutants_run(const char *only, uint64_t from, uint64_t seeds, int jobs)
+{
+    struct pool *p = pool_new(jobs);
+    int survivors = 0;
+    int hunted = 0;
+
+    for (size_t i = 0; i < mutants_count(); i++) {
+        if (only && !str_eq(only, mutant_name(i)))
+            continue;
+        hunted++;
+        survivors += !hunt(p, i, from, seeds);
+    }
+    pool_free(p);
+    (void)printf("%d mutants, %d survived\n", hunted, survivors);
+    return survivors;
+}
