@@ -255,13 +255,23 @@ static void replace_host(struct doing *d)
     node_lose_disk(d->node);
 }
 
+/* How long a killed agent is not started again: mostly at once, or long enough for its lease to end. */
+static usec stays_away(const struct fault *f)
+{
+    int64_t kind = salted(f, 2, 4);
+
+    return kind < 2 ? 0 : salted(f, 1, kind == 2 ? 5000000 : 40000000);
+}
+
 static void set_trap(const struct doing *d)
 {
     const struct fault *f = d->fault;
-    struct trap trap = {.host = d->node->host->id,
+    struct trap trap = {.host = f->anyone ? ANYWHERE : d->node->host->id,
                         .deed = (enum point_deed)(f->kind - FAULT_POINT_KILL),
                         .nth = f->nth,
-                        .hangs = 10000 + salted(f, 1, salted(f, 2, 2) ? 500000 : 30000000),
+                        .hangs = f->kind == FAULT_POINT_KILL
+                                     ? stays_away(f)
+                                     : 10000 + salted(f, 1, salted(f, 2, 2) ? 500000 : 30000000),
                         .until = world.now + f->lasts};
 
     str_copy(trap.name, sizeof(trap.name), f->point);
@@ -289,8 +299,14 @@ static void begin(struct doing *d)
     case FAULT_STOP_AGENT:
         d->generation = stop(&n->guard.agent);
         break;
+    case FAULT_NO_AGENT:
+        guard_sim_bar_agent(&n->guard, world.now + f->lasts);
+        break;
     case FAULT_KILL_GUARD:
         guard_sim_kill(&n->guard);
+        break;
+    case FAULT_SERVICE_RESTART:
+        guard_sim_term(&n->guard);
         break;
     case FAULT_POWER_CUT:
         node_power_cut(n);
@@ -362,6 +378,12 @@ static void begin(struct doing *d)
         break;
     case FAULT_STORE_LATE:
         store_sim_late(200);
+        break;
+    case FAULT_STORE_ANSWERS_LATE:
+        store_sim_answers_late(true);
+        break;
+    case FAULT_STORE_SPLIT:
+        store_sim_split(n->host);
         break;
     case FAULT_STORE_LAGS:
         store_sim_watch_lag(10000000);
@@ -498,6 +520,12 @@ static void end(struct doing *d)
     case FAULT_STORE_LATE:
         store_sim_late(0);
         break;
+    case FAULT_STORE_ANSWERS_LATE:
+        store_sim_answers_late(false);
+        break;
+    case FAULT_STORE_SPLIT:
+        store_sim_split(NULL);
+        break;
     case FAULT_STORE_LAGS:
         store_sim_watch_lag(0);
         break;
@@ -529,7 +557,9 @@ static void end(struct doing *d)
     case FAULT_KILL_POSTMASTER:
     case FAULT_KILL_POSTGRES:
     case FAULT_KILL_AGENT:
+    case FAULT_NO_AGENT:
     case FAULT_KILL_GUARD:
+    case FAULT_SERVICE_RESTART:
     case FAULT_CLOCK_JUMP:
     case FAULT_POWER_CUT_ALL:
     case FAULT_ROLLING_KILL:

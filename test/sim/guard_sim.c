@@ -67,6 +67,8 @@ static void parcel_seen(void *arg)
         l->silent = false;
         if (m->kind == GUARD_STATE)
             l->events.state(m, l->arg);
+        else if (m->kind == GUARD_TERM)
+            l->events.term(l->arg);
         else
             l->events.refused(m, l->arg);
     }
@@ -295,6 +297,10 @@ static void start_agent(void *arg)
 
     if (g->agent.alive)
         return;
+    if (world.now < g->barred_until) {
+        event_at(g->barred_until, &g->proc, start_agent, g);
+        return;
+    }
     g->agent_starts++;
     g->heard = world.now;
     g->link = NULL;
@@ -321,6 +327,31 @@ void guard_sim_kill_agent(struct sim_guard *g)
     proc_kill(&g->agent);
     if (g->proc.alive)
         event_in(AGENT_AGAIN, &g->proc, start_agent, g);
+}
+
+void guard_sim_bar_agent(struct sim_guard *g, usec until)
+{
+    if (until > g->barred_until)
+        g->barred_until = until;
+    if (g->agent.alive)
+        guard_sim_kill_agent(g);
+}
+
+/* Its patience with an agent that is to end is over, or there is none. */
+static void term_due(void *arg)
+{
+    struct sim_guard *g = arg;
+
+    guard_sim_agent_exited(g, 0);
+}
+
+void guard_sim_term(struct sim_guard *g)
+{
+    if (!g->proc.alive)
+        return;
+    if (g->agent.alive)
+        say(g, GUARD_TERM, 0, NULL);
+    event_in(g->agent.alive ? GUARD_END_MS * 1000 : 0, &g->proc, term_due, g);
 }
 
 static void orphans_due(void *arg)

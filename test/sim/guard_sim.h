@@ -21,6 +21,7 @@ struct sim_guard {
         bool spent;                     /* it has stopped one, and bars a start */
         unsigned int fired;
     } fence;
+    usec barred_until;               /* no agent can be started before */
     usec look_at;                    /* the earliest look at its deadlines that is queued; INT64_MAX: none */
     msec stop_quit_ms, stop_kill_ms; /* of the agent's STOP */
     bool stopping;
@@ -36,5 +37,8 @@ void guard_sim_start(struct sim_guard *g); /* systemctl start */
 void guard_sim_kill(struct sim_guard *g);  /* SIGKILL: PostgreSQL gets SIGQUIT from the kernel, the agent sees it */
 void guard_sim_power_cut(struct sim_guard *g);
 void guard_sim_kill_agent(struct sim_guard *g);
+/* The agent ends, and what it needs to start again is not there until then. */
+void guard_sim_bar_agent(struct sim_guard *g, usec until);
+void guard_sim_term(struct sim_guard *g); /* systemctl restart */
 void guard_sim_agent_exited(struct sim_guard *g, int status);
 void guard_sim_pg_died(struct pg *p, void *guard);

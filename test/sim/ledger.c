@@ -95,11 +95,13 @@ static bool excused(const struct pg *p)
     return thawed[p->host->id] && world.now - thawed[p->host->id] < EXCUSED;
 }
 
-static void alone(const struct pg *p, const struct rec *commit, unsigned int reign)
+static void alone(const struct pg *p, struct rec *commit, unsigned int reign)
 {
     if (reign == book.reigns)
         return;
     about_to_find();
+    if (!wal_common(reigns[book.reigns - 1].first, commit))
+        world_excuse("two databases were born, one while the store did not answer");
     finding("N8", "%s acknowledges on timeline %u after %s has on timeline %u", p->host->name, commit->tli,
             newest_name(), reigns[book.reigns - 1].first->tli);
 }

@@ -57,6 +57,27 @@ struct one {
     uint64_t seed;
 };
 
+static void keep(const struct outcome *o, void *arg)
+{
+    *(struct outcome *)arg = *o;
+}
+
+/* Without the mutant that seed is clean. */
+static bool is_its_doing(struct pool *p, uint64_t seed, struct schedule *s)
+{
+    struct outcome o = {0};
+    enum mutant was = mutant;
+
+    mutant = MUTANT_NONE;
+    schedule_draw(seed, s);
+    pool_start(p, s, false, keep, &o);
+    pool_wait(p);
+    mutant = was;
+    if (o.invariant[0])
+        (void)printf("         seed %llu fails without any mutant: %s\n", (unsigned long long)seed, o.invariant);
+    return !o.invariant[0];
+}
+
 static void seed_done(const struct outcome *o, void *arg)
 {
     struct one *one = arg;
@@ -91,8 +112,11 @@ static bool hunt(struct pool *p, size_t i, uint64_t from, uint64_t seeds)
         *one = (struct one){.hunt = &h, .seed = from + n};
         schedule_draw(from + n, s);
         pool_start(p, s, false, seed_done, one);
+        if (h.seed || n + 1 == seeds)
+            pool_wait(p);
+        if (h.seed && !is_its_doing(p, h.seed, s))
+            h.seed = 0;
     }
-    pool_wait(p);
     mutant = MUTANT_NONE;
     free(s);
     if (h.seed)

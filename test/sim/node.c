@@ -101,9 +101,9 @@ void run_guard_clear(const char *data_dir)
 
 /* ---- fault points ---- */
 
-static void kill_agent(int host)
+static void kill_agent(int host, usec stays_away)
 {
-    guard_sim_kill_agent(&nodes[host].guard);
+    guard_sim_bar_agent(&nodes[host].guard, world.now + stays_away);
 }
 
 static void cut_power(int host)

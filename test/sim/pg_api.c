@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "io/loop.h"
 #include "pg/bin.h"
@@ -663,7 +664,8 @@ void conflict_stop(struct conflict_job *j)
 
 bool promote_withdraw(const char *data_dir, struct err *err)
 {
-    pg_here()->disk.promote_file = false;
+    if (!MUTANT(PROMOTE_FILE_KEPT))
+        pg_here()->disk.promote_file = false;
     return true;
 }
 

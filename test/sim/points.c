@@ -23,7 +23,9 @@ struct hanging {
 static struct trap traps[TRAPS_MAX];
 static size_t trap_count;
 static int waiting[HOSTS_MAX]; /* traps on that host */
-static void (*kill_agent)(int host), (*cut_power)(int host);
+static int waiting_anywhere;
+static void (*kill_agent)(int host, usec stays_away);
+static void (*cut_power)(int host);
 static struct hanging *stepping; /* who has just stepped aside */
 
 const char *point_deed_text(enum point_deed deed)
@@ -107,7 +109,7 @@ static void hang(usec for_so_long)
 /* Every event of a host on which a trap waits runs where it can be left. */
 static void run_event(event_fn *fn, void *arg)
 {
-    if (waiting[world.current->host->id])
+    if (waiting[world.current->host->id] || waiting_anywhere)
         stepped_aside(co_run(fn, arg));
     else
         fn(arg);
@@ -115,13 +117,18 @@ static void run_event(event_fn *fn, void *arg)
 
 /* ---- traps ---- */
 
+static int *count_of(const struct trap *t)
+{
+    return t->host == ANYWHERE ? &waiting_anywhere : &waiting[t->host];
+}
+
 static void remove_trap(size_t i)
 {
-    waiting[traps[i].host]--;
+    (*count_of(&traps[i]))--;
     traps[i] = traps[--trap_count];
 }
 
-void points_init(void (*kill)(int host), void (*cut)(int host))
+void points_init(void (*kill)(int host, usec stays_away), void (*cut)(int host))
 {
     kill_agent = kill;
     cut_power = cut;
@@ -136,7 +143,7 @@ void points_set(const struct trap *trap)
     if (trap_count == TRAPS_MAX)
         return;
     traps[trap_count++] = *trap;
-    waiting[trap->host]++;
+    (*count_of(trap))++;
 }
 
 /* The trap that goes off here; false: none. */
@@ -144,13 +151,14 @@ static bool springs(const struct fault_point *p, bool as_call, struct trap *ret_
 {
     int here = world.current->host->id;
 
-    for (size_t i = 0; co_inside() && waiting[here] && i < trap_count; i++) {
+    for (size_t i = 0; co_inside() && i < trap_count; i++) {
         struct trap *t = &traps[i];
-        bool fits = t->host == here && t->until >= world.now && (!t->name[0] || str_eq(t->name, p->name)) &&
-                    (t->deed != POINT_FAIL || as_call);
+        bool fits = (t->host == here || t->host == ANYWHERE) && t->until >= world.now &&
+                    (!t->name[0] || str_eq(t->name, p->name)) && (t->deed != POINT_FAIL || as_call);
         if (!fits || --t->nth)
             continue;
         *ret_trap = *t;
+        ret_trap->host = here;
         remove_trap(i);
         return true;
     }
@@ -171,7 +179,7 @@ static bool reached(const struct fault_point *p, bool as_call)
     switch (t.deed) {
     case POINT_KILL:
         score->killed++;
-        kill_agent(t.host);
+        kill_agent(t.host, t.hangs);
         co_die();
     case POINT_CUT:
         score->cut++;

@@ -10,7 +10,7 @@
 
 struct node;
 
-enum { POINT_NAME_MAX = 48 };
+enum { POINT_NAME_MAX = 48, ANYWHERE = -1 };
 
 #define POINT_DEEDS(X) X(KILL, "kill") X(CUT, "power-cut") X(HANG, "hang") X(FAIL, "fail")
 
@@ -24,16 +24,16 @@ enum point_deed {
 const char *point_deed_text(enum point_deed deed);
 
 struct trap {
-    int host;
+    int host; /* ANYWHERE: whoever comes first */
     enum point_deed deed;
     char name[POINT_NAME_MAX]; /* "": any */
     unsigned int nth;          /* 1: the next */
-    usec hangs;                /* HANG: for so long */
+    usec hangs;                /* HANG: for so long; KILL: not started again for so long */
     usec until;
 };
 
 /* kill ends the agent that runs on that host (its guard starts another), cut the whole of the host. */
-void points_init(void (*kill)(int host), void (*cut)(int host));
+void points_init(void (*kill)(int host, usec stays_away), void (*cut)(int host));
 void points_set(const struct trap *trap);
 
 size_t points_count(void);

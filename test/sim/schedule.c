@@ -60,6 +60,7 @@ static void draw_point(struct fault *f)
 
     f->nth = 1;
     f->lasts = MS(60000);
+    f->anyone = chance_one_in(2);
     if (!as_call && chance_one_in(2)) {
         f->nth = (unsigned int)chance_between(1, 60);
         return;
@@ -114,7 +115,9 @@ void fault_tell(const struct fault *f, char *to, size_t size)
 {
     char leader[16] = "", other[32] = "", lasts[32] = "", point[POINT_NAME_MAX + 32] = "";
 
-    if (f->leader)
+    if (f->anyone)
+        str_copy(leader, sizeof(leader), "any/");
+    else if (f->leader)
         str_copy(leader, sizeof(leader), "leader/");
     if (kinds[f->kind].reach == REACH_PAIR || kinds[f->kind].reach == REACH_NOBODY)
         (void)snprintf(other, sizeof(other), " other %d", f->other + 1);
@@ -177,8 +180,10 @@ static bool read_fault(char **words, size_t count, struct fault *f)
     if (count < 3 || !read_kind(words[1], &f->kind))
         return false;
     f->at = read_usec(words[0]);
+    const char *slash = strchr(words[2], '/');
     f->leader = str_starts(words[2], "leader/");
-    f->node = atoi(words[2] + (f->leader ? strlen("leader/") : 0)) - 1; /* NOLINT(cert-err34-c): looked at below */
+    f->anyone = str_starts(words[2], "any/");
+    f->node = atoi(slash ? slash + 1 : words[2]) - 1; /* NOLINT(cert-err34-c): looked at below */
     for (size_t i = 3; i + 1 < count; i += 2) {
         if (str_eq(words[i], "other")) {
             f->other = atoi(words[i + 1]) - 1; /* NOLINT(cert-err34-c): looked at below */

@@ -26,7 +26,9 @@ enum reach { REACH_NODE, REACH_PAIR, REACH_ALL, REACH_NOBODY };
     X(KILL_POSTGRES, 3, false, NODE) \
     X(KILL_AGENT, 4, false, NODE) \
     X(STOP_AGENT, 3, true, NODE) \
+    X(NO_AGENT, 4, true, NODE) \
     X(KILL_GUARD, 2, false, NODE) \
+    X(SERVICE_RESTART, 3, false, NODE) \
     X(POWER_CUT, 4, true, NODE) \
     X(FREEZE_HOST, 3, true, NODE) \
     X(STOP_BACKENDS, 1, true, NODE) \
@@ -40,7 +42,7 @@ enum reach { REACH_NODE, REACH_PAIR, REACH_ALL, REACH_NOBODY };
     X(ISOLATE_BUT_CLIENTS, 6, true, NODE) \
     X(DEAF, 1, true, NODE) \
     X(MUTE, 1, true, NODE) \
-    X(CUT_FROM_STORE, 3, true, NODE) \
+    X(CUT_FROM_STORE, 4, true, NODE) \
     X(CUT_ONE_WAY, 3, true, PAIR) \
     X(CUT_PAIR, 3, true, PAIR) \
     X(FLAPPING, 2, true, PAIR) \
@@ -51,6 +53,8 @@ enum reach { REACH_NODE, REACH_PAIR, REACH_ALL, REACH_NOBODY };
     X(STORE_REFUSES, 2, true, ALL) \
     X(STORE_SLOW, 2, true, ALL) \
     X(STORE_LATE, 2, true, ALL) \
+    X(STORE_ANSWERS_LATE, 3, true, ALL) \
+    X(STORE_SPLIT, 3, true, NODE) \
     X(STORE_LAGS, 2, true, ALL) \
     X(STORE_STALE, 1, true, ALL) \
     X(STORE_COMPACTS, 2, false, ALL) \
@@ -65,7 +69,7 @@ enum reach { REACH_NODE, REACH_PAIR, REACH_ALL, REACH_NOBODY };
     X(FAILOVER, 1, false, NOBODY) \
     X(RESTART, 2, false, NOBODY) \
     X(REINIT, 2, false, NOBODY) \
-    X(PAUSE, 2, true, NOBODY) \
+    X(PAUSE, 4, true, NOBODY) \
     X(CONFIG, 1, false, NOBODY) \
     X(PG_CONFLICT, 1, true, NOBODY) \
     X(PG_PAUSED, 1, true, NOBODY) \
@@ -89,6 +93,7 @@ enum fault_kind {
 struct fault {
     enum fault_kind kind;
     usec at;
+    bool anyone;     /* a trap: whoever reaches that point */
     bool leader;     /* whoever leads then; else, and if nobody does: */
     int node, other; /* 0: the first */
     usec lasts;

@@ -17,6 +17,8 @@ enum {
     LOOK = 500000,   /* a watch sees to it that it is alive */
     STALE = 3000000,
     LATE_MAX = 20000000,
+    ANSWER_LATE_MAX = 4000000,
+    SPLIT_TTL_MS = 20000,
     WATCHES_MAX = 32,
 };
 
@@ -26,7 +28,8 @@ static struct {
     struct mem_kv *kv;
     struct mem_kv *stale, *backup; /* NULL: none */
     uint64_t cluster_id;
-    bool refuse;
+    bool refuse, answers_late;
+    const struct host *split; /* asks a member that lost the others; NULL: nobody does */
     usec commit_max, watch_lag_max;
     int late_permille;
     struct store_watch *watches[WATCHES_MAX];
@@ -157,6 +160,8 @@ static void push_at_host(void *arg)
 static void push(struct store_watch *w)
 {
     struct push *p = mem_zero(1, sizeof(*p));
+    if (w->store->proc->host == server.split)
+        return;
     usec lag = server.watch_lag_max ? chance(server.watch_lag_max) : 0;
 
     *p = (struct push){.watch = w, .upto = mem_kv_revision(server.kv)};
@@ -174,7 +179,8 @@ static void look(void *arg)
     if (w->stopped || w->over)
         return;
     event_in(LOOK, w->store->proc, look, w);
-    bool alive = net_reaches(here, server.host) && net_reaches(server.host, here) && !server.host->stops;
+    bool alive =
+        here != server.split && net_reaches(here, server.host) && net_reaches(server.host, here) && !server.host->stops;
     if (!alive) {
         w->pushing = false;
         if (!w->silent_since)
@@ -313,6 +319,13 @@ static void carry_out(struct sending *s)
         changed();
 }
 
+static void answer(void *arg)
+{
+    struct sending *s = arg;
+
+    net_send(server.host, s->request->store->proc->host, answer_at_host, s);
+}
+
 static void committed(void *arg)
 {
     struct sending *s = arg;
@@ -323,11 +336,39 @@ static void committed(void *arg)
     } else {
         carry_out(s);
     }
-    net_send(server.host, s->request->store->proc->host, answer_at_host, s);
+    if (server.answers_late && chance_one_in(2))
+        event_in(chance(ANSWER_LATE_MAX), &server.host->kernel, answer, s);
+    else
+        answer(s);
+}
+
+/*
+ * A leader of the store that the other members have left lets leases live until it notices, but commits nothing: what it
+ * says of a lease is not so where the others are.
+ */
+static void asked_the_wrong_one(struct sending *s)
+{
+    const struct request *r = s->request;
+
+    if (r->kind != REQUEST_KEEPALIVE)
+        return; /* no answer */
+    s->result.status = STORE_DONE;
+    s->result.raft_term = 1;
+    s->result.cluster_id = server.cluster_id;
+    s->result.lease = r->lease;
+    s->result.ttl_ms = SPLIT_TTL_MS;
+    s->result.revision = mem_kv_revision(server.kv);
+    answer(s);
 }
 
 static void arrived(void *arg)
 {
+    struct sending *s = arg;
+
+    if (s->request->store->proc->host == server.split) {
+        asked_the_wrong_one(s);
+        return;
+    }
     usec takes = chance_between(500, server.commit_max);
 
     if (server.late_permille && chance(1000) < server.late_permille)
@@ -496,6 +537,16 @@ void store_sim_expire_early(void)
 {
     mem_kv_expire(server.kv, MSEC_NEVER - 1);
     changed();
+}
+
+void store_sim_answers_late(bool late)
+{
+    server.answers_late = late;
+}
+
+void store_sim_split(const struct host *from)
+{
+    server.split = from;
 }
 
 void store_sim_stale(bool stale)

@@ -9,9 +9,11 @@
 void store_sim_init(struct host *host, const char *prefix);
 
 /* Faults. To be away is to be cut off or to stand still: net.h, host_freeze(). */
-void store_sim_refuse(bool refuse);   /* no leader of its own: answers, and does nothing */
-void store_sim_slow(usec commit_max); /* how long a commit takes at most */
-void store_sim_late(int permille);    /* requests that are carried out seconds after their asker gave up */
+void store_sim_refuse(bool refuse);            /* no leader of its own: answers, and does nothing */
+void store_sim_slow(usec commit_max);          /* how long a commit takes at most */
+void store_sim_late(int permille);             /* requests that are carried out seconds after their asker gave up */
+void store_sim_answers_late(bool late);        /* what was carried out in time */
+void store_sim_split(const struct host *from); /* its requests go to a member that has lost the others; NULL: none */
 void store_sim_watch_lag(usec lag_max);
 void store_sim_compact(void);      /* watches that lag behind cannot go on */
 void store_sim_expire_early(void); /* every lease ends now (a store that restarts may do that) */

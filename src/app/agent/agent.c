@@ -33,7 +33,6 @@
 #include "app/agent/rounds.h"
 #include "app/agent/state.h"
 #include "app/agent/upkeep.h"
-#include "base/mutant.h"
 #include "base/str.h"
 #include "io/http_client.h"
 #include "io/log.h"
@@ -113,7 +112,7 @@ static void withdraw_promotion(const struct agent *a)
 {
     struct err err = {0};
 
-    if (!MUTANT(PROMOTE_FILE_KEPT) && !promote_withdraw(a->settings->postgresql.data_dir, &err))
+    if (!promote_withdraw(a->settings->postgresql.data_dir, &err))
         log_warning("promote.not_withdrawn", "%s", err.text);
 }
 

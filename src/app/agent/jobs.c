@@ -7,7 +7,6 @@
 #include "app/agent/registry.h"
 #include "base/check.h"
 #include "base/fault.h"
-#include "base/mutant.h"
 #include "base/str.h"
 #include "io/log.h"
 #include "pg/callbacks.h"
@@ -154,8 +153,7 @@ void jobs_cancel(struct jobs *j)
         return;
     FAULT_POINT("job.cancel");
     /* Whether it comes too late is for decisions to doubt; the file must not fire at a later signal. */
-    if (j->action.job == HA_JOB_PROMOTE && j->signalled && !MUTANT(PROMOTE_FILE_KEPT) &&
-        !promote_withdraw(j->agent->instance->data_dir, &err))
+    if (j->action.job == HA_JOB_PROMOTE && j->signalled && !promote_withdraw(j->agent->instance->data_dir, &err))
         log_error("promote.not_withdrawn", "%s", err.text);
     (void)err_set(&err, ERR_PG, "cancelled");
     job_end(j, &err);
