@@ -19,6 +19,8 @@ struct mem_server {
     enum mem_fault fault;
     struct list stores;
     struct list late; /* requests that were answered and are still under way */
+    struct list held; /* requests that were carried out, their answers are under way */
+    bool holds;
     struct loop_timer expiry;
 };
 
@@ -36,8 +38,10 @@ struct request {
     struct list link;
     struct loop_timer timer; /* the latency; after it the end of the budget */
     enum request_kind kind;
-    bool arrived; /* the latency is over: it waits for the store to be back */
-    bool applied; /* carried out, the answer was lost */
+    bool arrived;             /* the latency is over: it waits for the store to be back */
+    bool applied;             /* carried out, the answer was lost */
+    struct store_result held; /* carried out, the answer is under way; status STORE_DONE: there is one */
+    struct mem_kv_answer held_answer;
     msec sent_at_ms, end_ms;
     struct store_txn txn; /* all of it ours */
     int64_t lease;
@@ -158,7 +162,7 @@ static void request_finish(struct request *r, struct store_result *result)
     void *arg = r->arg;
 
     result->sent_at_ms = r->sent_at_ms;
-    if (result->status == STORE_DONE) {
+    if (result->status == STORE_DONE && !result->revision) {
         result->revision = mem_kv_revision(m->kv);
         result->cluster_id = m->cluster_id;
         result->raft_term = 1;
@@ -210,6 +214,14 @@ static bool request_apply(const struct request *r, struct store_result *result, 
     return true;
 }
 
+static bool request_changes(const struct request *r)
+{
+    for (size_t i = 0; i < r->txn.then_count; i++)
+        if (r->txn.then[i].kind != STORE_GET_PREFIX)
+            return true;
+    return false;
+}
+
 static void request_serve(struct request *r)
 {
     struct mem_server *m = r->owner->server;
@@ -223,6 +235,17 @@ static void request_serve(struct request *r)
         result.err = &err;
     }
     server_changed(m);
+    if (m->holds && result.status == STORE_DONE && request_changes(r)) {
+        result.revision = mem_kv_revision(m->kv);
+        result.cluster_id = m->cluster_id;
+        result.raft_term = 1;
+        r->held = result;
+        r->held_answer = answer;
+        loop_timer_clear(&r->timer);
+        list_remove(&r->link);
+        list_add_tail(&m->held, &r->link);
+        return;
+    }
     if (m->fault == MEM_LOSE_ANSWERS) {
         r->applied = true;
         loop_timer_set(&r->timer, r->kind == REQUEST_TXN ? loop_clock_ms() : r->end_ms);
@@ -230,14 +253,6 @@ static void request_serve(struct request *r)
         request_finish(r, &result);
     }
     mem_kv_answer_deinit(&answer);
-}
-
-static bool request_changes(const struct request *r)
-{
-    for (size_t i = 0; i < r->txn.then_count; i++)
-        if (r->txn.then[i].kind != STORE_GET_PREFIX)
-            return true;
-    return false;
 }
 
 static void request_is_late(struct request *r)
@@ -501,6 +516,7 @@ struct mem_server *mem_server_new(struct loop *l)
     m->cluster_id = 1;
     list_init(&m->stores);
     list_init(&m->late);
+    list_init(&m->held);
     loop_timer_init(&m->expiry, l, expiry_due, m);
     return m;
 }
@@ -547,6 +563,18 @@ void mem_server_deliver(struct mem_server *m)
         request_free(r);
     }
     server_changed(m);
+}
+
+void mem_server_hold_answers(struct mem_server *m, bool hold)
+{
+    m->holds = hold;
+    while (!hold && !list_empty(&m->held)) {
+        struct request *r = LIST_ENTRY(m->held.prev, struct request, link);
+        struct mem_kv_answer answer = r->held_answer;
+        struct store_result result = r->held;
+        request_finish(r, &result);
+        mem_kv_answer_deinit(&answer);
+    }
 }
 
 void mem_server_set_latency(struct mem_server *m, msec latency_ms)

@@ -32,6 +32,8 @@ struct store *mem_store_new(struct mem_server *m);
 
 void mem_server_set_fault(struct mem_server *m, enum mem_fault fault);
 void mem_server_deliver(struct mem_server *m);
+/* Changes are carried out at once, and answered when this ends, the last one first, with what was so then. */
+void mem_server_hold_answers(struct mem_server *m, bool hold);
 void mem_server_set_latency(struct mem_server *m, msec latency_ms); /* of every answer */
 /* Leases end that much sooner. */
 void mem_server_advance(struct mem_server *m, msec ms);

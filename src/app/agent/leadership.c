@@ -151,10 +151,15 @@ static void know_record(struct leadership *s, const struct record_key *record)
     compare_record(s);
 }
 
-/* The record is as of the moment that the key is known to be ours; revision: of the store then. */
+/*
+ * The record is as of the moment that the key is known to be ours; revision: of the store then. An answer may come when
+ * what it tells has been seen, used and given up already: nothing that is older than what is known of the key counts.
+ */
 static void gained_ownership(struct leadership *s, const struct record_key *record, int64_t revision,
                              int64_t key_revision)
 {
+    if (revision < s->owner_revision)
+        return;
     s->owner = s->was_owner = true;
     s->reattached = false;
     s->release_doubt = false;
@@ -437,7 +442,10 @@ static void acquired(const struct cas_result *r, void *arg)
     switch (r->outcome) {
     case CAS_DONE:
         gained_ownership(s, r->record, r->revision, r->revision);
-        finish(s, LEADERSHIP_OK, NULL);
+        if (s->owner)
+            finish(s, LEADERSHIP_OK, NULL);
+        else
+            finish(s, LEADERSHIP_LOST, "the leader key was ours, and is not any more");
         break;
     case CAS_OTHER_KEY:
         finish(s, LEADERSHIP_LOST, "another node took the leader key first");
@@ -655,7 +663,7 @@ static bool observe_ownership(struct leadership *s, const struct cluster *c)
     if (ours && !s->owner && !s->release_doubt && !record_to_come) /* a txn whose answer never came */
         gained_ownership(s, &c->record, c->revision, c->leader_revision);
     else if (!ours && s->owner)
-        lost_ownership(s);
+        refused_ownership(s, c->revision);
     /* What we wrote since is known by its answer; a picture may be older. */
     bool older = s->owner && c->record.mod_revision && c->record.mod_revision < s->record.mod_revision;
     if (!older && c->record.mod_revision != s->record.mod_revision)

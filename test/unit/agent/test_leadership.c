@@ -623,6 +623,54 @@ static void test_a_key_of_an_earlier_life_is_free_when_its_primary_says_so(void 
     assert_true(c->record.released);
 }
 
+static bool owner(void)
+{
+    return lease().owner;
+}
+
+static bool leader_is(const char *name)
+{
+    AUTO(cluster) struct cluster *c = read_cluster();
+
+    return str_eq(c->leader, name);
+}
+
+static bool is_free(void)
+{
+    return leader_is(NULL);
+}
+
+static bool is_ours(void)
+{
+    AUTO(cluster) struct cluster *c = read_cluster();
+
+    return lease().exists && c->leader_lease == lease().id;
+}
+
+/* What its transaction did was seen in the store, used, and given up, before its answer came. */
+static void test_an_answer_that_comes_late_does_not_bring_a_released_key_back(void **state)
+{
+    AUTO(answer) struct answer then = ask_grant(loop, other, TTL_MS, BUDGET_MS);
+    AUTO(cstr) char *record = record_of(5, "n1");
+
+    (void)ask_put(loop, other, PREFIX "pgkeep", record, 0);
+    (void)ask_put(loop, other, PREFIX "leader", "n1", then.lease);
+    refresh();
+    mem_server_hold_answers(server, true);
+    leadership_renew(leadership);
+    until(is_ours, "the key on our lease");
+    registry_refresh(registry);
+    until(owner, "ownership by reading");
+    leadership_release(leadership, take, NULL);
+    until(is_free, "the release");
+    last.done = false;
+    mem_server_hold_answers(server, false);
+    until(is_done, "the answers");
+    assert_false(lease().owner);
+    AUTO(cluster) struct cluster *c = read_cluster();
+    assert_null(c->leader);
+}
+
 /* ---- failsafe_mode ---- */
 
 static bool asks(const char *name)
@@ -809,6 +857,7 @@ int main(void)
         LEADERSHIP_TEST(test_a_key_of_an_earlier_life_is_left_where_the_record_says_another),
         LEADERSHIP_TEST(test_a_key_that_we_never_served_under_is_not_said_to_be_free),
         LEADERSHIP_TEST(test_a_key_of_an_earlier_life_is_free_when_its_primary_says_so),
+        LEADERSHIP_TEST(test_an_answer_that_comes_late_does_not_bring_a_released_key_back),
         LEADERSHIP_TEST(test_who_is_in_a_list_that_may_have_arrived_is_asked),
         LEADERSHIP_TEST(test_a_member_that_is_not_in_the_list_yet_is_asked),
         LEADERSHIP_TEST(test_a_leader_of_the_past_lets_its_key_end),
