@@ -84,7 +84,8 @@ static void fence_set(const struct ha_memory *m, const struct ha_view *v, struct
     if (mode_needs_no_fence(v))
         return;
     bool ours = v->lease.owner || (v->lease.was_owner && !leader_is_other(v));
-    if (v->conf.pause && (v->lease.unfenced || !ours))
+    /* Ours, or the one of an agent before us, goes on until the record says that there is none. */
+    if (v->conf.pause && (v->lease.unfenced || (!ours && !v->lease.inherited_kill_ms)))
         return;
     /* A standby needs no fence, unless it may be about to stop being one. */
     if (!pg_may_be_primary(v) && !fence_may_serve(m, v) && !job_runs(v, HA_JOB_PROMOTE) && !m->promotion.doubt)

@@ -122,6 +122,12 @@ static void leader_absent(struct ha_memory *m, const struct ha_view *v)
     m->leader.released = recorded || kept_lease || str_eq(m->leader.name, v->conf.name);
 }
 
+/* Our PostgreSQL runs as the primary that an agent before us fenced: such a one grants nothing. */
+static bool led_before(const struct ha_view *v)
+{
+    return v->lease.inherited_kill_ms && pg_is_primary(v);
+}
+
 /*
  * An agent before us may have granted a stay that we know nothing of. A leader of Patroni's leaves no record, and one
  * that has lost the store no key; only a key that we have seen is about the last leader.
@@ -131,7 +137,7 @@ static bool stay_may_be_forgotten(const struct ha_memory *m, const struct ha_vie
     const json_t *asked = v->store.cluster->failsafe;
     size_t others = json_object_size(asked) - (json_object_get(asked, v->conf.name) != NULL);
 
-    return v->conf.failsafe_mode && others > 0 && !m->leader.key && !MUTANT(FAILSAFE_FORGOTTEN);
+    return v->conf.failsafe_mode && others > 0 && !m->leader.key && !led_before(v) && !MUTANT(FAILSAFE_FORGOTTEN);
 }
 
 bool observe_past_is_unknown(const struct ha_memory *m, const struct ha_view *v)

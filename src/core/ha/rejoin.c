@@ -143,8 +143,8 @@ static void discard_decide(const struct ha_memory *m, const struct ha_view *v, s
         return;
     }
     /* Who asks for a new copy has judged that, and this one is kept. */
-    bool proved = MUTANT(DISCARD_UNPROVED) || have_proof(v, p);
-    if (is_counted_on(v, p) || !proved || (!m->reinit.under_way && holds_more(v, leader, p)))
+    if (is_counted_on(v, p) || !(MUTANT(DISCARD_UNPROVED) || have_proof(v, p)) ||
+        (!m->reinit.under_way && holds_more(v, leader, p)))
         return;
     plan_job(p, HA_JOB_DISCARD, leader_name(v))->remove = remove;
     (void)plan_why(p, "%s: giving this data directory up", why);
