@@ -16,9 +16,9 @@ static const struct {
     bool lasts;
     enum reach reach;
 } kinds[] = {
-#define X(id, weight, lasts, reach) {#id, weight, lasts, REACH_##reach},
-    FAULTS(X)
-#undef X
+#define FAULT(id, weight, lasts, reach) {#id, weight, lasts, REACH_##reach},
+#include "test/sim/faults.def"
+#undef FAULT
 };
 
 const char *fault_kind_text(enum fault_kind kind)

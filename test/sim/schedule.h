@@ -20,74 +20,11 @@
 /* What a fault may hit. */
 enum reach { REACH_NODE, REACH_PAIR, REACH_ALL, REACH_NOBODY };
 
-/* kind, how often, whether it lasts, what it hits */
-#define FAULTS(X) \
-    X(KILL_POSTMASTER, 3, false, NODE) \
-    X(KILL_POSTGRES, 3, false, NODE) \
-    X(KILL_AGENT, 4, false, NODE) \
-    X(STOP_AGENT, 3, true, NODE) \
-    X(NO_AGENT, 4, true, NODE) \
-    X(KILL_GUARD, 2, false, NODE) \
-    X(SERVICE_RESTART, 3, false, NODE) \
-    X(POWER_CUT, 4, true, NODE) \
-    X(FREEZE_HOST, 3, true, NODE) \
-    X(STOP_BACKENDS, 1, true, NODE) \
-    X(STOP_POSTGRES, 2, true, NODE) \
-    X(STUCK_SESSION, 2, true, NODE) \
-    X(SLOW_DISK, 2, true, NODE) \
-    X(CLOCK_RATE, 2, true, NODE) \
-    X(CLOCK_JUMP, 1, false, NOBODY) \
-    X(HOST_REPLACED, 1, true, NODE) \
-    X(ISOLATE, 2, true, NODE) \
-    X(ISOLATE_BUT_CLIENTS, 6, true, NODE) \
-    X(DEAF, 1, true, NODE) \
-    X(MUTE, 1, true, NODE) \
-    X(CUT_FROM_STORE, 4, true, NODE) \
-    X(CUT_ONE_WAY, 3, true, PAIR) \
-    X(CUT_PAIR, 3, true, PAIR) \
-    X(FLAPPING, 2, true, PAIR) \
-    X(NET_LOSSY, 2, true, ALL) \
-    X(POWER_CUT_ALL, 1, true, ALL) \
-    X(ROLLING_KILL, 2, false, ALL) \
-    X(STORE_FROZEN, 3, true, ALL) \
-    X(STORE_REFUSES, 2, true, ALL) \
-    X(STORE_SLOW, 2, true, ALL) \
-    X(STORE_LATE, 2, true, ALL) \
-    X(STORE_ANSWERS_LATE, 3, true, ALL) \
-    X(STORE_SPLIT, 3, true, NODE) \
-    X(STORE_LAGS, 2, true, ALL) \
-    X(STORE_STALE, 1, true, ALL) \
-    X(STORE_COMPACTS, 2, false, ALL) \
-    X(STORE_EXPIRES, 3, false, ALL) \
-    X(STORE_RESTORED, 1, true, ALL) \
-    X(KEY_REMOVED, 4, false, ALL) \
-    X(POINT_KILL, 8, true, NOBODY) \
-    X(POINT_CUT, 2, true, NOBODY) \
-    X(POINT_HANG, 3, true, NOBODY) \
-    X(POINT_FAIL, 3, true, NOBODY) \
-    X(SWITCHOVER, 6, false, NOBODY) \
-    X(FAILOVER, 1, false, NOBODY) \
-    X(RESTART, 2, false, NOBODY) \
-    X(REINIT, 2, false, NOBODY) \
-    X(PAUSE, 4, true, NOBODY) \
-    X(CONFIG, 1, false, NOBODY) \
-    X(PG_CONFLICT, 1, true, NOBODY) \
-    X(PG_PAUSED, 1, true, NOBODY) \
-    X(PG_HANGS, 1, true, NOBODY) \
-    X(PG_SENDER_STUCK, 2, true, NODE) \
-    X(PG_CRASH, 2, false, NODE) \
-    X(PG_TOOL, 1, false, NOBODY) \
-    X(PG_CANCEL, 1, false, NOBODY) \
-    X(PG_CONF_WRONG, 2, true, NODE) \
-    X(PG_ALTER_SYSTEM, 1, false, NOBODY) \
-    X(DISK_FULL, 1, true, NODE) \
-    X(DISK_FAILS, 1, true, NODE)
-
 enum fault_kind {
-#define X(id, weight, lasts, reach) FAULT_##id,
-    FAULTS(X)
-#undef X
-        FAULT_COUNT
+#define FAULT(id, weight, lasts, reach) FAULT_##id,
+#include "test/sim/faults.def"
+#undef FAULT
+    FAULT_COUNT
 };
 
 struct fault {
