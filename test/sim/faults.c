@@ -443,6 +443,7 @@ static void begin(struct doing *d)
     case FAULT_PG_CANCEL:
     case FAULT_PG_CONF_WRONG:
     case FAULT_PG_ALTER_SYSTEM:
+    case FAULT_PG_SLOT_LOST:
     case FAULT_DISK_FULL:
     case FAULT_DISK_FAILS:
         pg_fault_begin(f->kind, &n->pg, (uint64_t)salted(f, 1, INT32_MAX));
@@ -561,6 +562,7 @@ static void end(struct doing *d)
     case FAULT_PG_TOOL:
     case FAULT_PG_CANCEL:
     case FAULT_PG_ALTER_SYSTEM:
+    case FAULT_PG_SLOT_LOST:
     case FAULT_KILL_POSTMASTER:
     case FAULT_KILL_POSTGRES:
     case FAULT_KILL_AGENT:

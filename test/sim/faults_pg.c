@@ -75,14 +75,23 @@ static void write_wrong(struct pg *p, uint64_t luck)
         pg_reload(p);
 }
 
-/* And wherever a clone or a rewind has brought it meanwhile. */
-static void write_right(void)
+/* And wherever a clone or a rewind has brought it meanwhile; a disk that does not take it is tried again. */
+static void write_right(void *arg)
 {
+    bool left = false;
+
+    (void)arg;
     for (int i = 0; i < world.host_count; i++) {
         struct pg *p = pg_of(i);
-        if (p && p->disk.kind == DATADIR_VALID && pg_conf_write(p, "postgresql.auto.conf", ""))
+        if (!p || p->disk.kind != DATADIR_VALID)
+            continue;
+        if (pg_conf_write(p, "postgresql.auto.conf", ""))
             pg_reload(p);
+        else
+            left = true;
     }
+    if (left)
+        event_in(1000000, NULL, write_right, NULL);
 }
 
 /* ---- kinds ---- */
@@ -93,6 +102,8 @@ void pg_fault_begin(enum fault_kind kind, struct pg *p, uint64_t luck)
         recovery_block(p, block_of(kind));
     else if (kind == FAULT_PG_SENDER_STUCK)
         hold_sender(p, luck);
+    else if (kind == FAULT_PG_SLOT_LOST && p->disk.slot_count)
+        pg_lose_slot(p, p->disk.slots[luck % p->disk.slot_count].name);
     else if (kind == FAULT_PG_CRASH)
         pg_crash_backend(p);
     else if (kind == FAULT_PG_TOOL)
@@ -116,7 +127,7 @@ void pg_fault_end(enum fault_kind kind, struct pg *p)
     else if (kind == FAULT_PG_SENDER_STUCK)
         let_senders_go(p);
     else if (kind == FAULT_PG_CONF_WRONG)
-        write_right();
+        write_right(NULL);
     else if (kind == FAULT_DISK_FULL)
         disk_fill(disk_of(p->host), false);
     else if (kind == FAULT_DISK_FAILS)

@@ -106,11 +106,14 @@ static void alone(const struct pg *p, struct rec *commit, unsigned int reign)
             newest_name(), reigns[book.reigns - 1].first->tli);
 }
 
-static void acknowledges(struct pg *p, struct rec *commit, bool waited)
+static void acknowledges(struct pg *p, struct rec *commit, bool by_tool)
 {
     unsigned int reign = reign_known(p, commit);
 
-    (void)waited; /* without a list a node that may stand alone promises as much */
+    if (quorum && by_tool) { /* whoever runs it under the name of a member has acknowledged that */
+        book.by_tools++;
+        return;
+    }
     if (!quorum && book.reigns && reign != book.reigns && excused(p)) {
         book.excused++;
         return;

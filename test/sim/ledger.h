@@ -16,6 +16,7 @@
 extern struct book {
     uint64_t acknowledged, lost;
     uint64_t promised;    /* of those, in quorum mode */
+    uint64_t by_tools;    /* on the word of tools that go by a member's name: nobody's promise */
     uint64_t cancelled;   /* success with a warning, which promises nothing */
     unsigned int reigns;  /* primaries that acknowledged something, one after the other */
     unsigned int excused; /* acknowledgements of a host that had stood still: async mode's stated limit */

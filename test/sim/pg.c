@@ -382,12 +382,25 @@ void pg_learn_histories(struct pg *p, struct rec *end)
     }
 }
 
-bool pg_slot_exists(const struct pg *p, const char *name)
+struct pg_slot_file *pg_slot_of(struct pg *p, const char *name)
 {
     for (size_t i = 0; i < p->disk.slot_count; i++)
-        if (str_eq(p->disk.slots[i], name))
-            return true;
-    return false;
+        if (str_eq(p->disk.slots[i].name, name))
+            return &p->disk.slots[i];
+    return NULL;
+}
+
+void pg_lose_slot(struct pg *p, const char *name)
+{
+    struct pg_slot_file *slot = pg_slot_of(p, name);
+    const struct pg_sender *owner = walstream_sender_of(p, name);
+
+    if (!slot || !truth(TRUTH_SLOT_LOST))
+        return;
+    slot->lost = true;
+    p->disk.wal_from = p->disk.flushed->end;
+    if (owner)
+        (void)walstream_end_sender(p, owner->pid);
 }
 
 void pg_initdb(struct pg *p, const char *system_id)

@@ -34,6 +34,11 @@ struct pg_session { /* one that is looked at by itself; all others are sessions_
     struct pg_loaded conf;
 };
 
+struct pg_slot_file {
+    char name[SLOT_NAME_MAX];
+    bool lost; /* it held more than max_slot_wal_keep_size */
+};
+
 struct pg_disk {
     enum datadir_kind kind;
     enum datadir_marker marker;
@@ -45,7 +50,8 @@ struct pg_disk {
     struct rec *min_recovery; /* recovery is consistent from there on */
     bool standby_signal, promote_file, backup_label;
     struct rec *written, *flushed;
-    char slots[SLOTS_MAX][SLOT_NAME_MAX];
+    lsn wal_from; /* what was before that is removed from pg_wal */
+    struct pg_slot_file slots[SLOTS_MAX];
     size_t slot_count;
     bool placeholder[TLI_MAX];    /* empty history files */
     struct rec *history[TLI_MAX]; /* history files in pg_wal: the first record of that timeline */
@@ -117,7 +123,10 @@ void pg_lose_disk(struct pg *p);
 uint32_t pg_newest_history(const struct pg *p);
 void pg_learn_histories(struct pg *p, struct rec *end); /* those on the way to it */
 uint32_t pg_timeline(const struct pg *p);
-bool pg_slot_exists(const struct pg *p, const char *name);
+/* NULL: there is none of that name. */
+struct pg_slot_file *pg_slot_of(struct pg *p, const char *name);
+/* A checkpoint removes the WAL that only that slot held. */
+void pg_lose_slot(struct pg *p, const char *name);
 
 /* ---- between the parts ---- */
 

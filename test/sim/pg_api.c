@@ -345,8 +345,10 @@ void pg_facts_free(struct pg_facts *f)
 {
     if (!f)
         return;
-    for (size_t i = 0; i < f->slot_count; i++)
+    for (size_t i = 0; i < f->slot_count; i++) {
         free(f->slots[i].name);
+        free(f->slots[i].wal_status);
+    }
     for (size_t i = 0; i < f->sender_count; i++) {
         free(f->senders[i].application_name);
         free(f->senders[i].state);
@@ -386,12 +388,13 @@ static void slots_of(struct pg *p, struct pg_facts *f)
     f->slots = mem_zero(p->disk.slot_count + 1, sizeof(*f->slots));
     f->slot_count = p->disk.slot_count;
     for (size_t i = 0; i < f->slot_count; i++) {
-        const struct pg_sender *owner = walstream_sender_of(p, p->disk.slots[i]);
-        f->slots[i] = (struct pg_slot){.name = str_dup(p->disk.slots[i]),
+        const struct pg_sender *owner = walstream_sender_of(p, p->disk.slots[i].name);
+        f->slots[i] = (struct pg_slot){.name = str_dup(p->disk.slots[i].name),
                                        .physical = true,
                                        .active = owner != NULL,
                                        .active_pid = owner ? owner->pid : 0,
-                                       .restart_lsn = f->position,
+                                       .restart_lsn = p->disk.slots[i].lost ? 0 : f->position,
+                                       .wal_status = str_dup(p->disk.slots[i].lost ? "lost" : "reserved"),
                                        .safe_wal_size = -1};
     }
 }
@@ -692,9 +695,17 @@ static size_t slot_at(const struct pg *p, const char *name)
 {
     size_t i = 0;
 
-    while (i < p->disk.slot_count && !str_eq(p->disk.slots[i], name))
+    while (i < p->disk.slot_count && !str_eq(p->disk.slots[i].name, name))
         i++;
     return i;
+}
+
+static void add_slot(struct pg *p, const char *name)
+{
+    struct pg_slot_file *slot = &p->disk.slots[p->disk.slot_count++];
+
+    *slot = (struct pg_slot_file){0};
+    str_copy(slot->name, sizeof(slot->name), name);
 }
 
 static void slots_over(void *arg)
@@ -711,9 +722,9 @@ static void slots_over(void *arg)
         if (!p->accepting)
             (void)err_set(&outcomes[i].err, ERR_PG, "the server is not there");
         else if (j->acts[i].kind == SLOT_CREATE_PHYSICAL && at == p->disk.slot_count && at < SLOTS_MAX)
-            str_copy(p->disk.slots[p->disk.slot_count++], SLOT_NAME_MAX, j->acts[i].name);
+            add_slot(p, j->acts[i].name);
         else if (j->acts[i].kind == SLOT_DROP && at < p->disk.slot_count)
-            str_copy(p->disk.slots[at], SLOT_NAME_MAX, p->disk.slots[--p->disk.slot_count]);
+            p->disk.slots[at] = p->disk.slots[--p->disk.slot_count];
     }
     j->done(outcomes, j->count, j->arg);
 }

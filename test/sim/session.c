@@ -8,7 +8,7 @@
 
 enum { CHECKPOINTER_STARTS = 30000, WALWRITER_DELAY = 200000 };
 
-void (*pg_acknowledges)(struct pg *p, struct rec *commit, bool waited);
+void (*pg_acknowledges)(struct pg *p, struct rec *commit, bool by_tool);
 
 /* ---- commits ---- */
 
@@ -30,7 +30,7 @@ static void answer(void *arg)
     struct commit *c = arg;
 
     if (c->outcome == PG_ACKNOWLEDGED && c->level == COMMIT_ON && pg_acknowledges)
-        pg_acknowledges(c->pg, c->waiter.commit, c->waited);
+        pg_acknowledges(c->pg, c->waiter.commit, c->waited && c->waiter.commit->end > c->pg->sync.proper);
     c->told(c->pg, c->waiter.commit, c->outcome, c->arg);
     free(c);
 }

@@ -38,8 +38,8 @@ struct pg_session *pg_connect(struct pg *p, struct proc *client);
 bool pg_session_lives(const struct pg *p, const struct pg_session *s, uint64_t id);
 void pg_disconnect(struct pg_session *s);
 
-/* Set by who keeps the books: a commit is about to be acknowledged. waited: as synchronous_standby_names asked. */
-extern void (*pg_acknowledges)(struct pg *p, struct rec *commit, bool waited);
+/* Set by who keeps the books: a commit is about to be acknowledged. by_tool: no server but this one may have it. */
+extern void (*pg_acknowledges)(struct pg *p, struct rec *commit, bool by_tool);
 
 /* Of pg.c: at a start; SIGHUP; sessions end by a stop; the postmaster is gone; nothing is left. */
 void sessions_start(struct pg *p);

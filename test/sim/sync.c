@@ -228,6 +228,24 @@ static int count_all(const struct pg *p, struct counted counted[SENDERS_MAX])
     return count;
 }
 
+/* Where the wanted-th of them is, counted from the one that is furthest. */
+static lsn position_of(struct counted *counted, int count, int wanted)
+{
+    qsort(counted, (size_t)count, sizeof(*counted), by_position);
+    return count < wanted ? 0 : counted[wanted - 1].flushed;
+}
+
+static lsn proper_position(const struct counted *counted, int count, int wanted)
+{
+    struct counted servers[SENDERS_MAX];
+    int kept = 0;
+
+    for (int i = 0; i < count; i++)
+        if (!counted[i].sender->tool)
+            servers[kept++] = counted[i];
+    return position_of(servers, kept, wanted);
+}
+
 static void tell_doubles(struct pg *p, const struct counted *counted, int count)
 {
     for (int i = 0; sync_counts_twice && i < count; i++)
@@ -278,8 +296,10 @@ void sync_release(struct pg *p, struct pg_sender *s)
         if (!is_counted(counted, count, s))
             return;
     }
-    qsort(counted, (size_t)count, sizeof(*counted), by_position);
-    lsn position = counted[l->wanted - 1].flushed; /* FIRST: the last of the wanted, which is the lowest */
+    lsn position = position_of(counted, count, l->wanted); /* FIRST: the last of the wanted, which is the lowest */
+    lsn proper = proper_position(counted, count, l->wanted);
+    if (proper > p->sync.proper)
+        p->sync.proper = proper;
     if (position <= p->sync.released)
         return;
     tell_doubles(p, counted, l->method == SYNC_ANY ? l->wanted : count);

@@ -34,6 +34,7 @@ struct sync {   /* in shared memory: gone with a crash */
     bool known; /* the checkpointer has looked */
     bool defined;
     lsn released;
+    lsn proper;          /* of that, what servers have, and not only a tool that goes by the name of one */
     struct list waiters; /* by position */
 };
 

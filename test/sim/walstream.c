@@ -631,8 +631,13 @@ static const char *refusal(struct pg *p, const struct attempt *a)
         return "the server is not there";
     if (!free_sender(p))
         return "no walsender is left";
-    if (*a->slot && !pg_slot_exists(p, a->slot))
+    const struct pg_slot_file *slot = *a->slot ? pg_slot_of(p, a->slot) : NULL;
+    if (*a->slot && !slot)
         return "its slot does not exist";
+    if (slot && slot->lost)
+        return "its slot is lost";
+    if (!a->tool && pg_of(a->m.to)->disk.written->end < p->disk.wal_from)
+        return "the WAL that it needs has been removed";
     if (*a->slot && walstream_sender_of(p, a->slot) && truth(TRUTH_SLOT_HAS_ONE_WALSENDER))
         return "its slot has an owner";
     if (!a->tool && !may_start(p, pg_of(a->m.to)))

@@ -17,6 +17,12 @@ static void start_quorum(const char *names)
     ledger_quorum(true);
 }
 
+static void stream_of_tools(void)
+{
+    walstream_tool(&trio[N1], &world.hosts[OPERATOR], "n3", NULL);
+    trio_run_ms(1000);
+}
+
 /* n2 is promoted and opened with a list of its own, without its being frozen, or n3's. */
 static void promote_unfrozen(void)
 {
@@ -120,6 +126,23 @@ TRIO_TEST(test_name_that_is_counted_twice_for_a_moment_is_counted_only)
     EXPECT(book.doubled > 0);
 }
 
+/* Somebody lets a tool go by the name of a member: what that alone has is nobody's promise. */
+TRIO_TEST(test_what_a_tool_acknowledged_alone_is_no_promise)
+{
+    start_quorum("ANY 1 (n2, n3)");
+    proc_stop(&trio[N2].backends);
+    proc_stop(&trio[N3].backends);
+    stream_of_tools();
+    struct wish *w = trio_write(N1);
+    trio_run_ms(1000);
+    EXPECT(w->told && book.by_tools == 1 && book.promised == 0);
+    proc_continue(&trio[N2].backends);
+    trio_run_ms(5000);
+    w = trio_write(N1);
+    trio_run_ms(1000);
+    EXPECT(w->told && book.by_tools == 1 && book.promised == 1);
+}
+
 TRIO_FINDS(test_instance_that_is_called_stopped_and_has_orphans_is_found, "N5")
 {
     trio_start("");
@@ -158,6 +181,7 @@ int main(void)
         cmocka_unit_test(test_two_that_acknowledge_at_one_moment_are_found_in_asynchronous_mode),
         cmocka_unit_test(test_name_that_is_counted_twice_for_long_is_found),
         cmocka_unit_test(test_name_that_is_counted_twice_for_a_moment_is_counted_only),
+        cmocka_unit_test(test_what_a_tool_acknowledged_alone_is_no_promise),
         cmocka_unit_test(test_instance_that_is_called_stopped_and_has_orphans_is_found),
         cmocka_unit_test(test_commit_that_was_never_acknowledged_may_be_lost),
     };

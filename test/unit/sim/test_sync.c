@@ -279,6 +279,21 @@ static void reload_beside(struct pg_sender *held)
     held->stuck = false;
 }
 
+TRIO_TEST(test_slot_that_is_lost_serves_nobody_and_the_wal_is_gone)
+{
+    trio_start("ANY 1 (n2, n3)");
+    net_isolate(trio[N2].host);
+    (void)trio_write(N1);
+    trio_run_ms(25000);
+    pg_lose_slot(&trio[N1], "n2");
+    net_rejoin(trio[N2].host);
+    trio_run_ms(30000);
+    EXPECT(!trio_streams(N2) && trio_streams(N3));
+    trio[N1].disk.slots[0].lost = false; /* made anew: what it needs is gone all the same */
+    trio_run_ms(30000);
+    EXPECT(!trio_streams(N2));
+}
+
 TRIO_TEST(test_walsender_releases_by_the_list_that_it_has_read)
 {
     int released = 0;
@@ -468,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_two_walsenders_of_one_name_count_once_where_that_is_switched_off),
         cmocka_unit_test(test_slot_with_an_owner_refuses_the_second_walsender),
         cmocka_unit_test(test_tool_under_a_cohort_name_counts_and_the_agents_own_does_not),
+        cmocka_unit_test(test_slot_that_is_lost_serves_nobody_and_the_wal_is_gone),
         cmocka_unit_test(test_walsender_releases_by_the_list_that_it_has_read),
         cmocka_unit_test(test_walsender_that_tells_of_a_later_record_has_read_the_new_list),
         cmocka_unit_test(test_what_was_released_stays_so),

@@ -127,7 +127,7 @@ static void slots(struct pg *p)
 {
     for (int i = 0; i < 3; i++)
         if (&trio[i] != p)
-            str_copy(p->disk.slots[p->disk.slot_count++], SLOT_NAME_MAX, trio[i].host->name);
+            str_copy(p->disk.slots[p->disk.slot_count++].name, SLOT_NAME_MAX, trio[i].host->name);
 }
 
 void trio_start(const char *names)
