@@ -55,20 +55,22 @@ static void set_up(const struct schedule *s)
 
     static const char *const modes[] = {"off", "on", "quorum"};
     static const char *const profiles[] = {"default", "fast", "wan"};
+    static const char archive[] = "      parameters: {archive_mode: 'on', archive_command: put}\n"
+                                  "      recovery_conf: {restore_command: get}\n";
 
     net_init(100, 2000);
     AUTO(cstr)
-    char *dcs =
-        str_fmt("    ttl: %d\n    loop_wait: %lld\n    retry_timeout: %d\n    failsafe_mode: %s\n"
-                "    primary_start_timeout: %lld\n    maximum_lag_on_failover: 1048576\n"
-                "    synchronous_mode: %s\n    synchronous_mode_strict: %s\n"
-                "    synchronous_node_count: %lld\n    failover_profile: %s\n"
-                "    postgresql:\n      use_pg_rewind: true\n"
-                "      remove_data_directory_on_rewind_failure: true\n"
-                "      remove_data_directory_on_diverged_timelines: true\n",
-                20, (long long)setup->loop_wait, 5, setup->failsafe_mode ? "true" : "false",
-                (long long)setup->primary_start_timeout, modes[setup->synchronous], setup->strict ? "true" : "false",
-                (long long)(setup->acknowledge ? setup->acknowledge : 1), profiles[setup->profile]);
+    char *dcs = str_fmt("    ttl: %d\n    loop_wait: %lld\n    retry_timeout: %d\n    failsafe_mode: %s\n"
+                        "    primary_start_timeout: %lld\n    maximum_lag_on_failover: 1048576\n"
+                        "    synchronous_mode: %s\n    synchronous_mode_strict: %s\n"
+                        "    synchronous_node_count: %lld\n    failover_profile: %s\n"
+                        "    postgresql:\n      use_pg_rewind: true\n"
+                        "      remove_data_directory_on_rewind_failure: true\n"
+                        "      remove_data_directory_on_diverged_timelines: true\n%s",
+                        20, (long long)setup->loop_wait, 5, setup->failsafe_mode ? "true" : "false",
+                        (long long)setup->primary_start_timeout, modes[setup->synchronous],
+                        setup->strict ? "true" : "false", (long long)(setup->acknowledge ? setup->acknowledge : 1),
+                        profiles[setup->profile], setup->archive ? archive : "");
     nodes_init((int)setup->nodes, dcs);
     struct host *store = world_add_host("store");
     struct host *clients = world_add_host("client");

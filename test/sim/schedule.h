@@ -56,7 +56,8 @@ struct fault {
     X(synchronous, chance_one_in(3) ? 0 : chance_one_in(4) ? 1 : 2)                 \
     X(strict, chance_one_in(4))                                                     \
     X(acknowledge, chance_one_in(4) ? 2 : 1)                                        \
-    X(profile, chance(3))
+    X(profile, chance(3))                                                           \
+    X(archive, chance_one_in(4))
 
 struct setup {
 #define X(name, draw) int64_t name;

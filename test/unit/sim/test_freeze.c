@@ -169,6 +169,36 @@ TRIO_TEST(test_archive_feeds_a_standby_without_an_upstream)
     EXPECT(trio[N2].disk.flushed != frozen && wal_leads_to(w->commit, trio[N2].disk.flushed));
 }
 
+static void with_archive(int node, const char *line)
+{
+    EXPECT(pg_conf_write(&trio[node], "postgresql.auto.conf", line));
+    pg_stop_fast(&trio[node]);
+    trio_run_ms(25000);
+    pg_start(&trio[node]);
+    trio_run_ms(15000);
+}
+
+/* Both primaries archive: who can come to the newer timeline takes nothing of the old one beyond the fork. */
+TRIO_TEST(test_archive_is_read_along_the_newest_timeline)
+{
+    trio_start("");
+    with_archive(N3, "archive_command = 'put'\n");
+    with_archive(N1, "archive_command = 'put'\n");
+    with_archive(N2, "restore_command = 'get'\n");
+    trio_names(N3, "");
+    trio_reload(N3);
+    trio_freeze(N3);
+    trio_promote(N3);
+    trio_run_ms(1000);
+    trio_freeze(N2);
+    trio_run_ms(10000);
+    (void)trio_write(N1); /* the old one goes on */
+    (void)trio_write(N3);
+    trio_run_ms(30000);
+    EXPECT(pg_timeline(&trio[N2]) == 2);
+    EXPECT(wal_leads_to(trio[N2].disk.flushed, trio[N3].disk.written));
+}
+
 /* ---- positions ---- */
 
 TRIO_TEST(test_received_position_is_unknown_after_a_restart_and_then_a_segment_start)
@@ -390,6 +420,7 @@ int main(void)
         cmocka_unit_test(test_receiver_comes_back_where_only_the_file_says_no),
         cmocka_unit_test(test_terminated_receiver_reports_what_it_is_flushing),
         cmocka_unit_test(test_archive_feeds_a_standby_without_an_upstream),
+        cmocka_unit_test(test_archive_is_read_along_the_newest_timeline),
         cmocka_unit_test(test_received_position_is_unknown_after_a_restart_and_then_a_segment_start),
         cmocka_unit_test(test_received_position_may_reach_into_a_record_that_was_cut_off),
         cmocka_unit_test(test_fast_stop_waits_for_a_standby_that_does_not_answer),
