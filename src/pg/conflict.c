@@ -1,5 +1,6 @@
 #include "pg/conflict.h"
 
+#include <signal.h>
 #include <stdlib.h>
 
 #include "base/str.h"
@@ -18,21 +19,31 @@ struct conflict_job {
     struct loop *loop;
     struct sql *sql;
     struct loop_timer timer;
-    bool waited; /* in the last look */
+    bool waited; /* in the last look, for nobody that we had ended */
+    pid_t ended; /* the last of those that no view names; 0: none */
     conflict_fn *fn;
     void *arg;
 };
 
-enum column { COL_WAIT, COL_PID, COL_USER, COL_DATABASE, COL_APPLICATION, COL_ENDED };
+enum column { COL_WAIT, COL_STARTUP, COL_LEAVING, COL_PID, COL_USER, COL_DATABASE, COL_APPLICATION, COL_ENDED };
+
+static pid_t pid_of(const struct sql_rows *rows, int row, int column)
+{
+    const char *text = sql_cell(rows, row, column);
+    int64_t pid = 0;
+
+    return text && str_to_int(text, 1, INT32_MAX, &pid) ? (pid_t)pid : 0;
+}
 
 static void tell(struct conflict_job *j, const struct sql_rows *rows, int row)
 {
-    int64_t pid = 0;
+    pid_t pid = pid_of(rows, row, COL_PID);
 
-    if (!str_eq(sql_cell(rows, row, COL_ENDED), "t") || !str_to_int(sql_cell(rows, row, COL_PID), 1, INT32_MAX, &pid))
+    if (!pid || !str_eq(sql_cell(rows, row, COL_ENDED), "t"))
         return;
+    j->ended = pid;
     const struct conflict_ended ended = {
-        .pid = (pid_t)pid,
+        .pid = pid,
         .user = sql_cell(rows, row, COL_USER),
         .database = sql_cell(rows, row, COL_DATABASE),
         .application_name = sql_cell(rows, row, COL_APPLICATION),
@@ -41,14 +52,33 @@ static void tell(struct conflict_job *j, const struct sql_rows *rows, int row)
     j->fn(&ended, j->arg);
 }
 
+/*
+ * Between two looks of its own at a snapshot the startup process sleeps up to a second (standby.c,
+ * WaitExceedsMaxStandbyDelay): so long it waits for who has gone, and the next one would be ended for nothing.
+ */
+static void wake(pid_t startup)
+{
+    if (startup)
+        (void)kill(startup, SIGUSR1); /* procsignal.c: without a reason set it only ends a sleep */
+}
+
 /* A server that cannot be asked now may be asked again: it is the promotion that tells how it is. */
 static void looked(const struct sql_result *result, void *arg)
 {
     struct conflict_job *j = arg;
+    const struct sql_rows *rows = &result->rows[0];
 
-    j->waited = result->status == SQL_DONE && result->rows[0].row_count > 0;
-    for (int row = 0; j->waited && row < result->rows[0].row_count; row++)
-        tell(j, &result->rows[0], row);
+    j->waited = result->status == SQL_DONE && rows->row_count > 0;
+    if (j->waited && j->ended) {
+        wake(pid_of(rows, 0, COL_STARTUP));
+        j->waited = !str_eq(sql_cell(rows, 0, COL_LEAVING), "t");
+        if (j->waited)
+            j->ended = 0;
+    }
+    for (int row = 0; result->status == SQL_DONE && row < rows->row_count; row++)
+        tell(j, rows, row);
+    if (j->ended)
+        j->waited = false;
     loop_timer_set(&j->timer, loop_clock_ms() + LOOK_EVERY_MS);
 }
 
@@ -67,10 +97,12 @@ static void look(void *arg)
         " o AS MATERIALIZED (SELECT a.pid FROM s, pg_stat_activity a WHERE NOT s.lock AND a.pid <> pg_backend_pid()"
         "   AND a.backend_type = 'client backend' AND clock_timestamp() - a.xact_start > interval '" YOUNG_MS " ms'"
         "   ORDER BY age(a.backend_xmin) DESC NULLS LAST, a.xact_start LIMIT 1)"
-        " SELECT s.wait, a.pid, a.usename, a.datname, a.application_name, pg_terminate_backend(a.pid)"
+        " SELECT s.wait, s.pid, EXISTS (SELECT FROM pg_stat_get_activity($2)), a.pid, a.usename, a.datname,"
+        "   a.application_name, pg_terminate_backend(a.pid)"
         " FROM s LEFT JOIN pg_stat_activity a ON $1 AND a.pid IN (SELECT pid FROM h UNION SELECT pid FROM o)";
     struct conflict_job *j = arg;
-    const char *params[] = {j->waited ? "t" : "f"};
+    AUTO(cstr) char *ended = str_fmt("%d", (int)j->ended);
+    const char *params[] = {j->waited ? "t" : "f", ended};
     struct sql_statement statement = {.text = text, .params = params, .param_count = (int)ARRAY_LEN(params)};
 
     sql_run(j->sql, &statement, 1, LOOK_BUDGET_MS, looked, j);

@@ -8,7 +8,8 @@
  *   a lock: who holds a lock on the same object (a replayed AccessExclusiveLock conflicts with all of them);
  *   rows that somebody's snapshot may still see, a tablespace, a pinned buffer: which sessions they are no view tells.
  *   Those with the oldest snapshots are, so one after the other is ended, the oldest first, while the wait goes on; of
- *   another database, too, where it is older than those that hold replay up.
+ *   another database, too, where it is older than those that hold replay up. The next one only when the last has left
+ *   and the startup process, which sleeps up to a second between its own looks, was woken and waits still.
  *
  * Not in the first look that sees a wait: what ends by itself is left alone, and so is who has only just begun.
  * Neither a pause nor recovery_min_apply_delay has to be ended: a promotion ends both

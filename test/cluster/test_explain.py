@@ -19,7 +19,7 @@ def four(cluster_of):
     *others, never = cluster.others(leader)
     never.change_yml({'tags': {'nofailover': True}})
     ok(leader.ctl('reload', 'myapp-cluster', never.name, '--force'))
-    wait_cohort(cluster, [n.name for n in cluster.others(leader)])
+    wait_cohort(cluster, cluster.others(leader))
     return cluster, leader, others, never
 
 
@@ -60,7 +60,7 @@ def test_a_failover_is_told_afterwards(cluster_of):
     cluster = cluster_of(3, more=quorum())
     old = cluster.up()
     others = cluster.others(old)
-    wait_cohort(cluster, [n.name for n in others])
+    wait_cohort(cluster, others)
     assert 'no failover or switchover of cluster myapp-cluster is on record' in refused(old.ctl('explain'))
     plan = asked(others[0], 'plan', '--if-lost', old.name)
     old.crash()
@@ -107,7 +107,7 @@ def test_a_failover_is_told_afterwards(cluster_of):
 def test_a_switchover_is_told_afterwards(cluster_of):
     cluster = cluster_of(3, more=quorum())
     old = cluster.up()
-    wait_cohort(cluster, [n.name for n in cluster.others(old)])
+    wait_cohort(cluster, cluster.others(old))
     new = cluster.others(old)[0]
     ok(old.ctl('switchover', '--candidate', new.name, '--force'))
 

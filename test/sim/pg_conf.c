@@ -45,7 +45,7 @@ static bool known_otherwise(const char *name)
 struct reading { /* what the files say */
     const char *text[PG_SETTING_COUNT];
     const char *file[PG_SETTING_COUNT];
-    const struct sync_list *names;
+    struct sync_list *names;
     bool bad_names;
     bool refused; /* nothing of it is applied */
     int errors;

@@ -343,8 +343,8 @@ static void committed(void *arg)
 }
 
 /*
- * A leader of the store that the other members have left lets leases live until it notices, but commits nothing: what it
- * says of a lease is not so where the others are.
+ * A leader of the store that the other members have left lets leases live until it notices, but commits nothing: what
+ * it says of a lease is not so where the others are.
  */
 static void asked_the_wrong_one(struct sending *s)
 {

@@ -95,7 +95,7 @@ static bool read_list(const char *at, struct sync_list *l)
     return read_names(&begin, token, text, TOKEN_END, l);
 }
 
-bool sync_list_parse(const char *text, const struct sync_list **ret_list)
+bool sync_list_parse(const char *text, struct sync_list **ret_list)
 {
     struct sync_list *l;
 

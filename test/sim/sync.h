@@ -18,15 +18,15 @@ struct pg_sender;
 
 enum { SYNC_LIST_MAX = 16, APPLICATION_NAME_MAX = 64 };
 
-struct sync_list { /* never changes; the world keeps it */
+struct sync_list { /* never changes */
     enum { SYNC_FIRST, SYNC_ANY } method;
     int wanted;
     int count;
     char names[SYNC_LIST_MAX][APPLICATION_NAME_MAX];
 };
 
-/* "a, b", "2 (a, b)", "FIRST 2 (a, b)", "ANY 1 (a, "b")", "*". *ret_list NULL for "". false: not a list. */
-bool sync_list_parse(const char *text, const struct sync_list **ret_list);
+/* "a, b", "2 (a, b)", "FIRST 2 (a, b)", "ANY 1 (a, "b")", "*". *ret_list, to free(), NULL for "". false: not a list. */
+bool sync_list_parse(const char *text, struct sync_list **ret_list);
 /* The place of a name in the list, from 1; 1 for all of an ANY list; 0: not in it. Case does not matter. */
 int sync_list_priority(const struct sync_list *l, const char *application_name);
 

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 #include <string.h>
@@ -29,7 +30,7 @@ static void test_lists_are_read_as_postgresql_reads_them(void **state)
         {"any, n2", SYNC_FIRST, 1, 2}, /* a standby may have that name */
         {"2", SYNC_FIRST, 1, 1},
     };
-    const struct sync_list *l = NULL;
+    struct sync_list *l = NULL;
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
@@ -37,6 +38,7 @@ static void test_lists_are_read_as_postgresql_reads_them(void **state)
         assert_int_equal(l->method, good[i].method);
         assert_int_equal(l->wanted, good[i].wanted);
         assert_int_equal(l->count, good[i].count);
+        free(l);
     }
     assert_true(sync_list_parse(" ", &l));
     assert_null(l);
@@ -46,7 +48,7 @@ static void test_what_is_no_list_is_refused(void **state)
 {
     static const char *const bad[] = {"n2,",   "ANY (n2)", "ANY 0 (n2)", "ANY 1 n2", "n-2",
                                       "2 (n2", "\"n2",     "(n2)",       "n2 n3"};
-    const struct sync_list *l;
+    struct sync_list *l;
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
@@ -56,15 +58,17 @@ static void test_what_is_no_list_is_refused(void **state)
 
 static void test_names_are_compared_without_case(void **state)
 {
-    const struct sync_list *l;
+    struct sync_list *l;
 
     (void)state;
     assert_true(sync_list_parse("n2, N3", &l));
     assert_int_equal(sync_list_priority(l, "N2"), 1);
     assert_int_equal(sync_list_priority(l, "n3"), 2);
     assert_int_equal(sync_list_priority(l, "n4"), 0);
+    free(l);
     assert_true(sync_list_parse("ANY 1 (n2, n3)", &l));
     assert_int_equal(sync_list_priority(l, "n3"), 1);
+    free(l);
 }
 
 /* ---- waiting ---- */
