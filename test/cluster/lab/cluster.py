@@ -6,7 +6,7 @@ import psycopg
 
 from lab import proc
 from lab.etcd import Etcd
-from lab.node import Node
+from lab.node import Node, merged
 from lab.wait import wait_for
 
 SCOPE, NAMESPACE = 'myapp-cluster', '/db/'
@@ -19,18 +19,20 @@ UP_S = 90
 class Cluster:
     """
     `count` nodes db-01 … on a store of `store_members`. `flavours` (one, or one a node) says what runs
-    them; `more` is laid over every node's YAML.
+    them; `more` is laid over every node's YAML, more_of(name) over that. `store_options`: more of etcd's.
     """
 
-    def __init__(self, bench, count=3, store_members=1, flavours='pgkeep', more=None, network=None):
+    def __init__(self, bench, count=3, store_members=1, flavours='pgkeep', more=None, network=None, more_of=None,
+                 store_options=()):
         self.bench, self.network = bench, network
         if isinstance(flavours, str):
             flavours = [flavours] * count
         names = [f'db-{i + 1:02}' for i in range(count)]
         stores = network.place([f's{i + 1}' for i in range(store_members)]) if network else [('127.0.0.1', None)] * store_members
         places = network.place(names) if network else [('127.0.0.1', None)] * count
-        self.store = Etcd(bench, store_members, [a for a, _ in stores], [n for _, n in stores])
-        self.nodes = [Node(bench, name, self.store.hosts, flavour, address, namespace, more)
+        self.store = Etcd(bench, store_members, [a for a, _ in stores], [n for _, n in stores], store_options)
+        self.nodes = [Node(bench, name, self.store.hosts, flavour, address, namespace,
+                           merged(more or {}, more_of(name)) if more_of else more)
                       for name, flavour, (address, namespace) in zip(names, flavours, places)]
 
     def __getitem__(self, name):

@@ -14,8 +14,8 @@ def _b64(text):
 
 
 class Member:
-    def __init__(self, bench, name, address, netns):
-        self.bench, self.name, self.netns = bench, name, netns
+    def __init__(self, bench, name, address, netns, options):
+        self.bench, self.name, self.netns, self.options = bench, name, netns, options
         self.folder = bench.make_folder(name)
         self.log = self.folder / 'etcd.log'
         self.client = f'{address}:{bench.port()}'
@@ -28,7 +28,7 @@ class Member:
             ['etcd', '--name', self.name, '--data-dir', self.folder / 'data', '--unsafe-no-fsync',
              '--listen-client-urls', f'http://{self.client}', '--advertise-client-urls', f'http://{self.client}',
              '--listen-peer-urls', f'http://{self.peer}', '--initial-advertise-peer-urls', f'http://{self.peer}',
-             '--initial-cluster', initial_cluster, '--initial-cluster-state', 'new', '--log-level', 'warn'],
+             '--initial-cluster', initial_cluster, '--initial-cluster-state', 'new', '--log-level', 'warn', *self.options],
             self.folder, self.log, self.netns)
 
     def signal(self, number):
@@ -46,13 +46,13 @@ class Member:
 
 
 class Etcd:
-    """The store. `addresses` and `netns` place the members; default: loopback."""
+    """The store. `addresses` and `netns` place the members; default: loopback. `options`: more of etcd's."""
 
-    def __init__(self, bench, members=1, addresses=None, netns=None):
+    def __init__(self, bench, members=1, addresses=None, netns=None, options=()):
         addresses = addresses or ['127.0.0.1'] * members
         netns = netns or [None] * members
         self.bench = bench
-        self.members = [Member(bench, f'etcd-{i + 1:02}', addresses[i], netns[i]) for i in range(members)]
+        self.members = [Member(bench, f'etcd-{i + 1:02}', addresses[i], netns[i], options) for i in range(members)]
         self.initial_cluster = ','.join(f'{m.name}=http://{m.peer}' for m in self.members)
 
     @property
@@ -74,6 +74,17 @@ class Etcd:
         with urllib.request.urlopen(f'http://{member.client}/health', timeout=2) as answer:
             return json.load(answer)['health'] == 'true'
 
+    def leader(self):
+        """The member that leads now; LookupError if none does."""
+        for member in self.members:
+            try:
+                status = self.call('/v3/maintenance/status', {}, member)
+            except OSError:
+                continue
+            if status['leader'] == status['header']['member_id']:
+                return member
+        raise LookupError('no member of the store leads')
+
     def stop(self):
         for member in self.members:
             member.stop()
@@ -94,10 +105,10 @@ class Etcd:
         for member in self.members:
             member.signal(signal.SIGCONT)
 
-    def call(self, path, body):
-        """One request to the JSON gateway of the first member that answers."""
+    def call(self, path, body, member=None):
+        """One request to the JSON gateway of a member; None: of the first that answers."""
         failure = None
-        for member in self.members:
+        for member in [member] if member else self.members:
             try:
                 request = urllib.request.Request(f'http://{member.client}{path}', json.dumps(body).encode())
                 with urllib.request.urlopen(request, timeout=5) as answer:

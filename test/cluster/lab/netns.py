@@ -90,6 +90,26 @@ class Network:
                 f'add rule ip parted out ip daddr {address} {passes.format("s")}\n'
         self._nft(host, rules)
 
+    def deaf(self, host):
+        """Nothing arrives at this host any more, the client's packets neither; what it sends does arrive."""
+        self._nft(host, 'add table ip parted\n'
+                        'add chain ip parted in { type filter hook input priority 0; policy drop; }\n'
+                        'add rule ip parted in iif lo accept\n')
+
+    def mute(self, host):
+        """Nothing that this host sends arrives anywhere any more."""
+        self._nft(host, 'add table ip parted\n'
+                        'add chain ip parted out { type filter hook output priority 0; policy drop; }\n'
+                        'add rule ip parted out oif lo accept\n')
+
+    def lose(self, host, percent):
+        """So many packets to this host are lost, and so many from it."""
+        self._nft(host, 'add table ip parted\n'
+                        'add chain ip parted in { type filter hook input priority 0; }\n'
+                        'add chain ip parted out { type filter hook output priority 0; }\n'
+                        f'add rule ip parted in iif != lo numgen random mod 100 < {percent} drop\n'
+                        f'add rule ip parted out oif != lo numgen random mod 100 < {percent} drop\n')
+
     def join(self, host):
         """What was parted from this host is not any more."""
         self._nft(host, 'delete table ip parted\n')
