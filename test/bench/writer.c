@@ -40,7 +40,9 @@ struct session {
     PGconn *pg;
     PostgresPollingStatusType wants;
     double until;  /* of this state: the end of our patience, the next row; CLOSED: since when */
-    double sent;   /* BUSY */
+    double sent;   /* this, and what follows: BUSY */
+    PGresult *row; /* what the statement returned; NULL: nothing yet */
+    bool refused;
     uint64_t rows; /* numbers are never used twice */
 };
 
@@ -66,6 +68,8 @@ static double now_s(void)
 
 static void give_up(struct session *s, double now)
 {
+    PQclear(s->row);
+    s->row = NULL;
     PQfinish(s->pg);
     s->pg = NULL;
     s->state = CLOSED;
@@ -101,6 +105,9 @@ static void write_row(struct session *s, double now)
     const char *values[] = {id, s->node};
 
     (void)snprintf(id, sizeof(id), "%s.%llu", s->node, (unsigned long long)++s->rows);
+    PQclear(s->row);
+    s->row = NULL;
+    s->refused = false;
     s->sent = now;
     s->until = now + statement_s;
     s->state = BUSY;
@@ -108,34 +115,41 @@ static void write_row(struct session *s, double now)
         give_up(s, now);
 }
 
-/* Its one result; false: an error, which says how it is with the server. */
-static bool take_result(struct session *s, double now)
+/*
+ * Row and command tag are there before the commit, and a server that dies in that moment sends them on: only
+ * ReadyForQuery says that it is done.
+ */
+static void row_done(struct session *s, double now)
 {
-    PGresult *r = PQgetResult(s->pg);
-    bool good = r && PQresultStatus(r) == PGRES_TUPLES_OK;
+    double next = s->sent + interval_s;
 
-    if (good) {
-        (void)fprintf(ledger, "%s.%llu %s %s %.6f %.6f\n", s->node, (unsigned long long)s->rows, s->node,
-                      PQgetvalue(r, 0, 0), s->sent, now);
-        last_acked = now;
+    if (!s->row || s->refused || PQtransactionStatus(s->pg) != PQTRANS_IDLE) {
+        give_up(s, now);
+        return;
     }
-    for (; r; r = PQgetResult(s->pg))
-        PQclear(r);
-    return good;
+    (void)fprintf(ledger, "%s.%llu %s %s %.6f %.6f\n", s->node, (unsigned long long)s->rows, s->node,
+                  PQgetvalue(s->row, 0, 0), s->sent, now);
+    last_acked = now;
+    s->state = READY;
+    s->until = next > now ? next : now;
 }
 
 static void read_from(struct session *s, double now)
 {
     if (!PQconsumeInput(s->pg)) {
         give_up(s, now);
-    } else if (s->state == BUSY && !PQisBusy(s->pg)) {
-        double due = s->sent + interval_s;
-        if (!take_result(s, now)) {
-            give_up(s, now);
-            return;
+        return;
+    }
+    while (s->state == BUSY && !PQisBusy(s->pg)) {
+        PGresult *r = PQgetResult(s->pg);
+        if (!r) {
+            row_done(s, now);
+        } else if (PQresultStatus(r) == PGRES_TUPLES_OK && !s->row) {
+            s->row = r;
+        } else {
+            s->refused = true;
+            PQclear(r);
         }
-        s->state = READY;
-        s->until = due > now ? due : now;
     }
 }
 
@@ -235,6 +249,7 @@ int main(int argc, char **argv)
     while (!ended)
         turn();
     for (struct session *s = sessions; s < sessions + session_count; s++) {
+        PQclear(s->row);
         PQfinish(s->pg);
         free(s->conninfo);
     }
