@@ -43,6 +43,7 @@ struct pg_slot { /* pg_replication_slots, temporary ones left out */
     char *wal_status;            /* reserved, extended, unreserved, lost; NULL: nothing reserved */
     int64_t safe_wal_size;       /* bytes; -1: no limit */
     uint32_t xmin, catalog_xmin; /* 0: none */
+    int64_t held;                /* transactions since the older of the two: vacuum leaves their dead rows; 0 */
     bool failover, synced;       /* >= 17 */
     bool two_phase;
     char *invalidation_reason; /* >= 17; NULL */

@@ -75,7 +75,8 @@ const char probe_query[] =
     "   FROM pg_stat_get_wal_senders() w CROSS JOIN LATERAL pg_stat_get_activity(w.pid) a"
     "   LEFT JOIN LATERAL (SELECT slot_name, slot_type FROM pg_get_replication_slots()"
     "     WHERE active_pid = w.pid LIMIT 1) q ON true) s),"
-    " (SELECT json_agg(to_json(s) ORDER BY s.slot_name) FROM pg_replication_slots s WHERE NOT s.temporary),"
+    " (SELECT json_agg(to_json(s) ORDER BY s.slot_name) FROM (SELECT *,"
+    "   greatest(age(xmin), age(catalog_xmin)) AS held FROM pg_replication_slots WHERE NOT temporary) s),"
     " current_setting('synchronous_standby_names'),"
     " current_setting('primary_conninfo'), current_setting('primary_slot_name'), current_setting('cluster_name'),"
     " current_setting('restart_after_crash'),"
@@ -238,6 +239,7 @@ static void read_slots(const struct sql_rows *rows, struct pg_facts *f)
             .safe_wal_size = limited ? json_number(s, "safe_wal_size") : -1,
             .xmin = json_xid(s, "xmin"),
             .catalog_xmin = json_xid(s, "catalog_xmin"),
+            .held = json_number(s, "held"),
             .failover = json_bool(s, "failover"),
             .synced = json_bool(s, "synced"),
             .two_phase = json_bool(s, "two_phase"),

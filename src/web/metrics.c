@@ -207,6 +207,42 @@ static void add_peers(struct page *p, const struct snapshot *s)
     }
 }
 
+static void add_of_slots(struct page *p, const struct snapshot *s, const char *name, const char *help,
+                         int64_t value(const struct snapshot_slot *slot))
+{
+    if (!s->slot_count)
+        return;
+    add_head(p, name, "gauge", help);
+    for (size_t i = 0; i < s->slot_count; i++) {
+        buf_printf(&p->text, "%s%.*s,", name, (int)strlen(p->labels) - 1, p->labels);
+        add_label(&p->text, "slot", s->slots[i].name);
+        buf_printf(&p->text, "} %" PRId64 "\n", value(&s->slots[i]));
+    }
+}
+
+static int64_t slot_active(const struct snapshot_slot *slot)
+{
+    return slot->active;
+}
+
+static int64_t slot_retained(const struct snapshot_slot *slot)
+{
+    return (int64_t)slot->retained_bytes;
+}
+
+static int64_t slot_held(const struct snapshot_slot *slot)
+{
+    return slot->held;
+}
+
+static void add_slots(struct page *p, const struct snapshot *s)
+{
+    add_of_slots(p, s, "pgkeep_slot_active", "Value is 1 if somebody streams from the slot, 0 otherwise.", slot_active);
+    add_of_slots(p, s, "pgkeep_slot_retained_bytes", "WAL that is kept for the slot.", slot_retained);
+    add_of_slots(p, s, "pgkeep_slot_held_transactions",
+                 "Transactions whose dead rows vacuum leaves for the sake of the slot, 0: none.", slot_held);
+}
+
 /* A write that hangs takes as long as it has been hanging. */
 static void add_disk(struct page *p, const struct snapshot *s, msec now_ms)
 {
@@ -296,6 +332,7 @@ static void add_ours(struct page *p, const struct snapshot *s, const struct heal
              s->watchdog_failed);
     add_quorum(p, &s->quorum);
     add_peers(p, s);
+    add_slots(p, s);
     if (s->wal_moved_ms)
         add_ms(p, "pgkeep_wal_age_seconds", "Time since the walreceiver of this standby was last sent anything.",
                now_ms - s->wal_moved_ms);

@@ -94,6 +94,9 @@ void snapshot_unref(struct snapshot *s)
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         free(texts[i]);
     walsenders_free(s->walsenders, s->walsender_count);
+    for (size_t i = 0; i < s->slot_count; i++)
+        free(s->slots[i].name);
+    free(s->slots);
     for (size_t i = 0; i < s->peer_count; i++)
         free(s->peers[i].name);
     free(s->peers);

@@ -61,6 +61,14 @@ struct snapshot_peer {
     msec age_ms; /* when the snapshot was made; MSEC_NEVER: never heard */
 };
 
+/* A replication slot here: what its owner, however long it has been away, holds back. */
+struct snapshot_slot {
+    char *name;
+    bool active;
+    uint64_t retained_bytes; /* WAL that cannot be removed for its sake */
+    int64_t held;            /* transactions whose dead rows vacuum cannot remove for its sake; 0: none */
+};
+
 /* Quorum mode: what the record says, and what this node has promised. */
 struct snapshot_quorum {
     bool known; /* there is a record that can be read */
@@ -106,6 +114,8 @@ struct snapshot {
     char *replication_state; /* "streaming", "in archive recovery"; NULL */
     struct snapshot_walsender *walsenders;
     size_t walsender_count;
+    struct snapshot_slot *slots;
+    size_t slot_count;
     bool pending_restart;
     char *pending_restart_reason; /* JSON object text; NULL */
     char *scheduled_restart;      /* JSON object text {"schedule":…}; NULL */

@@ -358,6 +358,23 @@ static void snapshot_walsenders(struct snapshot *s, const struct pg_facts *f)
     }
 }
 
+static void snapshot_slots(struct snapshot *s, const struct pg_facts *f)
+{
+    lsn end = f->in_recovery ? f->replay : f->current;
+
+    s->slots = mem_zero(f->slot_count, sizeof(*s->slots));
+    s->slot_count = f->slot_count;
+    for (size_t i = 0; i < f->slot_count; i++) {
+        const struct pg_slot *from = &f->slots[i];
+        s->slots[i] = (struct snapshot_slot){
+            .name = str_dup(from->name),
+            .active = from->active,
+            .retained_bytes = from->restart_lsn && end > from->restart_lsn ? end - from->restart_lsn : 0,
+            .held = from->held,
+        };
+    }
+}
+
 static void snapshot_postgres(struct snapshot *s, struct agent *a, const struct ha_pg *pg)
 {
     const struct pg_facts *f = local_facts(a->local);
@@ -390,6 +407,7 @@ static void snapshot_postgres(struct snapshot *s, struct agent *a, const struct 
         json_decref(reason);
     }
     snapshot_walsenders(s, f);
+    snapshot_slots(s, f);
 }
 
 static void snapshot_peers(struct snapshot *s, struct agent *a)

@@ -170,6 +170,24 @@ static void test_how_long_ago_each_peer_was_heard(void **state)
                                  "pgkeep_peer_age_seconds{scope=\"demo\",name=\"n1\",peer=\"n3\"} +Inf\n"));
 }
 
+static void test_slots_tell_what_they_hold_back(void **state)
+{
+    AUTO(snapshot) struct snapshot *s = primary();
+    AUTO(cstr) char *none = metrics_text(s, NOW);
+
+    assert_null(strstr(none, "pgkeep_slot"));
+    s->slots = mem_zero(2, sizeof(*s->slots));
+    s->slots[0] = (struct snapshot_slot){.name = str_dup("n2"), .active = true, .retained_bytes = 16};
+    s->slots[1] = (struct snapshot_slot){.name = str_dup("n3"), .retained_bytes = 1ULL << 40, .held = 70000};
+    s->slot_count = 2;
+    AUTO(cstr) char *text = metrics_text(s, NOW);
+    assert_non_null(strstr(text, "# TYPE pgkeep_slot_active gauge\n"
+                                 "pgkeep_slot_active{scope=\"demo\",name=\"n1\",slot=\"n2\"} 1\n"
+                                 "pgkeep_slot_active{scope=\"demo\",name=\"n1\",slot=\"n3\"} 0\n"));
+    assert_non_null(strstr(text, "pgkeep_slot_retained_bytes{scope=\"demo\",name=\"n1\",slot=\"n3\"} 1099511627776\n"));
+    assert_non_null(strstr(text, "pgkeep_slot_held_transactions{scope=\"demo\",name=\"n1\",slot=\"n3\"} 70000\n"));
+}
+
 static void test_gray_failures_have_series(void **state)
 {
     static const struct expected rows[] = {
@@ -290,6 +308,7 @@ int main(void)
         cmocka_unit_test(test_what_is_not_known_is_zero),
         cmocka_unit_test(test_our_own_series),
         cmocka_unit_test(test_how_long_ago_each_peer_was_heard),
+        cmocka_unit_test(test_slots_tell_what_they_hold_back),
         cmocka_unit_test(test_gray_failures_have_series),
         cmocka_unit_test(test_a_write_that_hangs_grows_with_time),
         cmocka_unit_test(test_what_was_not_measured_has_no_series),
