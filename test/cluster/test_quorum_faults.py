@@ -112,6 +112,51 @@ def test_the_leader_is_cut_from_the_network(network, cluster_of):
 
 
 @pytest.mark.root
+@pytest.mark.parametrize('what', ['port', 'large packets'])
+def test_the_leaders_wal_gets_to_no_standby_while_the_agents_hear_each_other(network, cluster_of, what):
+    cluster = cluster_of(3, network=network, more=quorum())
+    old = up(cluster)
+    others = cluster.others(old)
+    with Load.on(cluster) as load:
+        load.warm_up(old)
+        load.fault()
+        for node in others:
+            if what == 'port':
+                network.part_only(old.name, node.name, f'tcp dport {old.pg_port}')
+                network.part_only(old.name, node.name, f'tcp sport {old.pg_port}')
+            else:
+                network.part_only(old.name, node.name, 'ip length > 1200')
+        if what != 'port':
+            old.sql("SET synchronous_commit = local; CREATE TABLE large AS SELECT repeat(md5(i::text), 100) FROM generate_series(1, 100) i")
+        load.wait_rows(others, BACK_S)
+        load.tell(f'no WAL by {what}')
+        term = record(cluster)['term']
+        holds_for('one failover', lambda: record(cluster)['term'] == term, 6, every_s=0.2)
+        network.join(old.name)
+        new = cluster.wait_healthy()
+        assert new in others
+    load.check(new)
+
+
+@pytest.mark.root
+def test_the_leaders_wal_does_not_get_to_one_standby(network, cluster_of):
+    cluster = cluster_of(3, network=network, more=quorum(synchronous_node_count=2))
+    leader = up(cluster)
+    lost, stays = cluster.others(leader)
+    with Load.on(cluster) as load:
+        load.warm_up(leader)
+        load.fault()
+        network.part_only(leader.name, lost.name, f'tcp dport {leader.pg_port}')
+        network.part_only(leader.name, lost.name, f'tcp sport {leader.pg_port}')
+        wait_cohort(cluster, [stays])
+        load.tell('no WAL for one of two')
+        network.join(leader.name)
+        assert cluster.wait_healthy() is leader
+        assert load.gap_s(load.moment) < 5
+    load.check(leader)
+
+
+@pytest.mark.root
 def test_a_standby_is_cut_from_the_network(network, cluster_of):
     cluster = cluster_of(3, network=network, more=quorum())
     leader = up(cluster)

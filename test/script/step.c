@@ -133,7 +133,7 @@ static bool set_pg_position(struct scenario *s, struct ha_pg *pg, const char *k,
     if (str_eq(k, "tli"))
         pg->timeline = (uint32_t)value_integer(s, v);
     else if (str_eq(k, "at"))
-        pg->position = pg->replayed = (lsn)value_integer(s, v);
+        pg->position = pg->replayed = pg->flushed = (lsn)value_integer(s, v);
     else if (str_eq(k, "replayed"))
         pg->replayed = (lsn)value_integer(s, v);
     else if (str_eq(k, "control"))

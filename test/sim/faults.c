@@ -18,7 +18,8 @@ enum {
     ASK_AGAIN = 3000000, /* an operator who insists */
     FLAP_MIN = 100000,
     FLAP_MAX = 3000000,
-    ROLL_MAX = 5000000, /* from one node's end to the next one's */
+    FLAP_WAL_MAX = 12000000, /* long enough to be noticed in most profiles */
+    ROLL_MAX = 5000000,      /* from one node's end to the next one's */
     PPM_MAX = 10000,
     JUMP_MAX = 100000, /* s */
 };
@@ -218,6 +219,29 @@ static void from_servers(struct host *h, bool in, bool out, void (*change)(struc
     }
 }
 
+/* The way of the WAL alone, from and to every other node; both ways, or one of the two. */
+static void wal_from_servers(const struct doing *d, void (*change)(struct host *from, struct host *to))
+{
+    int64_t ways = salted(d->fault, 0, 4);
+
+    for (int i = 0; i < node_count; i++) {
+        if (&nodes[i] == d->node)
+            continue;
+        if (ways != 2)
+            change(d->node->host, nodes[i].host);
+        if (ways != 3)
+            change(nodes[i].host, d->node->host);
+    }
+}
+
+static void turn(const struct doing *d, bool on)
+{
+    if (d->fault->kind == FAULT_FLAPPING_WAL)
+        wal_from_servers(d, on ? net_cut_wal : net_mend_wal);
+    else
+        (on ? cut : mend)(d->node->host, far_end(d), salted(d->fault, 0, 2) == 0);
+}
+
 static void flap(void *arg)
 {
     struct doing *d = arg;
@@ -227,8 +251,9 @@ static void flap(void *arg)
         return;
     }
     d->on = !d->on;
-    (d->on ? cut : mend)(d->node->host, far_end(d), salted(d->fault, 0, 2) == 0);
-    event_in(FLAP_MIN + salted(d->fault, ++d->step, FLAP_MAX), NULL, flap, d);
+    turn(d, d->on);
+    usec longest = d->fault->kind == FAULT_FLAPPING_WAL ? FLAP_WAL_MAX : FLAP_MAX;
+    event_in(FLAP_MIN + salted(d->fault, ++d->step, longest), NULL, flap, d);
 }
 
 /* ---- hosts ---- */
@@ -362,7 +387,15 @@ static void begin(struct doing *d)
     case FAULT_CUT_PAIR:
         cut(n->host, far_end(d), true);
         break;
+    case FAULT_CUT_WAL:
+        wal_from_servers(d, net_cut_wal);
+        break;
+    case FAULT_CUT_WAL_PAIR:
+        net_cut_wal(n->host, d->other->host);
+        net_cut_wal(d->other->host, n->host);
+        break;
     case FAULT_FLAPPING:
+    case FAULT_FLAPPING_WAL:
         flap(d);
         break;
     case FAULT_NET_LOSSY:
@@ -508,9 +541,17 @@ static void end(struct doing *d)
     case FAULT_CUT_PAIR:
         mend(n->host, far_end(d), true);
         break;
+    case FAULT_CUT_WAL:
+        wal_from_servers(d, net_mend_wal);
+        break;
+    case FAULT_CUT_WAL_PAIR:
+        net_mend_wal(n->host, d->other->host);
+        net_mend_wal(d->other->host, n->host);
+        break;
     case FAULT_FLAPPING:
+    case FAULT_FLAPPING_WAL:
         if (d->on)
-            mend(n->host, far_end(d), salted(f, 0, 2) == 0);
+            turn(d, false);
         d->over = true;
         break;
     case FAULT_NET_LOSSY:
@@ -597,7 +638,7 @@ static void over(void *arg)
     book_busy(world.now + BUSY_AFTER);
     story("=== over: %s %s", fault_kind_text(d->fault->kind), d->node->host->name);
     end(d);
-    if (d->fault->kind != FAULT_FLAPPING)
+    if (d->fault->kind != FAULT_FLAPPING && d->fault->kind != FAULT_FLAPPING_WAL)
         free(d);
 }
 

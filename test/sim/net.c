@@ -2,7 +2,7 @@
 
 #include "base/check.h"
 
-static int cuts[HOSTS_MAX][HOSTS_MAX];
+static int cuts[HOSTS_MAX][HOSTS_MAX], wal_cuts[HOSTS_MAX][HOSTS_MAX];
 static usec delay_min, delay_max;
 static int loss_permille;
 
@@ -62,6 +62,35 @@ void net_mend(struct host *from, struct host *to)
 {
     CHECK(cuts[from->id][to->id] > 0);
     cuts[from->id][to->id]--;
+}
+
+bool net_reaches_wal(const struct host *from, const struct host *to)
+{
+    return net_reaches(from, to) && !wal_cuts[from->id][to->id];
+}
+
+void net_send_wal(struct host *from, struct host *to, usec *last, event_fn *arrive, void *arg)
+{
+    if (net_reaches_wal(from, to))
+        net_send_in_order(from, to, last, arrive, arg);
+}
+
+void net_send_wal_once(struct host *from, struct host *to, event_fn *arrive, void *arg)
+{
+    usec last = 0;
+
+    net_send_wal(from, to, &last, arrive, arg);
+}
+
+void net_cut_wal(struct host *from, struct host *to)
+{
+    wal_cuts[from->id][to->id]++;
+}
+
+void net_mend_wal(struct host *from, struct host *to)
+{
+    CHECK(wal_cuts[from->id][to->id] > 0);
+    wal_cuts[from->id][to->id]--;
 }
 
 void net_isolate(struct host *h)

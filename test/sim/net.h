@@ -23,4 +23,15 @@ void net_mend(struct host *from, struct host *to);
 void net_isolate(struct host *h); /* from all others, both ways */
 void net_rejoin(struct host *h);
 bool net_reaches(const struct host *from, const struct host *to);
+
+/*
+ * Between two PostgreSQLs: such a way can be cut by itself, while the agents hear each other (a firewall, large packets
+ * that are dropped).
+ */
+void net_cut_wal(struct host *from, struct host *to);
+void net_mend_wal(struct host *from, struct host *to);
+bool net_reaches_wal(const struct host *from, const struct host *to);
+void net_send_wal(struct host *from, struct host *to, usec *last, event_fn *arrive, void *arg); /* in order */
+void net_send_wal_once(struct host *from, struct host *to, event_fn *arrive, void *arg);
+
 void net_slow(usec delay_max, int loss_permille); /* everywhere */

@@ -179,7 +179,8 @@ bool rewind_recover(struct loop *l, struct pg_instance *i, enum rewind_recovery 
 
 static bool reaches(const struct pg *p, const struct pg *source)
 {
-    return net_reaches(p->host, source->host) && net_reaches(source->host, p->host) && proc_runs(&source->backends);
+    return net_reaches_wal(p->host, source->host) && net_reaches_wal(source->host, p->host) &&
+           proc_runs(&source->backends);
 }
 
 /* The directory is a standby of ours again, and only then not marked any more. */

@@ -95,7 +95,7 @@ static void sender_exit(struct pg *p, struct pg_sender *s)
         .from = p->host->id, .to = s->peer, .sender = (int)(s - p->senders), .connection = s->connection};
 
     if (!s->tool && p->host->up)
-        net_send_in_order(p->host, &world.hosts[s->peer], &s->last, break_reaches_receiver, message(&m));
+        net_send_wal(p->host, &world.hosts[s->peer], &s->last, break_reaches_receiver, message(&m));
     sender_gone(s);
 }
 
@@ -159,7 +159,7 @@ static void reply_arrives(void *arg)
     if (sender_of(m))
         event_in(0, &p->backends, reply_seen, m);
     else /* a reset */
-        net_send(p->host, &world.hosts[m->to], break_reaches_receiver, m);
+        net_send_wal_once(p->host, &world.hosts[m->to], break_reaches_receiver, m);
 }
 
 enum reply { REPLY, REPLY_ASKS, REPLY_NEXT_TIMELINE };
@@ -176,7 +176,7 @@ static void reply(struct pg *p, struct rec *flushed, enum reply kind)
                         .ends = kind == REPLY_NEXT_TIMELINE};
 
     r->told = world.now;
-    net_send_in_order(p->host, &world.hosts[r->upstream], &r->last, reply_arrives, message(&m));
+    net_send_wal(p->host, &world.hosts[r->upstream], &r->last, reply_arrives, message(&m));
 }
 
 /* ---- the walreceiver ---- */
@@ -204,7 +204,7 @@ static void receiver_exit(struct pg *p, usec retry_in)
     }
     if (was_streaming && truth(TRUTH_RECEIVED_PARTIAL_RECORD) && chance_one_in(4)) /* the record behind, cut off */
         r->receive = p->disk.flushed->end + (lsn)chance_between(1, PARTIAL_MAX);
-    net_send_in_order(p->host, &world.hosts[r->upstream], &r->last, break_reaches_sender, message(&m));
+    net_send_wal(p->host, &world.hosts[r->upstream], &r->last, break_reaches_sender, message(&m));
     recovery_receiver_gone(p, retry_in);
 }
 
@@ -339,7 +339,7 @@ static void wal_arrives(void *arg)
     if (is_received(m))
         event_in(0, &p->backends, wal_seen, m);
     else /* a reset */
-        net_send(p->host, &world.hosts[m->from], break_reaches_sender, m);
+        net_send_wal_once(p->host, &world.hosts[m->from], break_reaches_sender, m);
 }
 
 static void terminated(void *arg)
@@ -385,7 +385,7 @@ static void send_to(struct pg *p, struct pg_sender *s, bool asks)
     CHECK(last);
     s->sent = last;
     s->over = m.ends;
-    net_send_in_order(p->host, &world.hosts[s->peer], &s->last, s->tool ? tool_arrives : wal_arrives, message(&m));
+    net_send_wal(p->host, &world.hosts[s->peer], &s->last, s->tool ? tool_arrives : wal_arrives, message(&m));
 }
 
 /* Walsenders send what is flushed. */
@@ -621,7 +621,7 @@ static void acceptance_arrives(void *arg)
     if (is_received(&a->m))
         event_in(0, &pg_of(a->m.to)->backends, accepted, a);
     else
-        net_send(&world.hosts[a->m.to], &world.hosts[a->m.from], break_reaches_sender, message(&a->m));
+        net_send_wal_once(&world.hosts[a->m.to], &world.hosts[a->m.from], break_reaches_sender, message(&a->m));
 }
 
 /* Why not; NULL: it may begin. */
@@ -655,7 +655,7 @@ static void asked(void *arg)
 
     if (why_not) {
         story("postgres: %s may not stream: %s", a->name, why_not);
-        net_send(upstream->host, peer, refusal_arrives, a);
+        net_send_wal_once(upstream->host, peer, refusal_arrives, a);
         return;
     }
     struct pg_sender *s = free_sender(upstream);
@@ -680,7 +680,7 @@ static void asked(void *arg)
     if (a->tool)
         free(a);
     else
-        net_send_in_order(upstream->host, peer, &s->last, acceptance_arrives, a);
+        net_send_wal(upstream->host, peer, &s->last, acceptance_arrives, a);
     catch_up(upstream, s);
 }
 
@@ -703,7 +703,7 @@ static void attempt_arrives(void *arg)
     if (upstream && upstream->postmaster.alive)
         event_in(0, &upstream->postmaster, forked, a);
     else
-        net_send(&world.hosts[a->m.from], &world.hosts[a->m.to], refusal_arrives, a);
+        net_send_wal_once(&world.hosts[a->m.from], &world.hosts[a->m.to], refusal_arrives, a);
 }
 
 static void receiver_begins(void *arg)
@@ -730,7 +730,7 @@ static void receiver_begins(void *arg)
     a->m = (struct message){.from = r->upstream, .to = p->host->id, .connection = r->connection};
     str_copy(a->name, sizeof(a->name), r->wanted->application_name);
     str_copy(a->slot, sizeof(a->slot), r->wanted->at[PG_SLOT_NAME].text);
-    net_send(p->host, &world.hosts[r->upstream], attempt_arrives, a);
+    net_send_wal_once(p->host, &world.hosts[r->upstream], attempt_arrives, a);
 }
 
 void walstream_request(struct pg *p)
@@ -757,7 +757,7 @@ static bool is_reached(const struct pg_receiver *r, const struct host *here)
 {
     const struct host *there = &world.hosts[r->upstream];
 
-    return there->up && net_reaches(here, there) && net_reaches(there, here);
+    return there->up && net_reaches_wal(here, there) && net_reaches_wal(there, here);
 }
 
 static void receiver_looks(void *arg)
@@ -798,7 +798,7 @@ static void tool_flushed(void *arg)
 {
     struct message *m = arg;
 
-    net_send(&world.hosts[m->to], &world.hosts[m->from], reply_arrives, m);
+    net_send_wal_once(&world.hosts[m->to], &world.hosts[m->from], reply_arrives, m);
 }
 
 static void tool_arrives(void *arg)
@@ -816,5 +816,5 @@ void walstream_tool(struct pg *p, struct host *from, const char *application_nam
     a->m = (struct message){.from = p->host->id, .to = from->id, .connection = ++connections};
     str_copy(a->name, sizeof(a->name), application_name);
     str_copy(a->slot, sizeof(a->slot), slot ? slot : "");
-    net_send(from, p->host, attempt_arrives, a);
+    net_send_wal_once(from, p->host, attempt_arrives, a);
 }

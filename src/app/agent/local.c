@@ -525,6 +525,7 @@ void local_view(const struct local *p, struct ha_pg *ret_pg)
         ret_pg->standby_signal = false;
     ret_pg->timeline = local_timeline(p);
     ret_pg->position = f->position;
+    ret_pg->flushed = f->in_recovery ? 0 : f->current_flush;
     ret_pg->replayed = f->in_recovery ? f->replay : f->current;
     ret_pg->streaming = f->receiver.present && str_eq(f->receiver.status, "streaming");
     ret_pg->replay_paused = f->replay_paused;

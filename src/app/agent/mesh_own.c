@@ -50,7 +50,7 @@ static void put_server(struct peer_state *s, struct agent *a, const struct ha_pg
     s->in_recovery = seen && pg->in_recovery;
     s->primary = seen && pg->accepting && !pg->in_recovery;
     s->timeline = seen ? pg->timeline : pg->control_timeline;
-    s->position = seen ? pg->position : pg->control_position;
+    s->position = !seen ? pg->control_position : pg->in_recovery ? pg->position : pg->flushed;
     s->replayed = seen ? pg->replayed : 0;
     s->wal_age_ms = health.wal_age_ms;
     if (pg->upstream && strlen(pg->upstream) < sizeof(s->upstream))

@@ -118,6 +118,8 @@ static bool better(const struct record_key *r, const struct ballot *a, const str
     int more = position_compare(&at_a, &at_b);
     if (a->preferred != b->preferred)
         return a->preferred;
+    if (a->cut_off != b->cut_off)
+        return b->cut_off;
     if (more != 0)
         return more > 0;
     if (a->primary != b->primary)

@@ -35,6 +35,7 @@ struct ballot {
     bool preferred;      /* the operator named it */
     const char *why_not; /* it may not lead; NULL: it may */
     int priority;
+    bool cut_off; /* it led, and its cohort had lost it: any other that has everything comes first */
 };
 
 enum election_result {

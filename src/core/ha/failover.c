@@ -101,13 +101,35 @@ uint32_t failover_next_timeline(const struct ha_view *v)
     return ledger_next_timeline(&v->store.cluster->record, newest);
 }
 
-static void elect(const struct ha_view *v, struct ha_plan *p)
+/*
+ * The leader that reached nobody has most, and settles the cohort as soon as it is frozen: the others get their time to
+ * freeze first. That it is remembered by its coordinator alone costs an election in vain, if that one dies.
+ */
+static void pass_over(const struct ha_memory *m, const struct ha_view *v, struct ballot *ballots, size_t count,
+                      struct ha_plan *p)
+{
+    if (m->suspect.cut_term != v->store.cluster->record.term)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        if (!str_eq(ballots[i].name, m->suspect.cut))
+            continue;
+        ballots[i].cut_off = true;
+        if (v->now_ms >= m->suspect.cut_until_ms)
+            continue;
+        plan_wake(p, m->suspect.cut_until_ms);
+        if (!ballots[i].why_not)
+            ballots[i].why_not = "does not reach its standbys";
+    }
+}
+
+static void elect(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     const struct record_key *r = &v->store.cluster->record;
     struct ballot ballots[HA_PEERS_MAX];
     struct election e;
     size_t count = failover_ballots(v, r->term, ballots);
 
+    pass_over(m, v, ballots, count, p);
     election_hold(r, ballots, count, &e);
     (void)plan_why(p, "term %llu: %s", (unsigned long long)r->term, e.why);
     plan_wake(p, v->now_ms + v->conf.profile.beat_ms);
@@ -143,15 +165,22 @@ static term highest_promise(const struct ha_view *v)
     return highest;
 }
 
-static void call(const struct ha_view *v, struct ha_plan *p)
+static void call(struct ha_memory *m, const struct ha_view *v, const struct suspect *s, struct ha_plan *p)
 {
     const struct record_key *r = &v->store.cluster->record;
     term highest = highest_promise(v);
+    term next = (highest > r->term ? highest : r->term) + 1;
     char coordinator[HA_NAME_MAX + 32];
+
+    if (s->kind == SUSPECT_CUT) {
+        m->suspect.cut_term = next;
+        str_copy(m->suspect.cut, sizeof(m->suspect.cut), s->name);
+        m->suspect.cut_until_ms = v->now_ms + 2 * v->conf.profile.freeze_ms;
+    }
 
     /* The revision makes it unique: of those that call from one record only one succeeds. */
     (void)snprintf(coordinator, sizeof(coordinator), "%s#%lld", v->conf.name, (long long)r->mod_revision);
-    ledger_call(&plan_record(p, r)->next, (highest > r->term ? highest : r->term) + 1, coordinator);
+    ledger_call(&plan_record(p, r)->next, next, coordinator);
 }
 
 /* A suspicion has to last until it is this node's turn. */
@@ -188,7 +217,7 @@ void failover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pla
         return;
     }
     if (r->phase == RECORD_TERM && failover_is_ours(v->conf.name, r)) {
-        elect(v, p);
+        elect(m, v, p);
         return;
     }
     struct suspect s = suspect_look(m, v, p);
@@ -203,6 +232,6 @@ void failover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pla
                        s.why);
         return;
     }
-    call(v, p);
+    call(m, v, &s, p);
     (void)plan_why(p, "%s: taking a new term", s.why);
 }

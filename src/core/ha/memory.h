@@ -85,11 +85,16 @@ struct ha_memory {
     struct {
         int kind; /* enum suspicion, of whom … */
         char name[HA_NAME_MAX];
-        msec since_ms;  /* … since */
-        int64_t record; /* revision of the record that was seen last … */
-        msec record_ms; /* … and since when */
-        msec sick_ms;   /* a leader that is heard does not do its work since; 0: it does */
-        lsn replayed;   /* how far one that is to be promoted was */
+        msec since_ms;         /* … since */
+        int64_t record;        /* revision of the record that was seen last … */
+        msec record_ms;        /* … and since when */
+        msec sick_ms;          /* a leader that is heard does not do its work since; 0: it does */
+        lsn replayed;          /* how far one that is to be promoted was */
+        term term;             /* of that record */
+        msec cut_ms;           /* a leader that is heard does not reach its cohort since; 0: it does */
+        term cut_term;         /* this node took it because of that … */
+        char cut[HA_NAME_MAX]; /* … from this leader: another comes first, … */
+        msec cut_until_ms;     /* … and is waited for that long */
     } suspect;
 
     struct {

@@ -10,6 +10,7 @@
 #include "core/ha/ledger.h"
 #include "core/ha/mode.h"
 #include "core/ha/promise.h"
+#include "core/ha/reach.h"
 #include "core/ha/roster.h"
 #include "core/ha/start.h"
 #include "core/ha/suspect.h"
@@ -336,6 +337,8 @@ static void open_goes_on(struct ha_memory *m, const struct ha_view *v, const str
                       : v->quorum.names.list ? "the leader, open"
                                              : "the leader; which list of names is in force is not proved");
     p->serving = is_open(v);
+    if (now->open.count)
+        plan_wake(p, reach_look_again(v));
     if (lead_chores(m, v, p) || v->store.reads_back || plan_has(p, HA_DO_START_JOB))
         return;
     if (!plan_has(p, HA_DO_RECORD))

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "core/ha/cohort.h"
 #include "core/ha/mode.h"
+#include "core/ha/reach.h"
 #include "core/ha/suspect.h"
 
 enum { JOIN_LAG_MAX = 16 * 1024 * 1024 }; /* a standby that is further behind would make commits wait */
@@ -42,6 +43,7 @@ static void read_follower(const struct ha_view *v, const struct peer_state *s, s
                    s->timeline == v->pg.timeline;
     if (!ret->follows)
         return;
+    ret->stalled = reach_stands_still(v, s, v->pg.flushed);
     ret->lag = v->pg.position > sender->flushed ? v->pg.position - sender->flushed : 0;
     /*
      * Both: a standby that is ahead of this history is refused by PostgreSQL, but its walsender reports what it has as
@@ -79,7 +81,7 @@ size_t roster_following(const struct roster *r, const struct record_cohort *c)
     size_t found = 0;
 
     for (size_t i = 0; i < r->count; i++)
-        found += r->at[i].follows && cohort_has(c, r->at[i].name, r->at[i].incarnation);
+        found += r->at[i].follows && !r->at[i].stalled && cohort_has(c, r->at[i].name, r->at[i].incarnation);
     return found;
 }
 
@@ -114,9 +116,23 @@ static msec missing_since(struct ha_memory *m, const struct ha_view *v, const ch
     return empty->since_ms;
 }
 
-/* A member of the record's stays until it has been missing for lost_ms; another comes when it is close. */
+/*
+ * How long a member is missed. Where none is reached and two or more are heard, those have nobody to wait for and may
+ * take over: they come first (suspect.h), and who would go on alone after them.
+ */
+static msec patience_ms(const struct ha_view *v, const struct roster *r, const struct record_cohort *now)
+{
+    size_t heard = 0;
+
+    for (size_t i = 0; i < r->count; i++)
+        heard += r->at[i].follows && cohort_has(now, r->at[i].name, r->at[i].incarnation);
+    return heard < 2 || roster_following(r, now) ? v->conf.profile.lost_ms
+                                                 : mesh_patience(v, 2 * v->conf.profile.lost_ms);
+}
+
+/* A member of the record's stays until it has been missing for so long; another comes when it is close. */
 static bool belongs(struct ha_memory *m, const struct ha_view *v, const struct record_cohort *now,
-                    const struct follower *f, struct ha_plan *p)
+                    const struct follower *f, msec patience, struct ha_plan *p)
 {
     bool in = cohort_has(now, f->name, f->incarnation);
     lsn lag_max = v->conf.maximum_lag_on_syncnode > 0 ? (lsn)v->conf.maximum_lag_on_syncnode : UINT64_MAX;
@@ -124,13 +140,13 @@ static bool belongs(struct ha_memory *m, const struct ha_view *v, const struct r
     if (!f->sync_priority || f->wants_out)
         return false;
     if (!in)
-        return f->follows && f->lag <= (lag_max < JOIN_LAG_MAX ? lag_max : JOIN_LAG_MAX);
+        return f->follows && !f->stalled && f->lag <= (lag_max < JOIN_LAG_MAX ? lag_max : JOIN_LAG_MAX);
     if (f->follows && f->lag > lag_max)
         return false;
-    msec since_ms = missing_since(m, v, f->name, f->follows);
+    msec since_ms = missing_since(m, v, f->name, f->follows && !f->stalled);
     if (!since_ms)
         return true;
-    msec due_ms = since_ms + v->conf.profile.lost_ms;
+    msec due_ms = since_ms + patience;
     if (v->now_ms >= due_ms)
         return false;
     plan_wake(p, due_ms);
@@ -166,7 +182,7 @@ static size_t add_absent(struct ha_memory *m, const struct ha_view *v, const str
 {
     for (size_t i = 0; i < now->count && count < HA_PEERS_MAX; i++) {
         struct follower f = {.name = now->at[i].name, .incarnation = now->at[i].incarnation, .sync_priority = 1};
-        if (!roster_find(r, f.name) && belongs(m, v, now, &f, p))
+        if (!roster_find(r, f.name) && belongs(m, v, now, &f, v->conf.profile.lost_ms, p))
             choices[count++] = (struct choice){f, true};
     }
     return count;
@@ -178,9 +194,10 @@ bool roster_target(struct ha_memory *m, const struct ha_view *v, const struct ro
     const struct record_cohort *now = &mode_record(v)->open;
     struct choice choices[HA_PEERS_MAX];
     size_t count = 0, wanted = v->conf.sync_node_count > 0 ? (size_t)v->conf.sync_node_count : 1;
+    msec patience = patience_ms(v, r, now);
 
     for (size_t i = 0; i < r->count; i++)
-        if (belongs(m, v, now, &r->at[i], p))
+        if (belongs(m, v, now, &r->at[i], patience, p))
             choices[count++] = (struct choice){r->at[i], cohort_has(now, r->at[i].name, r->at[i].incarnation)};
     count = add_absent(m, v, r, now, choices, count, p);
     qsort(choices, count, sizeof(choices[0]), by_choice);

@@ -19,6 +19,7 @@ struct follower {
     int sync_priority; /* 0: nosync */
     bool follows;      /* streams from us, under our term, on our timeline, by a walsender that is its own */
     bool marked;       /* … and has the marker on its disk, as both its agent and that walsender say */
+    bool stalled;      /* … but nothing has come to it for a while, though there is more (reach.h) */
     bool wants_out;    /* its directory is to be rewound or replaced */
     lsn lag;           /* bytes it has not flushed, by PostgreSQL here */
 };
@@ -31,7 +32,7 @@ struct roster {
 void roster_read(const struct ha_view *v, struct roster *ret);
 const struct follower *roster_find(const struct roster *r, const char *name);
 
-/* Of the cohort's members, as they were admitted: how many follow; how many have the marker. */
+/* Of the cohort's members, as they were admitted: how many follow, and not at a standstill; how many have the marker. */
 size_t roster_following(const struct roster *r, const struct record_cohort *c);
 size_t roster_marked(const struct roster *r, const struct record_cohort *c);
 

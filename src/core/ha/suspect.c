@@ -7,6 +7,7 @@
 #include "core/ha/cohort.h"
 #include "core/ha/facts.h"
 #include "core/ha/mode.h"
+#include "core/ha/reach.h"
 
 enum {
     /*
@@ -90,8 +91,7 @@ static bool wal_moves(const struct ha_view *v, const char *name)
     return false;
 }
 
-/* Who is late itself hears others late. */
-static msec stretched(const struct ha_view *v, msec limit_ms)
+msec mesh_patience(const struct ha_view *v, msec limit_ms)
 {
     return v->health.slowness_percent > 100 ? limit_ms * v->health.slowness_percent / 100 : limit_ms;
 }
@@ -101,7 +101,7 @@ static struct suspect suspect_silent(const struct ha_view *v, const char *name, 
     const struct ha_profile *f = &v->conf.profile;
     msec age_ms = mesh_age(v, name);
     bool moves = wal_moves(v, name);
-    msec limit_ms = stretched(v, moves ? f->agent_ms : f->suspect_ms);
+    msec limit_ms = mesh_patience(v, moves ? f->agent_ms : f->suspect_ms);
     struct suspect s = {.kind = SUSPECT_NOBODY, .name = name};
 
     if (age_ms < limit_ms) {
@@ -144,6 +144,34 @@ static bool is_moving(struct ha_memory *m, const struct peer_state *s)
     return moves;
 }
 
+/* A leader that is well, as its agent says; and its cohort? */
+static struct suspect suspect_cut(struct ha_memory *m, const struct ha_view *v, const struct peer_state *s,
+                                  struct ha_plan *p)
+{
+    const struct ha_profile *f = &v->conf.profile;
+    struct suspect found = {.kind = SUSPECT_NOBODY, .name = s->name};
+    struct reach reach = {0};
+
+    if (v->store.cluster->record.phase == RECORD_OPEN && !s->planned)
+        reach = reach_of(v, s);
+    plan_wake(p, reach_look_again(v));
+    if (!reach.blocked || !reach.cut || reach.cut + reach.reached < 2) {
+        m->suspect.cut_ms = 0;
+        return found;
+    }
+    if (!m->suspect.cut_ms)
+        m->suspect.cut_ms = v->now_ms;
+    msec due_ms = m->suspect.cut_ms + mesh_patience(v, reach.reached ? 2 * f->lost_ms : f->lost_ms) - f->wal_ms;
+    if (v->now_ms < due_ms) {
+        plan_wake(p, due_ms);
+        return found;
+    }
+    found.kind = SUSPECT_CUT;
+    (void)snprintf(found.why, sizeof(found.why), "%s is heard, but its WAL does not get to %zu of its cohort's members",
+                   s->name, reach.cut);
+    return found;
+}
+
 /* What the leader's own agent says of its PostgreSQL. */
 static struct suspect suspect_told(struct ha_memory *m, const struct ha_view *v, const struct peer_state *s,
                                    struct ha_plan *p)
@@ -166,7 +194,7 @@ static struct suspect suspect_told(struct ha_memory *m, const struct ha_view *v,
     }
     if (!why || is_moving(m, s)) {
         m->suspect.sick_ms = 0;
-        return found;
+        return why ? found : suspect_cut(m, v, s, p);
     }
     if (!m->suspect.sick_ms)
         m->suspect.sick_ms = v->now_ms;
@@ -227,6 +255,10 @@ static struct suspect suspect_self(const struct ha_view *v)
 struct suspect suspect_look(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     const struct record_key *r = &v->store.cluster->record;
+    if (m->suspect.term != r->term) {
+        m->suspect.term = r->term;
+        m->suspect.cut_ms = 0;
+    }
     if (m->suspect.record != r->mod_revision) {
         m->suspect.record = r->mod_revision;
         m->suspect.record_ms = v->now_ms;
@@ -240,6 +272,6 @@ struct suspect suspect_look(struct ha_memory *m, const struct ha_view *v, struct
     const struct peer_state *told = mesh_fresh(v, r->leader);
     if (told)
         return suspect_told(m, v, told, p);
-    m->suspect.sick_ms = 0;
+    m->suspect.sick_ms = m->suspect.cut_ms = 0;
     return suspect_silent(v, r->leader, p);
 }

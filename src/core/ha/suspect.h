@@ -8,6 +8,10 @@
  *   - what a node says of itself counts at once: its postmaster died and nobody planned that. That is a suspicion as
  *     well, no proof: backends outlive a postmaster;
  *   - a PostgreSQL that runs and does not work (stopped by a signal, a disk that hangs) gets its time;
+ *   - a leader that is heard, and whose WAL does not get to enough of its cohort for a commit (reach.h), is suspected
+ *     after lost_ms if it reaches none, and after twice that if it reaches some: it drops the others itself by then,
+ *     if it can write the record. Only if two of the cohort are up, though: one alone has nobody to acknowledge either,
+ *     and it is the leader who goes on without it, or in strict mode waits;
  *   - where this agent itself stood still, ages count from its awakening.
  */
 #pragma once
@@ -21,6 +25,7 @@ enum suspicion {
     SUSPECT_DEAD,   /* its own agent says so */
     SUSPECT_SILENT, /* nobody hears it */
     SUSPECT_SICK,   /* it runs, but does not work */
+    SUSPECT_CUT,    /* it works, but not for its cohort */
     SUSPECT_STUCK,  /* an election makes no progress */
 };
 
@@ -35,5 +40,7 @@ struct suspect suspect_look(struct ha_memory *m, const struct ha_view *v, struct
 
 /* The newest state of `name`, if it is not older than suspect_ms; NULL. Our own name: what we say. */
 const struct peer_state *mesh_fresh(const struct ha_view *v, const char *name);
+/* Who is late itself hears others late: so long is it to be waited for what is given limit_ms. */
+msec mesh_patience(const struct ha_view *v, msec limit_ms);
 /* How long ago `name` was heard; MSEC_NEVER: never. */
 msec mesh_age(const struct ha_view *v, const char *name);

@@ -129,6 +129,7 @@ struct ha_pg {
     bool in_recovery;
     uint32_t timeline;
     lsn position; /* primary: written; standby: max(receive, replay) */
+    lsn flushed;  /* primary: on its disk, so that standbys can have it; 0: not known */
     lsn replayed;
     bool streaming; /* a walreceiver streams */
     bool replay_paused;

@@ -110,6 +110,15 @@ class Network:
                         f'add rule ip parted in iif != lo numgen random mod 100 < {percent} drop\n'
                         f'add rule ip parted out oif != lo numgen random mod 100 < {percent} drop\n')
 
+    def part_only(self, host, other, packets):
+        """What of `packets` (words of nft: 'tcp dport 5432') `host` is sent by `other`, or sends to it, vanishes."""
+        address = self._hosts[other]
+        self._nft(host, f'add table ip parted\n'
+                        f'add chain ip parted in {{ type filter hook input priority 0; }}\n'
+                        f'add chain ip parted out {{ type filter hook output priority 0; }}\n'
+                        f'add rule ip parted in ip saddr {address} {packets} drop\n'
+                        f'add rule ip parted out ip daddr {address} {packets} drop\n')
+
     def join(self, host):
         """What was parted from this host is not any more."""
         self._nft(host, 'delete table ip parted\n')
