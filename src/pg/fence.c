@@ -4,6 +4,7 @@
 
 #include "base/str.h"
 #include "io/loop.h"
+#include "pg/hold.h"
 #include "pg/instance.h"
 #include "pg/names.h"
 #include "pg/senders.h"
@@ -17,6 +18,7 @@ struct fence_job {
     struct reload_job *reload;
     struct sql *sql; /* the session that proved the reload */
     struct senders_job *senders;
+    struct hold_job *hold;
     struct loop_timer soon;
     bool telling;
     fence_fn *fn;
@@ -28,6 +30,7 @@ static void job_free(struct fence_job *j)
     reload_cancel(j->reload);
     sql_free(j->sql); /* before the senders' job, whose statement may be under way */
     senders_cancel(j->senders);
+    hold_cancel(j->hold);
     loop_timer_clear(&j->soon);
     pg_instance_unref(j->instance);
     free(j);
@@ -79,18 +82,29 @@ static void flushed(const struct sql_result *result, void *arg)
     tell(j, &found);
 }
 
-static void senders_gone(const struct err *err, void *arg)
+static void commits_wait(const struct err *err, void *arg)
 {
     static const struct sql_statement position = {
         .text = "SELECT pg_current_wal_flush_lsn(),"
                 " ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint"};
     struct fence_job *j = arg;
 
-    j->senders = NULL;
+    j->hold = NULL;
     if (err)
         tell_failure(j, err);
     else
         sql_run(j->sql, &position, 1, left_ms(j), flushed, j);
+}
+
+static void senders_gone(const struct err *err, void *arg)
+{
+    struct fence_job *j = arg;
+
+    j->senders = NULL;
+    if (err)
+        tell_failure(j, err);
+    else
+        j->hold = hold_prove(j->loop, j->instance, left_ms(j), commits_wait, j);
 }
 
 static void loaded(const struct reload_result *result, void *arg)

@@ -3,8 +3,9 @@
  *
  * The list goes (pg/names.h), the floor's name that cannot exist is proved loaded, and then every walsender that began
  * before the proving session is ended and waited for: each has a list of its own, and one that is busy with a reply may
- * release commits by the old one. Walsenders that come later have the floor. Only then is the flush position read:
- * every commit that was acknowledged before, and every one whose reply is still on its way, lies below it.
+ * release commits by the old one. Walsenders that come later have the floor. And a commit is seen to wait (pg/hold.h):
+ * where there was no list before, the fence may be loaded and hold nobody. Only then is the flush position read: every
+ * commit that was acknowledged before, and every one whose reply is still on its way, lies below it.
  * Sessions that wait for their commit go on waiting; none of them is signalled, which would let it go.
  */
 #pragma once

@@ -12,6 +12,7 @@ enum {
 };
 
 struct book book;
+void (*ledger_acknowledges)(struct pg *p, struct rec *commit);
 
 struct reign {
     int host;
@@ -72,11 +73,13 @@ static const char *newest_name(void)
     return world.hosts[reigns[book.reigns - 1].host].name;
 }
 
-static void promises(const struct pg *p, struct rec *commit, unsigned int reign)
+static void promises(struct pg *p, struct rec *commit, unsigned int reign)
 {
     book.promised++;
     if (!promised || wal_leads_to(promised, commit)) {
         promised = commit;
+        if (ledger_acknowledges)
+            ledger_acknowledges(p, commit);
         return;
     }
     if (wal_leads_to(commit, promised)) /* late, and covered */
@@ -164,6 +167,11 @@ void ledger_quorum(bool in_force)
     if (in_force != quorum)
         promised = NULL;
     quorum = in_force;
+}
+
+struct rec *ledger_promised(void)
+{
+    return promised;
 }
 
 bool ledger_is_quorum(void)

@@ -31,6 +31,10 @@ struct ledger_events {                         /* NULL: nobody asks */
 
 /* From now on acknowledgements are written down. */
 void ledger_init(const struct ledger_events *events);
+/* In quorum mode: told of each acknowledgement; NULL: nobody asks. */
+extern void (*ledger_acknowledges)(struct pg *p, struct rec *commit);
+/* The last record of the history that all promises are on; NULL: nothing was promised yet. */
+struct rec *ledger_promised(void);
 /* From now on acknowledgements are promises, or are none any more. */
 void ledger_quorum(bool in_force);
 bool ledger_is_quorum(void);

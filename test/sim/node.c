@@ -6,11 +6,15 @@
 
 #include "app/agent/agent.h"
 #include "app/agent/mesh.h"
+#include "app/agent/quorum.h"
 #include "app/agent/state.h"
 #include "app/conf_files.h"
 #include "base/check.h"
 #include "base/str.h"
+#include "pg/incarnation.h"
+#include "pg/promise.h"
 #include "test/sim/points.h"
+#include "test/sim/watch.h"
 #include "wire/conf/settings.h"
 
 enum { SILENCE_MAX_MS = 1000 };
@@ -181,6 +185,7 @@ void node_power_on(struct node *n)
 void node_lose_disk(struct node *n)
 {
     CHECK(!n->host->up);
+    watch_disk_lost(n);
     pg_lose_disk(&n->pg);
 }
 
@@ -237,6 +242,42 @@ void nodes_check_mesh(void)
 bool node_is_foreign(const struct node *n, const struct node *leader)
 {
     return n->pg.disk.system_id[0] && !str_eq(n->pg.disk.system_id, leader->pg.disk.system_id);
+}
+
+bool node_tells(const struct node *n, struct peer_state *ret)
+{
+    CHECK(world.current == &n->guard.agent);
+    peer_state_init(ret);
+    if (!n->agent || !n->agent->quorum)
+        return false;
+    quorum_state(n->agent->quorum, ret);
+    return true;
+}
+
+static const char *state_dir(const struct node *n)
+{
+    return n->settings ? n->settings->pgkeep.state_dir : "";
+}
+
+term node_promise(const struct node *n)
+{
+    struct promise promise;
+    struct proc *before = world.current;
+
+    world.current = &n->host->kernel; /* whose disk it is */
+    bool read = promise_read(state_dir(n), &promise, NULL) == PROMISE_READ;
+    world.current = before;
+    return read ? promise.term : 0;
+}
+
+uint64_t node_incarnation(const struct node *n)
+{
+    struct proc *before = world.current;
+
+    world.current = &n->host->kernel;
+    uint64_t found = incarnation_look(n->pg.data_dir, state_dir(n));
+    world.current = before;
+    return found;
 }
 
 const char *node_why(const struct node *n)

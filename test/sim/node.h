@@ -9,6 +9,7 @@
 enum { NODES_MAX = 7 };
 
 struct agent;
+struct peer_state;
 struct settings;
 
 struct node {
@@ -43,4 +44,9 @@ void nodes_check_mesh(void);
  */
 bool node_is_foreign(const struct node *n, const struct node *leader);
 /* Its line for operators: what it is doing. */
+/* What its agent, which runs now, tells the others of its promise and its freeze. false: it does not run yet. */
+bool node_tells(const struct node *n, struct peer_state *ret);
+/* Of its disk: the term that is promised, and what its data directory is to the cluster. */
+term node_promise(const struct node *n);
+uint64_t node_incarnation(const struct node *n);
 const char *node_why(const struct node *n);

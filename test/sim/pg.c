@@ -11,6 +11,8 @@
 #include "test/sim/session.h"
 #include "test/sim/truths.h"
 
+void (*pg_touched)(struct pg *p);
+
 enum { ORPHANS_MAX = 1500000, SESSION_ENDS_MAX = 5000, FIRST_PID = 1000 };
 
 #define WALL_BEGIN_US INT64_C(1700000000000000) /* as wall_clock_ms() has it */
@@ -426,6 +428,8 @@ static void copy_file(struct pg *p, const struct pg *from, const char *file)
 
 void pg_copy(struct pg *p, const struct pg *from)
 {
+    if (pg_touched)
+        pg_touched(p);
     str_copy(p->disk.system_id, sizeof(p->disk.system_id), from->disk.system_id);
     p->disk.kind = DATADIR_VALID;
     p->disk.written = p->disk.flushed = p->disk.min_recovery = from->disk.flushed;
@@ -446,6 +450,8 @@ void pg_wipe(struct pg *p)
 {
     enum datadir_marker marker = p->disk.marker;
 
+    if (pg_touched)
+        pg_touched(p);
     p->disk = (struct pg_disk){.kind = DATADIR_EMPTY, .marker = marker};
     disk_remove_below(disk_of(p->host), p->data_dir);
 }

@@ -197,6 +197,37 @@ static enum answer flushed_where(struct run *r, struct grid *g)
     return ANSWERED;
 }
 
+/* hold.c */
+static enum answer own_pid(struct run *r, struct grid *g)
+{
+    row(g, 1);
+    cell_number(g, 0, r->sql->session->pid);
+    return ANSWERED;
+}
+
+static void end_session(struct pg *p, int pid)
+{
+    for (int i = 0; i < SESSIONS_MAX; i++)
+        if (p->sessions[i].active && p->sessions[i].pid == pid)
+            pg_disconnect(&p->sessions[i]);
+    pg_end_wait(p, NOBODY, (uint64_t)pid);
+}
+
+static enum answer see_wait(struct run *r, struct grid *g)
+{
+    int64_t pid = 0;
+
+    if (!str_to_int(r->queries[r->at].params[0], 0, INT32_MAX, &pid))
+        return refuse(r, "22P02", "no number");
+    bool waits = pg_waits(r->server, NOBODY, (uint64_t)pid);
+    row(g, 2);
+    cell(g, 0, waits ? "SyncRep" : NULL);
+    cell(g, 1, waits ? "t" : NULL);
+    if (waits)
+        end_session(r->server, (int)pid);
+    return ANSWERED;
+}
+
 /* senders.c: those that are still there are listed, and told to end. */
 static enum answer end_senders(struct run *r, struct grid *g)
 {
@@ -247,7 +278,8 @@ static enum answer emit(struct run *r, struct grid *g)
 {
     if (r->server->in_recovery || r->server->stopping)
         return refuse(r, "25006", "cannot execute in a read-only transaction");
-    pg_commit(r->server, r->sql->local_commits ? COMMIT_LOCAL : COMMIT_ON, NOBODY, 0, emitted, r);
+    pg_commit(r->server, r->sql->local_commits ? COMMIT_LOCAL : COMMIT_ON, NOBODY, (uint64_t)r->sql->session->pid,
+              emitted, r);
     return LATER;
 }
 
@@ -285,7 +317,10 @@ static const struct {
     {"SELECT pg_current_wal_flush_lsn(), ('x'", flushed_where},
     {"SELECT a.pid, pg_terminate_backend(a.pid)", end_senders},
     {"SET synchronous_commit TO local", set_local},
+    {"SET synchronous_commit TO on", set_something},
     {"SET default_transaction_read_only TO off", set_something},
+    {"SELECT pg_backend_pid()", own_pid},
+    {"SELECT a.wait_event, CASE", see_wait},
     {"SELECT pg_logical_emit_message(true", emit},
     {"SELECT pg_current_wal_flush_lsn()", flushed},
     {"CHECKPOINT", checkpoint},

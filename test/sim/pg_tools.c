@@ -247,6 +247,8 @@ static void rewind_begin(void *arg)
     pg_stands_still(p, "rewound");
     j->needless = source->disk.checkpoint_tli == pg_timeline(p); /* as far as its pg_control tells */
     p->disk.marker = DATADIR_MARK_REWIND;
+    if (!j->needless && pg_touched)
+        pg_touched(p);
     if (!j->needless && truth(TRUTH_REWIND_CUT_OFF)) {
         p->disk.torn = true;
         p->disk.standby_signal = false;

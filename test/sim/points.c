@@ -9,6 +9,8 @@
 #include "test/sim/co.h"
 #include "test/sim/score.h"
 
+void (*points_reached)(const char *name);
+
 enum { TRAPS_MAX = 32, AGAIN = 10000 };
 
 /* The linker names begin and end of the section. */
@@ -172,6 +174,8 @@ static bool reached(const struct fault_point *p, bool as_call)
     struct trap t;
 
     score->reached++;
+    if (points_reached && world.current)
+        points_reached(p->name);
     if (!world.current || !springs(p, as_call, &t))
         return false;
     story("=== %s at %s", point_deed_text(t.deed), p->name);

@@ -36,6 +36,9 @@ struct trap {
 void points_init(void (*kill)(int host, usec stays_away), void (*cut)(int host));
 void points_set(const struct trap *trap);
 
+/* Told of each point that is reached, by the process that reaches it; NULL: nobody asks. */
+extern void (*points_reached)(const char *name);
+
 size_t points_count(void);
 const char *point_name(size_t i);
 bool point_can_fail(size_t i);

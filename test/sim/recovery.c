@@ -8,7 +8,10 @@
 #include "test/sim/pg.h"
 #include "test/sim/truths.h"
 
+void (*recovery_promotes)(struct pg *p, struct rec *first);
+
 static void look_for_more(struct pg *p);
+static void take_conf(struct pg *p);
 
 /* ---- replay ---- */
 
@@ -50,11 +53,15 @@ struct retry {
     uint64_t wait;
 };
 
+/* Behind a sleep it handles signals before anything else (xlogrecovery.c, WaitForWALToBecomeAvailable). */
 static void waited(void *arg)
 {
     struct retry *r = arg;
+    struct recovery *recovery = &r->pg->recovery;
 
-    if (r->wait == r->pg->recovery.wait)
+    if (r->wait == recovery->wait && recovery->reload_sent && !recovery->restores && !recovery->blocked)
+        take_conf(r->pg);
+    if (r->wait == recovery->wait)
         look_for_more(r->pg);
     free(r);
 }
@@ -78,10 +85,12 @@ static void look_for_more(struct pg *p)
     struct recovery *r = &p->recovery;
 
     r->wait = 0;
+    r->restores = false;
     if (!works(p) || r->blocked || p->receiver.state != RECEIVER_NONE)
         return;
     if (*r->conf.conf->at[PG_RESTORE_COMMAND].text && archive_restore(p)) {
         recovery_replay(p);
+        r->restores = true;
         wait_for(p, chance_between(5000, 50000));
         return;
     }
@@ -141,6 +150,7 @@ static void take_conf(struct pg *p)
     struct recovery *r = &p->recovery;
     const struct pg_conf *old = r->conf.conf;
 
+    r->reload_sent = false;
     if (!pg_conf_load(p, &r->conf))
         return;
     if (!str_eq(old->at[PG_CONNINFO].text, r->conf.conf->at[PG_CONNINFO].text) ||
@@ -163,8 +173,10 @@ static void hangup(void *arg)
 
 void recovery_reload(struct pg *p)
 {
-    if (p->startup.alive && p->in_recovery)
-        event_in(pg_signal_takes(), &p->startup, hangup, p);
+    if (!p->startup.alive || !p->in_recovery)
+        return;
+    p->recovery.reload_sent = true;
+    event_in(pg_signal_takes(), &p->startup, hangup, p);
 }
 
 /* ---- blocked ---- */
@@ -214,7 +226,9 @@ const char *recovery_wait_event(const struct pg *p)
     }
     if (!r->ready || p->replayed != p->disk.flushed)
         return NULL;
-    return p->receiver.state != RECEIVER_NONE ? "RecoveryWalStream" : r->wait ? "RecoveryRetrieveRetryInterval" : NULL;
+    if (p->receiver.state != RECEIVER_NONE)
+        return "RecoveryWalStream";
+    return r->wait && !r->restores ? "RecoveryRetrieveRetryInterval" : NULL;
 }
 
 /* ---- the begin ---- */
@@ -291,6 +305,8 @@ static void promoted(void *arg)
     if (!truth(TRUTH_CONTROL_TLI_STALE_PROMOTED))
         p->disk.checkpoint_tli = tli;
     p->promoting = false;
+    if (recovery_promotes)
+        recovery_promotes(p, p->disk.written);
     pg_opened(p);
     archive_promoted(p);
     walstream_send(p); /* to the end of the old timeline */

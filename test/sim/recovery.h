@@ -14,6 +14,7 @@
 #include "test/sim/world.h"
 
 struct pg;
+struct rec;
 
 enum recovery_block {
     RECOVERY_GOES_ON,
@@ -28,6 +29,8 @@ struct recovery {
     bool ready; /* what is local is replayed: it looks for more */
     bool replaying;
     bool reload_due;  /* SIGHUP came while it was blocked */
+    bool reload_sent; /* SIGHUP is on its way to it: it is the first thing that a sleep ends with */
+    bool restores;    /* between one file of the archive and the next */
     bool restart_due; /* the receiver's conninfo is another: it is to be ended */
     bool promote_due; /* SIGUSR2 came while it was blocked */
     uint64_t wait;    /* the newest wait for wal_retrieve_retry_interval; 0: it does not wait */
@@ -46,5 +49,8 @@ void recovery_promote(struct pg *p);
 
 void recovery_block(struct pg *p, enum recovery_block how);
 void recovery_unblock(struct pg *p);
+/* Told when a promotion has written the first record of its timeline; NULL: nobody asks. */
+extern void (*recovery_promotes)(struct pg *p, struct rec *first);
+
 /* pg_stat_activity.wait_event of the startup process; NULL: it works. */
 const char *recovery_wait_event(const struct pg *p);

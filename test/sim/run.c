@@ -13,6 +13,7 @@
 #include "test/sim/net.h"
 #include "test/sim/node.h"
 #include "test/sim/store_sim.h"
+#include "test/sim/watch.h"
 
 #define MS(n) ((usec)(n)*1000)
 
@@ -76,8 +77,10 @@ static void set_up(const struct schedule *s)
     struct host *clients = world_add_host("client");
     store_sim_init(store, "/service/sim/");
     book_init(clients, node_count + WRITERS); /* one that stays with each node, and those who look for the leader */
-    if (setup->synchronous)
+    if (setup->synchronous) {
         book_watch_record();
+        watch_init();
+    }
     for (int i = 0; i < node_count; i++) {
         bool late = i && i + 1 == node_count && setup->late_node;
         event_in(late ? MS(setup->late_node) : chance(3000000), &nodes[i].host->kernel, starts, &nodes[i]);

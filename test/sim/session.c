@@ -110,6 +110,28 @@ int pg_cancel_waits(struct pg *p, int client)
     return count;
 }
 
+bool pg_waits(const struct pg *p, int client, uint64_t number)
+{
+    for (const struct list *it = p->waiting.next; it != &p->waiting; it = it->next) {
+        const struct rec *commit = LIST_ENTRY(it, const struct commit, link)->waiter.commit;
+        if (commit->client == client && commit->number == number)
+            return true;
+    }
+    return false;
+}
+
+void pg_end_wait(struct pg *p, int client, uint64_t number)
+{
+    LIST_EACH (it, tmp, &p->waiting) {
+        struct commit *c = LIST_ENTRY(it, struct commit, link);
+        if (c->client != client || c->waiter.commit->number != number)
+            continue;
+        sync_leave(&c->waiter);
+        list_remove(&c->link);
+        free(c);
+    }
+}
+
 int pg_waits_count(const struct pg *p)
 {
     int count = 0;

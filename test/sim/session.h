@@ -25,6 +25,9 @@ enum commit_level { COMMIT_ON, COMMIT_LOCAL };
 void pg_commit(struct pg *p, enum commit_level level, int client, uint64_t number, pg_committed_fn *told, void *arg);
 /* pg_cancel_backend() of those of that client which wait for standbys; how many. */
 int pg_cancel_waits(struct pg *p, int client);
+/* Does that one wait for standbys? Its session is ended with it. */
+bool pg_waits(const struct pg *p, int client, uint64_t number);
+void pg_end_wait(struct pg *p, int client, uint64_t number);
 int pg_waits_count(const struct pg *p);
 /* What others see: all that is in its WAL, unless its session still waits. */
 bool pg_shows(const struct pg *p, const struct rec *commit);

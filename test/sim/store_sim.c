@@ -35,7 +35,10 @@ static struct {
     struct store_watch *watches[WATCHES_MAX];
     size_t watch_count;
     usec expiry_at;
+    int64_t record_seen; /* revision */
 } server;
+
+void (*store_sim_record_changed)(const struct record_key *r);
 
 struct store {
     struct proc *proc;
@@ -235,11 +238,37 @@ static void expire(void *arg)
     changed();
 }
 
+static int64_t record_revision(void)
+{
+    AUTO(cstr) char *key = str_fmt("%spgkeep", server.prefix);
+    struct store_op get = {.kind = STORE_GET, .key = key};
+    struct store_txn txn = {.then = &get, .then_count = 1};
+    struct mem_kv_answer answer = {0};
+
+    (void)mem_kv_txn(server.kv, &txn, &answer);
+    int64_t revision = answer.kv_count ? answer.kvs[0].mod_revision : 0;
+    mem_kv_answer_deinit(&answer);
+    return revision;
+}
+
+static void look_at_record(void)
+{
+    struct cluster *c;
+
+    if (!store_sim_record_changed || record_revision() == server.record_seen)
+        return;
+    server.record_seen = record_revision();
+    c = store_sim_cluster();
+    store_sim_record_changed(&c->record);
+    cluster_free(c);
+}
+
 static void changed(void)
 {
     size_t kept = 0;
     msec next_ms = mem_kv_next_expiry(server.kv);
 
+    look_at_record();
     for (size_t i = 0; i < server.watch_count; i++) {
         struct store_watch *w = server.watches[i];
         if (w->stopped || w->over || !asker_lives(w->store, w->generation))

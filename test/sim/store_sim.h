@@ -22,5 +22,8 @@ void store_sim_back_up(void);
 void store_sim_restore(void);                            /* as it was backed up: another cluster to its clients */
 void store_sim_put(const char *name, const char *value); /* an operator's etcdctl; NULL deletes */
 
+/* Told when the record is another one, before anybody else hears of it; NULL: nobody asks. */
+extern void (*store_sim_record_changed)(const struct record_key *r);
+
 /* What it holds now, for who checks. cluster_free() it. */
 struct cluster *store_sim_cluster(void);

@@ -9,6 +9,7 @@
 #include "test/sim/pg.h"
 #include "test/sim/truths.h"
 
+void (*sync_list_taken)(struct pg *p, const struct pg_sender *s);
 void (*sync_counts_twice)(struct pg *p, const char *application_name);
 
 /* ---- lists (syncrep_gram.y) ---- */
@@ -186,6 +187,8 @@ void sync_define(struct pg *p)
 void sync_take_list(struct pg *p, struct pg_sender *s)
 {
     s->priority = p->in_recovery ? 0 : sync_list_priority(s->conf.conf->names, s->name);
+    if (sync_list_taken)
+        sync_list_taken(p, s);
 }
 
 /* ---- release ---- */

@@ -59,5 +59,7 @@ void sync_take_list(struct pg *p, struct pg_sender *s);
 /* A walsender has heard from its receiver. */
 void sync_release(struct pg *p, struct pg_sender *s);
 
+/* Told when a walsender has taken its list; NULL: nobody asks. */
+extern void (*sync_list_taken)(struct pg *p, const struct pg_sender *s);
 /* Told when two walsenders of one name are counted for a release; NULL: nobody asks. */
 extern void (*sync_counts_twice)(struct pg *p, const char *application_name);

@@ -9,6 +9,8 @@
 #include "test/sim/recovery.h"
 #include "test/sim/truths.h"
 
+void (*walstream_replies)(struct pg *p, struct rec *flushed);
+
 enum {
     SENDERS_LOOK = 1000000,
     RECEIVER_LOOK_MIN = 500000,
@@ -175,6 +177,8 @@ static void reply(struct pg *p, struct rec *flushed, enum reply kind)
                         .asks = kind == REPLY_ASKS,
                         .ends = kind == REPLY_NEXT_TIMELINE};
 
+    if (walstream_replies)
+        walstream_replies(p, flushed);
     r->told = world.now;
     net_send_wal(p->host, &world.hosts[r->upstream], &r->last, reply_arrives, message(&m));
 }

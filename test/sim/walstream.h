@@ -63,6 +63,9 @@ struct pg_receiver {
     uint32_t tli;  /* of what it receives */
 };
 
+/* Told when a walreceiver says what it has flushed; NULL: nobody asks. */
+extern void (*walstream_replies)(struct pg *p, struct rec *flushed);
+
 /* As the server starts. */
 void walstream_start(struct pg *p);
 /* The startup process asks the postmaster for a walreceiver; it takes the request back. */

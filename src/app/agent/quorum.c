@@ -23,6 +23,7 @@
 #include "pg/datadir.h"
 #include "pg/fence.h"
 #include "pg/freeze.h"
+#include "pg/hold.h"
 #include "pg/instance.h"
 #include "pg/marker.h"
 #include "pg/names.h"
@@ -72,7 +73,10 @@ struct quorum {
     char *list_why;
 
     struct marker_job *marking;
+    struct hold_job *holding;
+    lsn marked; /* by the marker, if a commit is seen to wait as well */
     lsn marker;
+    bool held; /* a commit was seen to wait, and no list of nobody was loaded since */
 
     struct senders_job *ending;
     struct sql *ending_sql;
@@ -91,7 +95,9 @@ static void forget_list(struct quorum *q)
     str_set(&q->list, NULL);
     q->marker = 0;
     marker_cancel(q->marking);
+    hold_cancel(q->holding);
     q->marking = NULL;
+    q->holding = NULL;
 }
 
 /* ---- the promise ---- */
@@ -184,6 +190,7 @@ static void primary_fenced(const struct fence_result *r, void *arg)
         q->list_since_ms = loop_clock_ms();
         q->list_since_us = wall_clock_ms() * 1000;
         q->marker = 0;
+        q->held = true;
     }
 }
 
@@ -333,6 +340,7 @@ void quorum_load_names(struct quorum *q, const char *list)
 
     if (q->loading || !q->postmaster || !a->instance)
         return;
+    q->held &= !str_empty(list);
     str_set(&q->loading_list, list);
     FAULT_POINT("names.load");
     /* The floor and the include have to stand in postgresql.conf before the file that is included means anything. */
@@ -353,11 +361,32 @@ void quorum_load_names(struct quorum *q, const char *list)
 
 /* ---- marker and walsenders ---- */
 
+static void commits_wait(const struct err *err, void *arg)
+{
+    struct quorum *q = arg;
+
+    q->holding = NULL;
+    q->held = !err;
+    if (err)
+        log_warning("fence.passed", "%s", err->text);
+    else
+        q->marker = q->marked;
+    FAULT_POINT("marker.held");
+    local_probe(q->a->local);
+    agent_wake(q->a);
+}
+
+/* Under the fence it is shown with it that the fence holds. */
 static void marked(lsn end, const struct err *err, void *arg)
 {
     struct quorum *q = arg;
 
     q->marking = NULL;
+    if (!err && str_eq(q->list, ROSTER_FENCE)) {
+        q->marked = end;
+        q->holding = hold_prove(q->a->loop, q->a->instance, MARKER_BUDGET_MS, commits_wait, q);
+        return;
+    }
     if (err)
         log_warning("marker.failed", "%s", err->text);
     else
@@ -369,7 +398,7 @@ static void marked(lsn end, const struct err *err, void *arg)
 
 void quorum_write_marker(struct quorum *q, term t)
 {
-    if (!q->marking && !q->loading && q->list && q->a->instance)
+    if (!q->marking && !q->holding && !q->loading && q->list && q->a->instance)
         q->marking = marker_write(q->a->loop, q->a->instance, t, MARKER_BUDGET_MS, marked, q);
 }
 
@@ -410,6 +439,7 @@ static void forget_postmaster(struct quorum *q)
     reload_cancel(q->loading);
     q->loading = NULL;
     q->promote_seen = false;
+    q->held = false;
     q->list_failed_ms = 0;
 }
 
@@ -484,10 +514,11 @@ void quorum_view(struct quorum *q, struct ha_view *v)
     v->quorum.freeze = q->shown;
     v->quorum.names = (struct ha_names){.list = q->list,
                                         .since_ms = q->list_since_ms,
+                                        .may_pass = !q->held,
                                         .loading = q->loading != NULL,
                                         .failed_ms = q->list_failed_ms,
                                         .why_not = q->list_why};
-    v->quorum.marker = (struct ha_marker){.at = q->marker, .writing = q->marking != NULL};
+    v->quorum.marker = (struct ha_marker){.at = q->marker, .writing = q->marking || q->holding};
     see_senders(q);
     v->quorum.senders = q->senders;
     v->quorum.sender_count = q->sender_count;

@@ -153,20 +153,37 @@ static const struct record_cohort *cohort_in_force(const struct ha_memory *m, co
     return r->joining && !m->cohort.undo ? &r->joint : &r->open;
 }
 
+/* Of what an election has to settle: only this node itself does, and it has all that is here. */
+static bool nobody_counts(const struct record_key *now)
+{
+    return !now->open.count || (now->joining && !now->joint.count);
+}
+
 /* The fence is lifted only when all that is here, acknowledged or not, is where the record's elections would look. */
-static bool may_lift_fence(const struct ha_view *v, const struct roster *r, struct ha_plan *p)
+static bool may_lift_fence(const struct ha_view *v, const struct roster *r, const char *list, struct ha_plan *p)
 {
     const struct record_key *now = mode_record(v);
-    bool open_ok = !now->open.count || roster_marked(r, &now->open) >= (size_t)now->open.k;
-    bool joint_ok = !now->joining || !now->joint.count || roster_marked(r, &now->joint) >= (size_t)now->joint.k;
+    bool open_ok = roster_marked(r, &now->open) >= (size_t)now->open.k;
+    bool joint_ok = !now->joining || roster_marked(r, &now->joint) >= (size_t)now->joint.k;
     term beyond;
 
     if (promise_beyond(v, now->term, &beyond)) /* another may have been elected since */
         return false;
-    if (!now->open.count && !now->joining)
+    if (!list[0] && nobody_counts(now))
         return true;
     want_marker(v, p);
-    return v->quorum.marker.at && open_ok && joint_ok;
+    return v->quorum.marker.at && ((open_ok && joint_ok) || nobody_counts(now));
+}
+
+/*
+ * From a list of nobody to one of somebody: commits go by the new list unasked until PostgreSQL's checkpointer has read
+ * it, and only the fence shows that it has. Not before that is shown may an election be settled by anybody but us.
+ */
+static bool must_be_held_first(const struct ha_view *v, const char *list)
+{
+    const struct record_key *now = mode_record(v);
+
+    return now->joining && nobody_counts(now) && list[0] && v->quorum.names.may_pass;
 }
 
 /*
@@ -235,7 +252,7 @@ static void settle_decide(struct ha_memory *m, const struct ha_view *v, const st
     want_marker(v, p);
     if (!v->quorum.marker.at || !old_list_is_gone(v, p))
         return;
-    if (to->count && roster_marked(r, to) < (size_t)to->k)
+    if (to->count && (roster_marked(r, to) < (size_t)to->k || (nobody_counts(now) && v->quorum.names.may_pass)))
         return;
     ledger_settle(&plan_record(p, now)->next, to == &now->joint);
 }
@@ -326,9 +343,9 @@ static void open_goes_on(struct ha_memory *m, const struct ha_view *v, const str
     (void)roster_list(cohort_in_force(m, now), v->conf.sync_strict, list, sizeof(list));
     bool proved = v->quorum.names.list && str_eq(v->quorum.names.list, list);
     bool alone = !now->open.count && !now->joining;
-    if (!v->quorum.names.list && !alone)
+    if (!is_fenced(v) && ((!v->quorum.names.list && !alone) || must_be_held_first(v, list)))
         want_list(v, p, ROSTER_FENCE); /* whatever it is: it is not what it should be */
-    else if (proved || !is_fenced(v) || may_lift_fence(v, r, p))
+    else if (proved || !is_fenced(v) || may_lift_fence(v, r, list, p))
         want_list(v, p, list);
     /* A list releases who waits with the next reply of a standby only; something written brings that. */
     if (proved && !is_fenced(v) && now->open.count)

@@ -59,6 +59,7 @@ struct ha_names {
     const char
         *list;     /* proved to be in force, and as a text of ours ("" none, QUORUM_FENCE, a list); NULL: not proved */
     msec since_ms; /* … since */
+    bool may_pass; /* there was a list of nobody, and no commit was seen to wait since: some may still not */
     bool loading;
     msec failed_ms;      /* the last attempt failed then; 0: it did not */
     const char *why_not; /* of that failure */

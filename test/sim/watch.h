@@ -1,0 +1,25 @@
+/*
+ * The watch: what must hold of the state of a cluster in quorum mode, looked at whenever it may have changed, long
+ * before a commit happens to be lost.
+ *
+ *   N1   what any walsender of the open leader's server may be released by, the record covers: each set of standbys
+ *        that its list lets acknowledge is met by every set that settles the record
+ *   N2   every set that settles the record (its open cohort and, while it changes, the next one) has on one of its
+ *        disks all that was ever acknowledged; so has who is elected
+ *   N3   a frozen position is where its disk ends, of the right timeline, and not before what was acknowledged from it
+ *   N5   who says that it is stopped has no process left
+ *   N6   who says that it is frozen for a term acknowledges nothing new before somebody is elected under that term
+ *   N9   a timeline's number is used once; it begins where its leader was frozen
+ *   S3   once somebody is elected nothing is acknowledged that it has not
+ *   S4   what is told to be promised is on the disk
+ *   S7   a directory that the record counts on is not touched
+ *   A12  who was frozen since it was elected does not leave recovery
+ */
+#pragma once
+
+#include "test/sim/node.h"
+
+/* For a cluster that may come to be in quorum mode: from now on. */
+void watch_init(void);
+/* Its disk is about to be lost: by a fault, and so not by a decision of anybody here. */
+void watch_disk_lost(const struct node *n);
