@@ -334,10 +334,22 @@ static void set_freeze(struct scenario *s, const char *word)
     }
 }
 
+/* After a list of nobody the first commit that is seen to wait is the marker's companion, under the fence. */
 static void list_is(struct scenario *s, const char *list)
 {
-    s->view.quorum.names = (struct ha_names){.list = list, .since_ms = s->view.now_ms};
+    bool may_pass = s->view.quorum.names.may_pass || (list && !list[0]);
+
+    s->view.quorum.names = (struct ha_names){.list = list, .since_ms = s->view.now_ms, .may_pass = may_pass};
     s->view.quorum.marker = (struct ha_marker){0};
+}
+
+static void marker_is(struct scenario *s, lsn at)
+{
+    struct ha_names *n = &s->view.quorum.names;
+
+    s->view.quorum.marker = (struct ha_marker){.at = at};
+    if (n->list && str_eq(n->list, ROSTER_FENCE))
+        n->may_pass = false;
 }
 
 /* names proved|failed (the one being loaded) | unknown | is LIST */
@@ -440,7 +452,7 @@ bool step_quorum(struct scenario *s, const char *word, char *rest)
     else if (str_eq(word, "names"))
         set_names(s, rest);
     else if (str_eq(word, "marker"))
-        s->view.quorum.marker = (struct ha_marker){.at = (lsn)value_integer(s, rest)};
+        marker_is(s, (lsn)value_integer(s, rest));
     else if (str_eq(word, "sender"))
         set_sender(s, rest);
     else if (str_eq(word, "no-sender"))

@@ -68,6 +68,12 @@ static void want_marker(const struct ha_view *v, struct ha_plan *p)
     plan_wake(p, v->now_ms + LOOK_AGAIN_MS);
 }
 
+/* Of what an election has to settle: only this node itself does, and it has all that is here. */
+static bool nobody_counts(const struct record_key *now)
+{
+    return !now->open.count || (now->joining && !now->joint.count);
+}
+
 static bool is_fenced(const struct ha_view *v)
 {
     return v->quorum.names.list && str_eq(v->quorum.names.list, ROSTER_FENCE);
@@ -151,12 +157,6 @@ static void open_decide(struct ha_memory *m, const struct ha_view *v, const stru
 static const struct record_cohort *cohort_in_force(const struct ha_memory *m, const struct record_key *r)
 {
     return r->joining && !m->cohort.undo ? &r->joint : &r->open;
-}
-
-/* Of what an election has to settle: only this node itself does, and it has all that is here. */
-static bool nobody_counts(const struct record_key *now)
-{
-    return !now->open.count || (now->joining && !now->joint.count);
 }
 
 /* The fence is lifted only when all that is here, acknowledged or not, is where the record's elections would look. */
@@ -329,10 +329,15 @@ static bool unproved_for_long(struct ha_memory *m, const struct ha_view *v, stru
     return v->now_ms >= m->cohort.unproved_ms + UNPROVED_MS;
 }
 
-/* Also while another list is loaded: the one before is known until then. */
+/*
+ * Also while another list is loaded: the one before is known until then. And in the moment under the fence between a
+ * list of nobody and one of somebody, in which commits wait.
+ */
 static bool is_open(const struct ha_view *v)
 {
-    return mode_may_serve(v) && v->quorum.names.list && !is_fenced(v);
+    if (!mode_may_serve(v) || !v->quorum.names.list)
+        return false;
+    return !is_fenced(v) || (!v->conf.sync_strict && mode_record(v)->joining && nobody_counts(mode_record(v)));
 }
 
 static void open_goes_on(struct ha_memory *m, const struct ha_view *v, const struct roster *r, struct ha_plan *p)

@@ -18,6 +18,7 @@
 #include "pg/bin.h"
 #include "pg/fence.h"
 #include "pg/file.h"
+#include "pg/hold.h"
 #include "pg/marker.h"
 #include "pg/names.h"
 #include "pg/senders.h"
@@ -436,6 +437,61 @@ static void test_a_standby_writes_no_marker(void **state)
     assert_int_equal(a.err.code, ERR_PG);
 }
 
+static struct act hold(msec budget_ms)
+{
+    struct act a = {0};
+
+    (void)hold_prove(l, n1.config.instance, budget_ms, sender_ended, &a);
+    live_wait(l, &a.done, "the commit that waits");
+    return a;
+}
+
+/* ---- commits wait ---- */
+
+static void test_a_commit_is_seen_to_wait_under_the_fence_and_ended(void **state)
+{
+    must_drop();
+    struct act a = hold(BUDGET_MS);
+    if (a.err.code)
+        fail_msg("%s", a.err.text);
+    live_query_until(&n1, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'", "0");
+}
+
+static void test_without_a_list_nothing_is_seen_to_wait(void **state)
+{
+    must_load("");
+    live_query_until(&n1, "SELECT pg_logical_emit_message(true, 'test', 'it does not wait') IS NOT NULL", "t");
+    struct act a = hold(SHORT_MS);
+    assert_int_equal(a.err.code, ERR_TIMEOUT);
+    assert_non_null(strstr(a.err.text, "came back at once"));
+    must_drop();
+}
+
+/* The fence is loaded by everybody but the checkpointer, and holds nothing: neither is it one, nor is it shown. */
+static void test_a_fence_that_the_checkpointer_has_not_read_is_none(void **state)
+{
+    struct act a = {0};
+
+    must_load("");
+    live_query_until(&n1, "SELECT pg_logical_emit_message(true, 'test', 'the checkpointer has it') IS NOT NULL", "t");
+    pid_t checkpointer = number(&n1, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'");
+    assert_true(checkpointer > 1 && kill(checkpointer, SIGSTOP) == 0);
+    must_drop();
+    a_commit_is_acknowledged();
+    (void)fence_start(l, n1.config.instance, n1.pid, SHORT_MS, fenced, &a);
+    live_wait(l, &a.done, "the fence");
+    struct act held = hold(SHORT_MS);
+    assert_int_equal(kill(checkpointer, SIGCONT), 0);
+    assert_false(a.fence.fenced);
+    assert_non_null(strstr(a.fence.err.text, "came back at once"));
+    assert_int_equal(held.err.code, ERR_TIMEOUT);
+    struct fence_result r = fence(&n1);
+    if (!r.fenced)
+        fail_msg("%s", r.err.text);
+    nothing_is_acknowledged();
+    thaw();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -455,6 +511,9 @@ int main(void)
         cmocka_unit_test(test_a_marker_does_not_wait_under_the_fence_and_reaches_the_standby),
         cmocka_unit_test(test_a_marker_after_the_list_releases_who_waits_on_an_idle_server),
         cmocka_unit_test(test_a_standby_writes_no_marker),
+        cmocka_unit_test(test_a_commit_is_seen_to_wait_under_the_fence_and_ended),
+        cmocka_unit_test(test_without_a_list_nothing_is_seen_to_wait),
+        cmocka_unit_test(test_a_fence_that_the_checkpointer_has_not_read_is_none),
     };
 
     config_leave_root();
