@@ -53,6 +53,7 @@ static const struct field {
     FIELD(27, KIND_NUMBER, wal_age_ms),
     FIELD(28, KIND_BOOL, planned),
     FIELD(29, KIND_BOOL, wants_out),
+    FIELD(31, KIND_BOOL, unfit), /* 30 is HEARD_TAG */
 #undef FIELD
 };
 
@@ -113,9 +114,9 @@ static bool server_is_news(const struct peer_state *a, const struct peer_state *
 bool peer_state_is_news(const struct peer_state *before, const struct peer_state *now)
 {
     return before->boot != now->boot || before->ending != now->ending || before->planned != now->planned ||
-           before->wants_out != now->wants_out || promise_is_news(before, now) || freeze_is_news(before, now) ||
-           server_is_news(before, now) || before->failover_priority != now->failover_priority ||
-           before->sync_priority != now->sync_priority;
+           before->wants_out != now->wants_out || before->unfit != now->unfit || promise_is_news(before, now) ||
+           freeze_is_news(before, now) || server_is_news(before, now) ||
+           before->failover_priority != now->failover_priority || before->sync_priority != now->sync_priority;
 }
 
 /* ---- writing ---- */
@@ -217,9 +218,11 @@ size_t peer_encode(const struct peer_state *s, unsigned char ret_bytes[PEER_STAT
 
     put_number(&w, 1, PEER_VERSION);
     put_number(&w, 1, PEER_VERSION_OLDEST);
-    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+    for (size_t i = 0; i < HEARD_TAG - 1; i++)
         put_field(&w, s, &fields[i]);
     put_heard(&w, s);
+    for (size_t i = HEARD_TAG - 1; i < ARRAY_LEN(fields); i++)
+        put_field(&w, s, &fields[i]);
 
     struct writer length = {ret_bytes, 0};
     put_number(&length, LENGTH_BYTES, w.len - LENGTH_BYTES);
@@ -293,7 +296,9 @@ static bool set_heard(struct peer_state *s, struct span value)
 
 static const struct field *field_of(uint64_t tag)
 {
-    return tag >= 1 && tag <= ARRAY_LEN(fields) ? &fields[tag - 1] : NULL;
+    size_t i = tag > HEARD_TAG ? tag - 2 : tag - 1;
+
+    return tag >= 1 && tag != HEARD_TAG && i < ARRAY_LEN(fields) ? &fields[i] : NULL;
 }
 
 static bool read_fields(struct span in, struct peer_state *s)

@@ -65,6 +65,7 @@ struct peer_state {
     bool ending;    /* this agent is about to exit */
     bool planned;   /* what its PostgreSQL does (being down, too) is as an operator asked, or as this agent decided */
     bool wants_out; /* its data directory is to be rewound or replaced: it must not be counted on any more */
+    bool unfit;     /* something is promised that it cannot keep: it must not become primary (its log says what) */
 
     /* The promise on the sender's disk: nothing of any term below it is acknowledged or executed. */
     term promised;

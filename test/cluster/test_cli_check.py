@@ -7,6 +7,7 @@ import yaml
 
 from lab.bench import ok
 from lab.cluster import PREFIX
+from lab.node import postgres_bin
 
 
 def test_check_names_every_wrong_key_at_once(bench, cluster_of):
@@ -74,6 +75,24 @@ def test_check_names_every_program_that_is_missing(bench, cluster_of):
         'postgresql.bin_name.pg_rewind': ('error', 'pg_rewind-custom is not installed beside postgres'),
         'postgresql.recovery_conf.restore_command': ('warning', f'/nowhere/restore: {missing}'),
     }
+
+
+def test_check_refuses_strict_mode_where_postgres_does_not_keep_it(bench, cluster_of):
+    programs = bench.folder / 'bin'
+    programs.mkdir()
+    for program in postgres_bin().iterdir():
+        if program.name != 'postgres':
+            (programs / program.name).symlink_to(program)
+    script = bench.write(programs / 'postgres', '#!/bin/sh\necho "postgres (PostgreSQL) 15.12"\n')
+    script.chmod(0o755)
+    dcs = {'synchronous_mode': 'quorum', 'synchronous_mode_strict': True}
+    cluster = cluster_of(1, more={'bootstrap': {'dcs': dcs}, 'postgresql': {'bin_dir': str(programs)}})
+    cluster.store.start()
+    node = cluster.nodes[0]
+    level, text = findings(bench.run(['pgkeep', 'check', node.yml], node.folder))['bootstrap.dcs.synchronous_mode_strict']
+    assert level == 'error' and '15.12' in text and 'fixed in 15.13' in text
+    script.write_text('#!/bin/sh\necho "postgres (PostgreSQL) 15.13"\n')
+    assert findings(bench.run(['pgkeep', 'check', node.yml], node.folder)) == {}
 
 
 def certificate(bench, name, *options):

@@ -161,6 +161,8 @@ static void set_pg(struct scenario *s, char *rest)
             set_pg_process(s, pg, v);
         else if (str_eq(k, "deaths"))
             pg->deaths = (unsigned int)value_integer(s, v);
+        else if (str_eq(k, "version"))
+            pg->server_version = (int)value_integer(s, v);
         else if (str_eq(k, "system"))
             pg->system_id = keep(s, v);
         else if (str_eq(k, "answered"))

@@ -194,7 +194,8 @@ void scenario_init(struct scenario *s, const char *path)
         .tags = {.failover_priority = 1, .sync_priority = 1},
     };
     s->view.store.known = true;
-    s->view.pg = (struct ha_pg){.data = HA_DATA_EMPTY, .process = HA_PROC_NONE, .upstream = ""};
+    s->view.pg =
+        (struct ha_pg){.data = HA_DATA_EMPTY, .process = HA_PROC_NONE, .upstream = "", .server_version = 150018};
     reread(s);
 }
 

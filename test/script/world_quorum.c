@@ -127,6 +127,7 @@ static void tell_quorum(const struct scenario *s, struct peer_state *own)
     str_copy(own->coordinator, sizeof(own->coordinator), v->quorum.promise.to);
     own->incarnation = v->quorum.incarnation;
     own->wants_out = s->plan.wants_out;
+    own->unfit = s->plan.unfit;
     own->planned = s->memory.restart.under_way || v->conf.pause || v->request.ending;
     if (r->mode == RECORD_QUORUM && r->phase == RECORD_TERM && r->term == v->quorum.promise.term &&
         failover_is_ours(v->conf.name, r))

@@ -107,6 +107,24 @@ static void apply_to_mesh(struct agent *a, const struct settings *s)
         log_error("peer.kept", "%s, keeping what was in force", err.text);
 }
 
+/* Packages may have been replaced since: a server that is seen to run tells for itself. */
+static void programs_told(int version, const struct err *err, void *arg)
+{
+    struct agent *a = arg;
+
+    if (err)
+        log_warning("postgresql.version", "%s", err->text);
+    local_programs(a->local, version);
+}
+
+static void ask_programs(struct agent *a)
+{
+    struct err err = {0};
+
+    if (!pg_bin_version(a->loop, a->instance->bin, programs_told, a, &err))
+        programs_told(0, &err, a);
+}
+
 bool config_make_instance(struct agent *a)
 {
     struct datadir_state datadir;
@@ -136,6 +154,7 @@ bool config_make_instance(struct agent *a)
     a->instance = instance;
     local_instance(a->local, instance);
     health_instance(a->health, instance, a->dynamic->synchronous_mode != SYNC_MODE_OFF, a->dynamic->failover_profile);
+    ask_programs(a);
     return true;
 }
 

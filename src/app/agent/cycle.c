@@ -20,6 +20,7 @@
 #include "base/fault.h"
 #include "base/mutant.h"
 #include "base/str.h"
+#include "core/ha/facts.h"
 #include "core/ha/profile.h"
 #include "io/log.h"
 #include "pg/clone.h"
@@ -143,6 +144,21 @@ static void say(struct agent *a)
     log_info("ha.state", "%s: %s", agent_name(a), a->plan.why);
 }
 
+/* Nobody looks at this node until it should lead; then it is late. */
+static void say_unfit(struct agent *a, const struct ha_view *v)
+{
+    char why[UNKEPT_MAX] = "";
+
+    (void)node_is_unfit(v, why);
+    if (str_eq(why, a->said_unfit))
+        return;
+    str_copy(a->said_unfit, sizeof(a->said_unfit), why);
+    if (why[0])
+        log_critical("node.unfit", "%s: this node will not become primary", why);
+    else
+        log_info("node.fit", "nothing is promised any more that this node could not keep");
+}
+
 static void act_next(struct agent *a)
 {
     while (!a->executing && a->plan_at < a->plan.count) {
@@ -233,6 +249,7 @@ static void cycle_run(void *arg)
     struct ha_memory before = a->memory;
     ha_decide(&a->memory, &view, &a->plan);
     FAULT_POINT("cycle.decided");
+    say_unfit(a, &view);
     member_tags_deinit(&view.conf.tags);
     bool armed = MUTANT(FENCE_AFTER_ACTING) || arm(a, &a->plan.fence);
     FAULT_POINT("cycle.armed");

@@ -54,6 +54,7 @@ struct local {
     msec whole_ms;                                     /* the last one came */
     msec answered_ms;
     struct pg_facts *facts;
+    int programs_version;   /* of the next server; 0: not known */
     uint32_t last_timeline; /* a standby cannot tell its timeline once the receiver is gone */
     msec stopped_ms;
     char trouble[ERR_TEXT_MAX]; /* as logged */
@@ -508,6 +509,7 @@ void local_view(const struct local *p, struct ha_pg *ret_pg)
         .deaths = p->deaths,
         .system_id = local_system_id(p),
         .version = p->datadir.major,
+        .server_version = f ? f->server_version : p->programs_version,
         .answered = p->answered,
         .accepting = p->accepting,
         .answered_ms = p->answered_ms,
@@ -582,6 +584,12 @@ void local_instance(struct local *p, struct pg_instance *i)
     probe_set_replication(p->probe, &replication); /* tells the timeline of a standby without a receiver */
     if (!runs(p))
         local_look(p);
+}
+
+void local_programs(struct local *p, int server_version)
+{
+    p->programs_version = server_version;
+    p->fn(p->arg);
 }
 
 void local_attached(struct local *p, const char *upstream, const char *conninfo)

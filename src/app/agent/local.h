@@ -73,6 +73,9 @@ void local_signs(const struct local *p, struct local_signs *ret_signs);
 /* Fill the view's part. Strings are valid until the next change. */
 void local_view(const struct local *p, struct ha_pg *ret_pg);
 
+/* The version of the programs, for the next server: 150013; 0: not known. */
+void local_programs(struct local *p, int server_version);
+
 /* The last answer; NULL: none, or none since the postmaster started. */
 const struct pg_facts *local_facts(const struct local *p);
 bool local_answers(const struct local *p);

@@ -71,6 +71,7 @@ void mesh_own_state(struct peer_state *state, void *arg)
     }
     state->failover_priority = (uint16_t)a->failover_priority;
     state->sync_priority = (uint16_t)a->sync_priority;
+    state->unfit = a->plan.unfit;
     put_server(state, a, &pg);
     quorum_state(a->quorum, state);
 }

@@ -12,6 +12,7 @@
 #include "app/agent/switchover.h"
 #include "base/fault.h"
 #include "base/str.h"
+#include "core/ha/minor.h"
 #include "io/log.h"
 #include "io/mailbox.h"
 #include "pg/instance.h"
@@ -217,6 +218,20 @@ static void write_config(struct agent *a, struct op *op, json_t *take_config, in
     store_txn(a->store, &txn, a->dynamic->retry_timeout_ms, config_written, w);
 }
 
+/* Strict mode on a version that does not keep it; what was wrong before stands in nobody's way. */
+static char *why_not_strict(const struct agent *a, const struct dynamic *d)
+{
+    const struct dynamic *now = a->dynamic;
+    bool was = now->synchronous_mode != SYNC_MODE_OFF && now->synchronous_mode_strict;
+    struct ha_pg pg;
+
+    local_view(a->local, &pg);
+    if (was || d->synchronous_mode == SYNC_MODE_OFF || !d->synchronous_mode_strict || !pg.server_version ||
+        minor_keeps_names(pg.server_version))
+        return NULL;
+    return minor_why_not_strict(pg.server_version);
+}
+
 /* A value that no node could use is refused here, not discovered by each of them. */
 static bool config_is_sound(struct agent *a, const json_t *config, char **ret_why_not)
 {
@@ -229,6 +244,8 @@ static bool config_is_sound(struct agent *a, const json_t *config, char **ret_wh
             *ret_why_not = str_dup(findings.at[i].text);
     if (!*ret_why_not && dynamic_refused(d))
         *ret_why_not = str_fmt("%s is not built yet and cannot be switched on", dynamic_refused(d));
+    if (!*ret_why_not)
+        *ret_why_not = why_not_strict(a, d);
     findings_deinit(&findings);
     dynamic_unref(d);
     return !*ret_why_not;

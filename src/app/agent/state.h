@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "core/ha/decide.h"
+#include "core/ha/facts.h"
 #include "core/ha/slots.h"
 #include "io/loop.h"
 #include "pg/conffile.h"
@@ -84,6 +85,7 @@ struct agent {
     struct loop_timer wake;
     char said[HA_WHY_MAX]; /* last `why` that was logged */
     msec said_ms;
+    char said_unfit[UNKEPT_MAX]; /* the same of what keeps it from becoming primary; "": nothing */
     msec inherited_kill_ms;
     msec fence_sent_kill_ms; /* what the guard was told last; 0: nothing yet */
     msec fence_sent_stop_ms;

@@ -145,6 +145,10 @@ static void check_dynamic(struct check *c, const struct cluster *cluster)
         findings_add(&c->findings, FINDING_ERROR,
                      "config key in the store: %s is not built yet: this node would not become primary",
                      dynamic_refused(d));
+    AUTO(cstr) char *why_not = check_why_not_strict(c, d);
+    if (why_not)
+        findings_add(&c->findings, FINDING_ERROR, "config key in the store: %s: this node would not become primary",
+                     why_not);
     findings_deinit(&found);
 }
 

@@ -7,6 +7,7 @@
 
 #include "app/ctl/checks.h"
 #include "base/str.h"
+#include "core/ha/minor.h"
 #include "io/loop.h"
 #include "pg/bin.h"
 #include "pg/control.h"
@@ -136,6 +137,23 @@ static void check_version(struct check *c, const struct pg_bin *bin, int version
                      c->data_major ? ", the version of the data directory" : "");
 }
 
+char *check_why_not_strict(const struct check *c, const struct dynamic *d)
+{
+    if (!c->version || d->synchronous_mode == SYNC_MODE_OFF || !d->synchronous_mode_strict ||
+        minor_keeps_names(c->version))
+        return NULL;
+    return minor_why_not_strict(c->version);
+}
+
+/* What a new cluster would begin with. */
+static void check_strict(struct check *c)
+{
+    AUTO(cstr) char *why_not = check_why_not_strict(c, c->dynamic);
+
+    if (why_not)
+        check_error(c, "bootstrap.dcs.synchronous_mode_strict", "%s: this node would not become primary", why_not);
+}
+
 static void check_programs(struct check *c, const struct pg_bin *bin)
 {
     static const enum pg_program needed[] = {PG_INITDB, PG_BASEBACKUP, PG_CONTROLDATA, PG_REWIND};
@@ -217,8 +235,10 @@ void check_postgresql(struct check *c)
     }
     check_programs(c, bin);
     int version = installed_version(c, bin);
+    c->version = version;
     if (version)
         check_version(c, bin, version);
+    check_strict(c);
     if (has_data && bin->path[PG_CONTROLDATA])
         check_control(c, bin);
 }

@@ -18,6 +18,7 @@ struct check {
     struct loop *loop;
     bool ignore_listen;      /* -i */
     int data_major;          /* of the data directory; 0: none yet */
+    int version;             /* of the programs, 150013; 0: unknown */
     char *system_identifier; /* of the data directory; NULL: none yet or unknown */
     char **passed;           /* what was looked at and found right */
     size_t passed_count;
@@ -32,6 +33,9 @@ char *check_place(const struct check *c, const char *key);
 void check_error(struct check *c, const char *key, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void check_warn(struct check *c, const char *key, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void check_passed(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* Strict mode, and programs that do not keep it; free() it. NULL: no, or not known. */
+char *check_why_not_strict(const struct check *c, const struct dynamic *d);
 
 /* The section in which the store is configured. */
 const char *check_store_section(const struct check *c);

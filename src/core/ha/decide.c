@@ -195,6 +195,7 @@ void ha_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *ret
     observe(m, v);
     fence_decide(m, v, p);
     promise_decide(v, p);
+    p->unfit = node_is_unfit(v, (char[UNKEPT_MAX]){0});
 
     if (v->request.ending)
         ending_decide(v, p);

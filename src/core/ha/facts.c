@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/str.h"
+#include "core/ha/minor.h"
 #include "core/ha/mode.h"
 
 enum { HALTED_MS = 5000 };        /* somebody looks at it with a debugger for a moment: bear that, no more */
@@ -90,19 +91,45 @@ bool leader_is_proved(const struct ha_view *v)
            v->now_ms - v->peers.asked_ms <= PROOF_AGE_MS_MAX;
 }
 
-bool promise_is_unkept(const struct ha_view *v, char ret_why[UNKEPT_MAX])
+/* A version that is not known yet is not refused; no leader of it starts as a primary either (reign.c). */
+static bool strict_is_unkept(const struct ha_view *v)
+{
+    return v->conf.sync_mode != HA_SYNC_OFF && v->conf.sync_strict && v->pg.server_version &&
+           !minor_keeps_names(v->pg.server_version);
+}
+
+static void say_strict(const struct ha_view *v, char ret_why[UNKEPT_MAX])
+{
+    AUTO(cstr) char *why = minor_why_not_strict(v->pg.server_version);
+
+    str_copy(ret_why, UNKEPT_MAX, why);
+}
+
+bool node_is_unfit(const struct ha_view *v, char ret_why[UNKEPT_MAX])
 {
     const struct cluster *c = v->store.cluster;
     char why[RECORD_WHY_MAX];
 
     if (v->conf.refused)
         (void)snprintf(ret_why, UNKEPT_MAX, "%s promises what this program cannot keep yet", v->conf.refused);
+    else if (strict_is_unkept(v))
+        say_strict(v, ret_why);
     else if (c && record_key_is_opaque(&c->record))
         (void)snprintf(ret_why, UNKEPT_MAX, "the record in the store %s", record_key_why_opaque(&c->record, why));
-    else if (c && v->conf.sync_mode != HA_SYNC_OFF && mode_has_strangers(c))
-        (void)snprintf(ret_why, UNKEPT_MAX, "synchronous_mode with a member of Patroni's is not built yet");
     else
         return false;
+    return true;
+}
+
+bool promise_is_unkept(const struct ha_view *v, char ret_why[UNKEPT_MAX])
+{
+    const struct cluster *c = v->store.cluster;
+
+    if (node_is_unfit(v, ret_why))
+        return true;
+    if (!c || v->conf.sync_mode == HA_SYNC_OFF || !mode_has_strangers(c))
+        return false;
+    str_copy(ret_why, UNKEPT_MAX, "synchronous_mode with a member of Patroni's is not built yet");
     return true;
 }
 

@@ -40,10 +40,13 @@ const struct ha_peer *peer_answer(const struct ha_view *v, const char *name);
 bool leader_is_proved(const struct ha_view *v);
 
 /*
- * Something promises what this program cannot keep: a setting that is not built, a record of a newer pgkeep or one that
- * cannot be read. Then this node must not become primary. ret_why: what, as the subject of a sentence.
+ * Something promises what this node cannot keep: a setting that is not built, or that PostgreSQL here does not keep; a
+ * record of a newer pgkeep or one that cannot be read. Then this node must not become primary, in any mode. ret_why:
+ * what, as the subject of a sentence.
  */
 enum { UNKEPT_MAX = 160 };
+bool node_is_unfit(const struct ha_view *v, char ret_why[UNKEPT_MAX]);
+/* The same, or who else is in the cluster. */
 bool promise_is_unkept(const struct ha_view *v, char ret_why[UNKEPT_MAX]);
 
 /* The failover key asks this node, the leader, to hand over (its time may be in the future). */

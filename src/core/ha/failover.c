@@ -18,6 +18,8 @@ static const char *may_not_lead(const struct peer_state *s, bool fresh)
         return "is about to end";
     if (!s->failover_priority)
         return "is tagged nofailover";
+    if (s->unfit)
+        return "cannot keep what is promised, as its log says";
     if (s->process != PEER_PROC_RUNNING)
         return "does not run";
     if (s->sick)
@@ -165,22 +167,28 @@ static term highest_promise(const struct ha_view *v)
     return highest;
 }
 
-static void call(struct ha_memory *m, const struct ha_view *v, const struct suspect *s, struct ha_plan *p)
+/* Returns the term. */
+static term call(const struct ha_view *v, struct ha_plan *p)
 {
     const struct record_key *r = &v->store.cluster->record;
     term highest = highest_promise(v);
     term next = (highest > r->term ? highest : r->term) + 1;
     char coordinator[HA_NAME_MAX + 32];
 
-    if (s->kind == SUSPECT_CUT) {
-        m->suspect.cut_term = next;
-        str_copy(m->suspect.cut, sizeof(m->suspect.cut), s->name);
-        m->suspect.cut_until_ms = v->now_ms + 2 * v->conf.profile.freeze_ms;
-    }
-
     /* The revision makes it unique: of those that call from one record only one succeeds. */
     (void)snprintf(coordinator, sizeof(coordinator), "%s#%lld", v->conf.name, (long long)r->mod_revision);
     ledger_call(&plan_record(p, r)->next, next, coordinator);
+    return next;
+}
+
+/* Who is cut off and took this over from would take it back at once. */
+static void note_cut(struct ha_memory *m, const struct ha_view *v, const struct suspect *s, term next)
+{
+    if (s->kind != SUSPECT_CUT)
+        return;
+    m->suspect.cut_term = next;
+    str_copy(m->suspect.cut, sizeof(m->suspect.cut), s->name);
+    m->suspect.cut_until_ms = v->now_ms + 2 * v->conf.profile.freeze_ms;
 }
 
 /* A suspicion has to last until it is this node's turn. */
@@ -200,6 +208,18 @@ static bool is_due(struct ha_memory *m, const struct ha_view *v, struct ha_plan 
         plan_wake(p, due_ms);
         return false;
     }
+    return true;
+}
+
+bool failover_call_anew(const struct ha_view *v, struct ha_plan *p)
+{
+    const struct record_key *r = mode_record(v);
+    term beyond;
+
+    if (!r || !v->mesh || !v->store.known || v->store.reads_back || !v->quorum.promise.known ||
+        promise_beyond(v, r->term, &beyond))
+        return false;
+    (void)call(v, p);
     return true;
 }
 
@@ -232,6 +252,6 @@ void failover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pla
                        s.why);
         return;
     }
-    call(m, v, &s, p);
+    note_cut(m, v, &s, call(v, p));
     (void)plan_why(p, "%s: taking a new term", s.why);
 }

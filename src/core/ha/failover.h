@@ -10,6 +10,9 @@
 
 void failover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);
 
+/* By the leader, to be elected anew by its own wish. False: not now. */
+bool failover_call_anew(const struct ha_view *v, struct ha_plan *p);
+
 /*
  * What each node that is known here would say in an election of term t, this one included; sorted by name, at most
  * HA_PEERS_MAX. What they point at is v's. t 0: as if each were frozen where it is.

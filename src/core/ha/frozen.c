@@ -56,7 +56,7 @@ static void frozen_running(const struct ha_memory *m, const struct ha_view *v, s
 static void frozen_stopped(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
     (void)plan_why(p, "promised term %llu; PostgreSQL is down", (unsigned long long)v->quorum.promise.term);
-    if (v->pg.data != HA_DATA_VALID || v->conf.pause)
+    if (v->pg.data != HA_DATA_VALID || (v->conf.pause && !m->restart.under_way))
         return;
     msec due_ms = m->frozen.since_ms + (v->quorum.freeze.kind == PEER_FREEZE_STOPPED ? STAY_DOWN_MS : 0);
     if (v->now_ms < due_ms) {

@@ -108,6 +108,7 @@ struct ha_plan {
     char why[HA_WHY_MAX];           /* for the operator: what this node is doing, in one line */
     bool failsafe_active;
     bool wants_out;                 /* this data directory is to be rewound or replaced: nobody should count on it */
+    bool unfit;                     /* it must not become primary: something is promised that it cannot keep */
     bool leading;                   /* this node is the primary, serving or not yet: others may stream from it */
     bool serving;                   /* this node may act as primary: role and REST say so */
     struct ha_record_change record; /* of the one RECORD among the actions, if there is one */

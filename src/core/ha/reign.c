@@ -8,6 +8,7 @@
 #include "core/ha/handover.h"
 #include "core/ha/lead.h"
 #include "core/ha/ledger.h"
+#include "core/ha/minor.h"
 #include "core/ha/mode.h"
 #include "core/ha/promise.h"
 #include "core/ha/reach.h"
@@ -87,7 +88,8 @@ static size_t expected(const struct roster *r)
     size_t count = 0;
 
     for (size_t i = 0; i < r->count; i++)
-        count += r->at[i].sync_priority > 0 && r->at[i].incarnation && !r->at[i].wants_out;
+        count += r->at[i].sync_priority > 0 && r->at[i].incarnation && !r->at[i].wants_out &&
+                 !member_name_why_not_counted(r->at[i].name);
     return count;
 }
 
@@ -101,7 +103,7 @@ static bool cohort_is_ready(const struct ha_memory *m, const struct ha_view *v, 
 
     for (size_t i = 0; i < r->count; i++) {
         const struct follower *f = &r->at[i];
-        if (!f->follows || !f->sync_priority || f->wants_out)
+        if (!f->follows || !f->sync_priority || f->wants_out || member_name_why_not_counted(f->name))
             continue;
         if (v->conf.sync_mode == HA_SYNC_ON && (!f->marked || count == wanted))
             continue;
@@ -430,6 +432,24 @@ static void reign_promote(struct ha_memory *m, const struct ha_view *v, struct h
     (void)plan_why(p, "promoting under term %llu", (unsigned long long)now->term);
 }
 
+/*
+ * A version that may miss the list of names right after a start as a primary would acknowledge what is nowhere else. So
+ * it comes up as any other that is frozen, as a standby, under a term of its own, and is elected anew.
+ */
+static void start_in_place(const struct ha_view *v, struct ha_plan *p, const char *why)
+{
+    bool as_primary = pg_was_primary(v) && !v->pg.standby_signal;
+
+    if (!as_primary || minor_keeps_names(v->pg.server_version)) {
+        lead_start(p, v, why);
+        return;
+    }
+    (void)failover_call_anew(v, p);
+    plan_wake(p, v->now_ms + LOOK_AGAIN_MS);
+    (void)plan_why(p, "%s; under a new term, as a standby: this version may miss the list of names right after a start",
+                   why);
+}
+
 /* No postmaster runs. Whoever can take over does that faster than a crash recovery: it gets its moment. */
 static void reign_stopped(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
@@ -440,7 +460,7 @@ static void reign_stopped(struct ha_memory *m, const struct ha_view *v, struct h
         return;
     }
     if (m->restart.under_way) {
-        lead_start(p, v, "restarting as the operator asked");
+        start_in_place(v, p, "restarting as the operator asked");
         return;
     }
     if (handover_finish(v, p))
@@ -455,7 +475,7 @@ static void reign_stopped(struct ha_memory *m, const struct ha_view *v, struct h
         return;
     }
     if (!start_waits(m, v, p))
-        lead_start(p, v, "PostgreSQL is down: starting it in place, under the write fence");
+        start_in_place(v, p, "PostgreSQL is down: starting it in place, under the write fence");
 }
 
 void reign_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
@@ -499,6 +519,11 @@ void reign_enter(const struct ha_view *v, struct ha_plan *p)
     if (!now->present || now->mode != RECORD_ASYNC || !str_eq(now->leader, v->conf.name) ||
         now->term != v->lease.term || !v->pg.timeline || !v->store.cluster->initialize)
         return;
+    char unkept[UNKEPT_MAX];
+    if (promise_is_unkept(v, unkept)) {
+        (void)plan_why(p, "the leader with the lock; synchronous_mode does not begin: %s", unkept);
+        return;
+    }
     term beyond;
     const char *who = promise_beyond(v, now->term, &beyond);
     if (who) {

@@ -116,6 +116,7 @@ struct ha_pg {
     unsigned int deaths;   /* postmasters that died under this guard; a new one is an event */
     const char *system_id; /* NULL: unknown */
     int version;           /* major; 0: unknown */
+    int server_version;    /* of the server that runs, or of the programs for the next one, 150013; 0: unknown */
 
     /* pg_control, valid while no postmaster runs */
     enum ha_control_state control;

@@ -40,6 +40,7 @@ static void fill(struct peer_state *s)
     str_copy(s->upstream, sizeof(s->upstream), "n3");
     s->upstream_term = 19;
     s->wal_age_ms = 20;
+    s->unfit = true;
     s->heard[0] = (struct peer_heard){"n2", 21};
     s->heard[1] = (struct peer_heard){"n3", UINT32_MAX};
     s->heard_count = 2;
@@ -98,6 +99,7 @@ static void test_a_state_comes_back_as_it_was_sent(void **state)
     assert_string_equal(got.upstream, "n3");
     assert_int_equal(got.upstream_term, 19);
     assert_int_equal(got.wal_age_ms, 20);
+    assert_true(got.unfit);
     assert_int_equal(got.heard_count, 2);
     assert_string_equal(got.heard[0].name, "n2");
     assert_int_equal(got.heard[0].age_ms, 21);
