@@ -347,6 +347,33 @@ void cluster_free(struct cluster *c)
     free(c);
 }
 
+const char *member_name_why_not_counted(const char *name)
+{
+    enum { NAMEDATALEN = 64 };
+
+    if (strlen(name) >= NAMEDATALEN)
+        return "is longer than the 63 bytes that PostgreSQL keeps of it";
+    for (const char *at = name; *at; at++)
+        if (*at < ' ' || *at > '~')
+            return "has characters that PostgreSQL does not keep";
+    return member_name_is_reserved(name) ? "has a meaning of its own" : NULL;
+}
+
+bool member_name_is_reserved(const char *name)
+{
+    static const char *const reserved[] = {
+        "*",                                           /* any standby */
+        "__fence__",                                   /* none (pg/names.h) */
+        "pgkeep_job",                                  /* our own tools, which must never count */
+        "__patroni_strict_sync_replica_placeholder__", /* none, to Patroni */
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(reserved); i++)
+        if (str_eq_nocase(name, reserved[i]))
+            return true;
+    return false;
+}
+
 const struct member *cluster_member(const struct cluster *c, const char *name)
 {
     for (size_t i = 0; name && i < c->member_count; i++) {

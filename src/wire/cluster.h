@@ -135,6 +135,15 @@ struct cluster *cluster_ref(struct cluster *c);
 void cluster_unref(struct cluster *c);
 
 const struct member *cluster_member(const struct cluster *c, const char *name);
+
+/*
+ * Why a standby of this name cannot be named in synchronous_standby_names; NULL: it can. PostgreSQL compares the
+ * application_name, of which it keeps 63 bytes (NAMEDATALEN - 1) and writes anything else for what is not printable
+ * ASCII (pg_clean_ascii); "*" stands for everybody. Completes "the name …".
+ */
+const char *member_name_why_not_counted(const char *name);
+/* One that has a meaning of its own: no member may have it. */
+bool member_name_is_reserved(const char *name);
 /* The member that owns the leader key, if its key exists. */
 const struct member *cluster_leader_member(const struct cluster *c);
 

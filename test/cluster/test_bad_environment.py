@@ -197,6 +197,20 @@ def test_second_node_of_the_same_name_does_not_start(cluster_of):
     assert cluster.wait_leader(90) is first
 
 
+def test_node_whose_name_differs_in_case_only_does_not_start(cluster_of):
+    cluster = cluster_of(2)
+    first, second = cluster.nodes
+    second.change_yml({'name': first.name.upper()})
+    cluster.store.start()
+    first.start()
+    cluster.wait_leader(90)
+    second.start()
+    assert second.wait_exit(30) != 0
+    assert second.log.lines(f'has a member {first.name}, whose name differs from {first.name.upper()} in case only')
+    assert not second.postmaster_pid()
+    assert first.writable() and [m['Member'] for m in first.list()] == [first.name]
+
+
 @pytest.mark.parametrize('text, expected', [
     ('scope: [unclosed\n', r'node\.yml:\d+'),
     ('scope: x\nname: n\npostgresql:\n\tlisten: 127.0.0.1:1\n', r'node\.yml:4'),

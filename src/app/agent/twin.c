@@ -14,12 +14,10 @@
 enum { ANSWER_MS = 3000 }; /* Patroni's */
 
 /* PostgreSQL stays as we found it. */
-static void go(struct agent *a, const char *url)
+static void go(struct agent *a)
 {
     struct err err = {0};
 
-    log_critical("agent.twin", "there is already a node named %s running, at %s: this one does not start",
-                 agent_name(a), url);
     a->exit_status = GUARD_EXIT_CONFIG;
     if (a->guard_seen.pg_state != GUARD_PG_NONE) {
         a->leaving = true;
@@ -53,10 +51,22 @@ static void answered(const struct http_reply *reply, void *arg)
 
     a->twin_call = NULL;
     a->twin = TWIN_NONE;
-    if (is_twin(a, reply))
-        go(a, m ? m->api_url : "its address");
-    else
+    if (!is_twin(a, reply)) {
         agent_wake(a);
+        return;
+    }
+    log_critical("agent.twin", "there is already a node named %s running, at %s: this one does not start",
+                 agent_name(a), m ? m->api_url : "its address");
+    go(a);
+}
+
+/* We are no member yet, and there is one whose name PostgreSQL takes for ours. */
+static const struct member *namesake(const struct agent *a, const struct cluster *c)
+{
+    for (size_t i = 0; i < c->member_count; i++)
+        if (str_eq_nocase(c->members[i].name, agent_name(a)) && !str_eq(c->members[i].name, agent_name(a)))
+            return &c->members[i];
+    return NULL;
 }
 
 bool twin_looked_for(struct agent *a)
@@ -75,6 +85,15 @@ bool twin_looked_for(struct agent *a)
     if (!c)
         return true; /* nothing is written before the first reading: the lease waits for us */
     m = cluster_member(c, agent_name(a));
+    const struct member *other = m ? NULL : namesake(a, c);
+    if (other) {
+        log_critical("agent.namesake",
+                     "the cluster has a member %s, whose name differs from %s in case only, which PostgreSQL does not "
+                     "tell apart: this one does not start",
+                     other->name, agent_name(a));
+        go(a);
+        return false;
+    }
     if (!m || str_empty(m->api_url)) {
         a->twin = TWIN_NONE;
         return true;

@@ -5,6 +5,9 @@
  * node that starts asks the address that its member key holds; whoever answers there in our name, and is
  * not ourselves, was first, and we go. An agent that finds its PostgreSQL already in its guard's hands is the
  * successor of another agent here and asks nobody.
+ *
+ * Nor is there room for two names that differ in case only: PostgreSQL compares the names of standbys without it, and
+ * their replication slot would be the same one. Who joins such a cluster does not start.
  */
 #pragma once
 

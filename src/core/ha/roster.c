@@ -137,7 +137,7 @@ static bool belongs(struct ha_memory *m, const struct ha_view *v, const struct r
     bool in = cohort_has(now, f->name, f->incarnation);
     lsn lag_max = v->conf.maximum_lag_on_syncnode > 0 ? (lsn)v->conf.maximum_lag_on_syncnode : UINT64_MAX;
 
-    if (!f->sync_priority || f->wants_out)
+    if (!f->sync_priority || f->wants_out || member_name_why_not_counted(f->name))
         return false;
     if (!in)
         return f->follows && !f->stalled && f->lag <= (lag_max < JOIN_LAG_MAX ? lag_max : JOIN_LAG_MAX);

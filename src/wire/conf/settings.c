@@ -1,4 +1,5 @@
 #include "wire/conf/settings.h"
+#include "wire/cluster.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -215,8 +216,6 @@ static void read_identity(const struct typed *t, struct settings *s)
 /* Both become parts of the store's keys. */
 static void check_identity(const struct typed *t, const struct settings *s, struct findings *findings)
 {
-    static const char reserved[] = "__patroni_strict_sync_replica_placeholder__";
-
     if (s->scope && strchr(s->scope, '/'))
         findings_at(findings, FINDING_ERROR, conf_get(t->root, "scope"), "scope", "must not contain a slash");
     if (s->name && strchr(s->name, '/'))
@@ -227,8 +226,12 @@ static void check_identity(const struct typed *t, const struct settings *s, stru
     if (s->key_prefix && strlen(s->key_prefix) >= PEER_CLUSTER_MAX)
         findings_at(findings, FINDING_ERROR, conf_get(t->root, "scope"), "scope",
                     "longer than %d bytes together with the namespace", PEER_CLUSTER_MAX - 4);
-    if (str_eq(s->name, reserved))
+    if (s->name && member_name_is_reserved(s->name))
         findings_at(findings, FINDING_ERROR, conf_get(t->root, "name"), "name", "this name is reserved");
+    else if (s->name && strlen(s->name) < PEER_NAME_MAX && member_name_why_not_counted(s->name))
+        findings_at(findings, FINDING_WARNING, conf_get(t->root, "name"), "name",
+                    "this one %s: with synchronous_mode no commit counts on this node",
+                    member_name_why_not_counted(s->name));
 }
 
 static void check_required(const struct typed *t, struct findings *findings)

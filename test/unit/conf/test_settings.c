@@ -432,6 +432,15 @@ static void test_names_that_break_the_stores_keys_are_refused(void **state)
                   "node.yml:1: name: this name is reserved");
     AUTO(cstr) char *long_name = str_fmt("name: n%0127d\n", 0);
     assert_answer(long_name, FINDING_ERROR, "node.yml:1: name: longer than 127 bytes");
+    assert_answer("name: '*'\n", FINDING_ERROR, "node.yml:1: name: this name is reserved");
+    assert_answer("name: __FENCE__\n", FINDING_ERROR, "node.yml:1: name: this name is reserved");
+    assert_answer("name: Pgkeep_job\n", FINDING_ERROR, "node.yml:1: name: this name is reserved");
+    assert_answer("name: köln\n", FINDING_WARNING,
+                  "node.yml:1: name: this one has characters that PostgreSQL does not keep: with synchronous_mode no "
+                  "commit counts on this node");
+    assert_answer("name: a123456789b123456789c123456789d123456789e123456789f123456789g123\n", FINDING_WARNING,
+                  "node.yml:1: name: this one is longer than the 63 bytes that PostgreSQL keeps of it: with "
+                  "synchronous_mode no commit counts on this node");
     AUTO(cstr) char *long_scope = str_fmt("scope: s%0510d\n", 0);
     assert_answer(long_scope, FINDING_ERROR, "node.yml:1: scope: longer than 508 bytes together with the namespace");
 }
