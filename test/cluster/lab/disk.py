@@ -50,5 +50,13 @@ class Disk:
         finally:
             self._run('fsfreeze', '--unfreeze', self.folder)
 
+    def read_only(self, on=True):
+        """Every write is refused from now on, also of open files: what ext4 does after an error of its device."""
+        if on:
+            self._run('mount', '-o', 'remount,abort', self.folder)
+        else:
+            self._run('umount', '--lazy', self.folder)
+            self._run('mount', '-o', 'loop', self.image, self.folder)
+
     def clear(self):
         self._filler.unlink()

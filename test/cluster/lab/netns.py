@@ -7,7 +7,9 @@ from outside. The test enters the client's namespace, and so do the threads it s
 import ctypes
 import itertools
 import os
+import shutil
 import subprocess
+from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
@@ -36,6 +38,8 @@ def _ip(*arguments):
 class Network:
     """Hosts by name; the client is a host too. Used as a context."""
 
+    silent = f'{NET}.250'  # an address that nobody has
+
     def __init__(self):
         self._tag = f'pgk{os.getpid()}-{next(_NUMBER)}'
         self._hosts = {}
@@ -55,6 +59,7 @@ class Network:
     def __exit__(self, *_):
         enter(None)
         for host in [*self._hosts, 'switch']:
+            shutil.rmtree(Path('/etc/netns') / self._namespace(host), ignore_errors=True)
             _ip('netns', 'del', self._namespace(host))
 
     def place(self, hosts):
@@ -71,6 +76,18 @@ class Network:
             _ip('-n', namespace, 'addr', 'add', f'{address}/24', 'dev', 'eth0')
             _ip('-n', namespace, 'link', 'set', 'eth0', 'up')
         return [(self._hosts[host], self._namespace(host)) for host in hosts]
+
+    def name(self, names, server):
+        """
+        What programs on these hosts look names up in: a file of `names` (host: name), which may be rewritten, and then
+        a name server. Before the first program is started there.
+        """
+        for host in self._hosts:
+            folder = Path('/etc/netns') / self._namespace(host)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / 'hosts').write_text(''.join(f'{self._hosts[h]} {n}\n' for h, n in names.items()))
+            (folder / 'resolv.conf').write_text(f'nameserver {server}\n')
+            (folder / 'nsswitch.conf').write_text('hosts: files dns\n')
 
     def cut(self, host):
         """Pull the plug: packets vanish, nobody is told."""
