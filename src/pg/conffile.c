@@ -142,6 +142,19 @@ static bool write_config(const struct conf_input *in, struct conf_result *result
     return file_replace_if_changed(i->config_file, text, mode, &result->config_changed, err);
 }
 
+/* Does ALTER SYSTEM's file say more of the names than the recovery parameters that go anyway? */
+static bool overrides_names(const struct pg_instance *i)
+{
+    AUTO(cstr) char *path = str_fmt("%s/postgresql.auto.conf", i->data_dir);
+    AUTO(cstr) char *text = NULL;
+
+    if (!read_maybe(path, &text, NULL) || !text)
+        return false;
+    AUTO(cstr) char *without = conffile_sanitize_auto(text, false);
+    AUTO(cstr) char *names = conffile_sanitize_auto(without ? without : text, true);
+    return names != NULL;
+}
+
 /* Recovery parameters set by ALTER SYSTEM would win over ours. */
 bool conffile_sanitize(const struct pg_instance *i, bool names_too, bool *ret_changed, struct err *err)
 {
@@ -213,6 +226,7 @@ bool conffile_write(const struct conf_input *in, struct conf_result *ret_result,
     CHECK(!(in->frozen && (in->primary_conninfo || in->primary_slot_name)));
     if (!make_folders(i, err) || !write_config(in, &result, findings, err))
         return err_wrap(err, "configuration");
+    result.names_overridden = in->names_floor && overrides_names(i);
     if (!keep_recovery && !conffile_sanitize(i, in->names_floor, &result.config_changed, err))
         return err_wrap(err, "configuration");
     if (!write_hba(in, &result.hba_changed, err) || !write_ident(in, &result.ident_changed, err))

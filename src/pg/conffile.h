@@ -88,6 +88,7 @@ struct conf_result {
     struct conf_raised raised[8];
     size_t raised_count;     /* > 0: the member has a pending restart */
     bool connection_changed; /* primary_conninfo or primary_slot_name differs from what was on disk */
+    bool names_overridden;   /* postgresql.auto.conf had a list that was read after ours, until now */
 };
 
 /*

@@ -119,21 +119,24 @@ static void add_checked(struct params *p, int major, const char *name, const cha
  * What quorum mode wants where nobody asked for something else: before the include, so that whatever the operator has
  * says more.
  */
-static void add_quorum_defaults(struct buf *text, const struct params *p)
+static void add_quorum_defaults(struct buf *text, int major, const struct params *p)
 {
     static const struct {
         const char *name, *value;
+        int since; /* version; 0: all */
     } wanted[] = {
         /* A standby loses its stream as its upstream is promoted. It is waited for: 5 s, the default, are too long. */
-        {"wal_retrieve_retry_interval", "100ms"},
+        {"wal_retrieve_retry_interval", "100ms", 0},
         /* A postmaster that starts over by itself opens with what nobody acknowledged yet, and nobody is asked. */
-        {"restart_after_crash", "off"},
+        {"restart_after_crash", "off", 0},
         /* Who waits for a list that was loaded is released by the next reply of a standby; by default in 10 s. */
-        {"wal_receiver_status_interval", "1s"},
+        {"wal_receiver_status_interval", "1s", 0},
+        /* What it writes is read after all files of ours: the list of names among it. */
+        {"allow_alter_system", "off", 17},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
-        if (!params_get(p, wanted[i].name))
+        if (major >= wanted[i].since && !params_get(p, wanted[i].name))
             buf_printf(text, "%s = '%s'\n", wanted[i].name, wanted[i].value);
 }
 
@@ -279,7 +282,7 @@ char *conffile_config_text(const struct conf_input *in, struct findings *finding
     collect_recovery(in, &recovery, findings);
     buf_add_str(&text, CONFFILE_HEADER);
     if (in->names_floor)
-        add_quorum_defaults(&text, &plain);
+        add_quorum_defaults(&text, i->major, &plain);
     buf_printf(&text, "include %s\n\n", include);
     for (size_t n = 0; n < plain.count; n++)
         add_line(&text, plain.at[n].name, plain.at[n].value);

@@ -99,6 +99,7 @@ struct pg_facts {
     /* entries of the configuration files that the server refuses, those that wait for a restart apart */
     int conf_error_count;
     bool restart_after_crash;
+    bool fsync; /* false: what is flushed here is not on the disk */
 };
 
 void pg_facts_free(struct pg_facts *f);

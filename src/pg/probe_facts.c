@@ -35,6 +35,7 @@ enum column {
     COL_SLOT_NAME,
     COL_CLUSTER_NAME,
     COL_RESTART_AFTER_CRASH,
+    COL_FSYNC,
     COL_CONF_LOAD_US,
     COL_CONF_LOAD,
     COL_LOOKED,
@@ -79,7 +80,7 @@ const char probe_query[] =
     "   greatest(age(xmin), age(catalog_xmin)) AS held FROM pg_replication_slots WHERE NOT temporary) s),"
     " current_setting('synchronous_standby_names'),"
     " current_setting('primary_conninfo'), current_setting('primary_slot_name'), current_setting('cluster_name'),"
-    " current_setting('restart_after_crash'),"
+    " current_setting('restart_after_crash'), current_setting('fsync'),"
     " " MICROSECONDS("pg_conf_load_time()") ", pg_conf_load_time()::text,"
     /* The configuration is looked at only when it was loaded anew, or when asked for. */
     " n.look,"
@@ -327,6 +328,7 @@ struct pg_facts *probe_read(const struct sql_rows *rows, const struct pg_facts *
     f->primary_slot_name = copy(rows, COL_SLOT_NAME);
     f->cluster_name = copy(rows, COL_CLUSTER_NAME);
     f->restart_after_crash = str_eq(sql_cell(rows, 0, COL_RESTART_AFTER_CRASH), "on");
+    f->fsync = str_eq(sql_cell(rows, 0, COL_FSYNC), "on");
     f->conf_load_us = number(rows, COL_CONF_LOAD_US);
     *ret_conf_load = copy(rows, COL_CONF_LOAD);
     return f;

@@ -310,6 +310,20 @@ static void add_quorum(struct page *p, const struct snapshot_quorum *q)
              "Value is 1 if this node waits, frozen, for an election under its promise, 0 otherwise.", q->frozen);
 }
 
+static void add_broken(struct page *p, const struct snapshot *s)
+{
+    const char *name = "pgkeep_promise_broken";
+
+    add_head(p, name, "gauge",
+             "Number of settings and connections, made inside PostgreSQL, that break the promise of quorum mode.");
+    for (enum breach_reason r = 0; r < BREACH_REASON_COUNT; r++)
+        buf_printf(&p->text, "%s%.*s,reason=\"%s\"} %zu\n", name, (int)strlen(p->labels) - 1, p->labels,
+                   breach_reason_text(r), breaches_of(&s->broken, r));
+    add_int(p, "pgkeep_walsenders_ended_total", "counter",
+            "Walsenders that had the name of a member, were not its own, and were ended.",
+            (int64_t)s->walsenders_ended);
+}
+
 static msec lease_left_ms(const struct snapshot *s, msec now_ms)
 {
     if (!snapshot_lease_held(s, now_ms))
@@ -331,6 +345,7 @@ static void add_ours(struct page *p, const struct snapshot *s, const struct heal
     add_flag(p, "pgkeep_watchdog_failed", "Value is 1 if the watchdog that was asked for does not work, 0 otherwise.",
              s->watchdog_failed);
     add_quorum(p, &s->quorum);
+    add_broken(p, s);
     add_peers(p, s);
     add_slots(p, s);
     if (s->wal_moved_ms)

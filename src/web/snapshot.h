@@ -16,6 +16,7 @@
 
 #include "base/auto.h"
 #include "base/time.h"
+#include "wire/breach.h"
 #include "wire/cluster.h"
 
 /* Patroni's state strings and their metric index (patroni_postgres_state). */
@@ -143,6 +144,8 @@ struct snapshot {
     struct snapshot_peer *peers;
     size_t peer_count;
     struct snapshot_quorum quorum;
+    struct breaches broken;    /* what breaks its promise from inside */
+    uint64_t walsenders_ended; /* that had a member's name and were not its own, since the agent started */
 
     /* the store's view */
     bool store_known;      /* the last reading worked */

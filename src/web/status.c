@@ -128,6 +128,15 @@ static void set_quorum(json_t *p, const struct snapshot_quorum *q)
         set(p, "frozen", json_true());
 }
 
+/* What breaks the promise from inside, where something does. */
+static void set_broken(json_t *p, const struct breaches *b)
+{
+    if (b->count)
+        set(p, "broken", breaches_json(b));
+    if (b->left_out)
+        set(p, "broken_left_out", json_integer((json_int_t)b->left_out));
+}
+
 static json_t *ours(const struct snapshot *s, msec now_ms)
 {
     json_t *p = json_object();
@@ -141,6 +150,7 @@ static json_t *ours(const struct snapshot *s, msec now_ms)
     set(p, "lease_ms", lease_left(s, now_ms));
     set(p, "writable", json_boolean(health_node(s, now_ms).known && s->writable));
     set_quorum(p, &s->quorum);
+    set_broken(p, &s->broken);
     set_json(p, "clone", s->clone_progress);
     return p;
 }

@@ -122,6 +122,9 @@ static json_t *view_member(const struct cluster *c, const struct member *m)
     json_t *clone = json_object_get(m->pgkeep_info, "clone");
     if (json_is_object(clone))
         json_object_set(row, "clone", clone);
+    json_t *broken = json_object_get(m->pgkeep_info, "broken");
+    if (json_is_array(broken))
+        json_object_set(row, "broken", broken);
     return row;
 }
 

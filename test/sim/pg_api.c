@@ -479,6 +479,7 @@ static struct pg_facts *facts_of(struct pg *p, const struct pg_session *s, msec 
     f->primary_conninfo = str_dup(c->at[PG_CONNINFO].text);
     f->primary_slot_name = str_dup(c->at[PG_SLOT_NAME].text);
     f->restart_after_crash = c->restart_after_crash;
+    f->fsync = true;
     f->conf_load_us = s->conf.at_wall_us;
     f->conf_error_count = pg_conf_errors(p);
     return f;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "app/agent/blackbox.h"
+#include "app/agent/breach.h"
 #include "app/agent/config.h"
 #include "app/agent/cycle.h"
 #include "app/agent/guard_link.h"
@@ -316,6 +317,7 @@ static bool start_parts(struct agent *a, struct err *err)
     a->jobs = jobs_new(a);
     a->quorum = quorum_new(a);
     a->blackbox = blackbox_new(a);
+    a->breaches = breach_watch_new(a);
     a->callbacks = callbacks_new(a->loop, callback_done, a);
     a->rounds = rounds_new(a->loop, a->settings->name, part_changed, a);
     ops_init(a);
@@ -343,6 +345,7 @@ void agent_free(struct agent *a)
         return;
     upkeep_cancel(a);
     quorum_free(a->quorum);
+    breach_watch_free(a->breaches);
     web_server_stop(a->web);
     ops_deinit(a);
     jobs_free(a->jobs);

@@ -10,6 +10,7 @@
 #include "app/agent/leadership.h"
 #include "app/agent/local.h"
 #include "app/agent/mesh.h"
+#include "app/agent/quorum.h"
 #include "app/agent/registry.h"
 #include "app/agent/rounds.h"
 #include "app/agent/twin.h"
@@ -362,6 +363,8 @@ bool config_apply(struct agent *a, enum conf_role role, const char *upstream, st
         const char *conninfo = in.primary_conninfo ? in.primary_conninfo : "";
         bool attached = upstream && !in.frozen && config_knows_address(a, upstream);
         local_attached(a->local, attached ? upstream : "", conninfo);
+        if (result.names_overridden)
+            quorum_names_overridden(a->quorum);
         if (result.config_changed || result.hba_changed || result.ident_changed)
             ok = signal_reload(a, err);
     }

@@ -2,6 +2,7 @@
 
 #include "app/agent/act.h"
 #include "app/agent/blackbox.h"
+#include "app/agent/breach.h"
 #include "app/agent/config.h"
 #include "app/agent/guard_link.h"
 #include "app/agent/health.h"
@@ -262,6 +263,7 @@ static void cycle_run(void *arg)
         a->memory = before;
     if (armed)
         blackbox_note(a->blackbox, &a->memory, &view, &a->plan);
+    breach_watch_notice(a->breaches, a->freeze.names_floor != NULL, a->plan.serving);
     hurry(a, &view);
     msec publish_ms = publish(a);
     mesh_changed(a->mesh);

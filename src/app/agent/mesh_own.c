@@ -70,7 +70,9 @@ void mesh_own_state(struct peer_state *state, void *arg)
         state->record_revision = c->record.mod_revision;
     }
     state->failover_priority = (uint16_t)a->failover_priority;
-    state->sync_priority = (uint16_t)a->sync_priority;
+    /* What it says is flushed is not on its disk: nobody's commit may count on that. */
+    bool forgets = local_facts(a->local) && !local_facts(a->local)->fsync;
+    state->sync_priority = forgets ? 0 : (uint16_t)a->sync_priority;
     state->unfit = a->plan.unfit;
     put_server(state, a, &pg);
     quorum_state(a->quorum, state);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/agent/breach.h"
 #include "app/agent/health.h"
 #include "app/agent/jobs.h"
 #include "app/agent/local.h"
@@ -121,6 +122,16 @@ static json_t *clone_progress(const struct agent *a)
                      j->subject);
 }
 
+/* Without counts: a key that changes wakes every member. */
+static json_t *breach_texts(const struct breaches *b)
+{
+    json_t *all = breaches_json(b), *one;
+    size_t i;
+
+    json_array_foreach(all, i, one)(void) json_object_del(one, "count");
+    return all;
+}
+
 static json_t *ours(const struct agent *a)
 {
     json_t *o = json_pack("{s:i, s:s}", "v", 1, "version", PGKEEP_VERSION);
@@ -129,6 +140,8 @@ static json_t *ours(const struct agent *a)
     put_text(o, "peer", mesh_address(a->mesh));
     if (clone)
         (void)json_object_set_new(o, "clone", clone);
+    if (breach_watch_found(a->breaches)->count)
+        (void)json_object_set_new(o, "broken", breach_texts(breach_watch_found(a->breaches)));
     return o;
 }
 
@@ -466,6 +479,8 @@ static struct snapshot *snapshot_make(struct agent *a, const struct ha_pg *pg)
     s->told_version = str_dup(CLUSTER_VERSION_TOLD);
     snapshot_postgres(s, a, pg);
     snapshot_health(s, a);
+    s->broken = *breach_watch_found(a->breaches);
+    s->walsenders_ended = breach_watch_walsenders_ended(a->breaches);
     s->scheduled_restart = json_text(a->scheduled_restart);
     member_tags_read(a->settings->tags.all, &tags);
     s->tags =
@@ -507,8 +522,9 @@ static bool member_is_as_seen(const struct agent *a, const struct member_seen *n
 
     return seen->core && now->settings == seen->settings && now->scheduled_restart == seen->scheduled_restart &&
            now->replication_state == seen->replication_state && now->timeline == seen->timeline &&
-           now->state == seen->state && now->role == seen->role && now->answers == seen->answers &&
-           now->checkpoint_pending == seen->checkpoint_pending && now->pause == seen->pause;
+           now->breaches == seen->breaches && now->state == seen->state && now->role == seen->role &&
+           now->answers == seen->answers && now->checkpoint_pending == seen->checkpoint_pending &&
+           now->pause == seen->pause;
 }
 
 static void member_seen_clear(struct member_seen *seen)
@@ -533,6 +549,7 @@ static void member_look(struct agent *a, const struct ha_pg *pg)
         .scheduled_restart = a->scheduled_restart,
         .replication_state = facts && facts->in_recovery ? pg_facts_replication_state(facts) : NULL,
         .timeline = pg->timeline,
+        .breaches = breach_watch_version(a->breaches),
         .state = state_of(a, pg),
         .role = role_of(a, pg),
         .answers = local_answers(a->local),

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/types.h>
 
+#include "app/agent/breach.h"
 #include "app/agent/config.h"
 #include "app/agent/jobs.h"
 #include "app/agent/local.h"
@@ -414,6 +415,14 @@ static void sender_ended(const struct err *err, void *arg)
     local_probe(q->a->local);
 }
 
+/* A member's, by the slot that is its own. */
+static bool is_own(const struct pg_walsender *w)
+{
+    AUTO(cstr) char *slot = slot_name_from_member(w->application_name);
+
+    return w->physical && str_eq(w->slot_name, slot);
+}
+
 void quorum_end_sender(struct quorum *q, uint32_t pid, const char *name)
 {
     const struct pg_facts *f = local_facts(q->a->local);
@@ -424,6 +433,8 @@ void quorum_end_sender(struct quorum *q, uint32_t pid, const char *name)
             continue;
         struct sql_target target = pg_instance_local(a->instance, NULL);
         log_warning("walsender.ended", "ending walsender %u, which would be counted as %s", pid, name);
+        if (!is_own(&f->senders[i])) /* else it only has an old list */
+            breach_watch_walsender(a->breaches, &f->senders[i]);
         q->ending_sql = sql_new(a->loop, &target);
         q->ending = senders_end_one(a->loop, q->ending_sql, f->senders[i].pid, f->senders[i].started_us,
                                     END_SENDER_BUDGET_MS, sender_ended, q);
@@ -455,6 +466,35 @@ static void adopt_list(struct quorum *q, const struct pg_facts *f)
     q->list_since_us = wall_clock_ms() * 1000;
 }
 
+/* What is in force is not known, or not what was proved: who leads goes by the fence, who is frozen freezes again. */
+static void distrust_list(struct quorum *q, const char *other)
+{
+    log_warning("names.another", "synchronous_standby_names is not ours: %s", other);
+    breach_watch_names(q->a->breaches, other);
+    forget_list(q);
+    q->floor_ms = loop_clock_ms();
+    if (q->shown.kind == PEER_FREEZE_FENCED)
+        forget_freeze(q);
+    agent_wake(q->a);
+}
+
+void quorum_names_overridden(struct quorum *q)
+{
+    distrust_list(q, "it stood in postgresql.auto.conf (ALTER SYSTEM), which is read after our files");
+}
+
+/* The server tells of another list than the one that was proved. */
+static void notice_another_list(struct quorum *q, const struct pg_facts *f)
+{
+    bool settled = q->list && !q->loading && !q->fence && f && f->synchronous_standby_names &&
+                   f->asked_ms > msec_max(q->list_since_ms, q->floor_ms) + ADOPT_MS;
+
+    if (!settled || str_eq(q->list, f->synchronous_standby_names))
+        return;
+    AUTO(cstr) char *other = str_fmt("it was '%.100s'", f->synchronous_standby_names);
+    distrust_list(q, other);
+}
+
 void quorum_notice(struct quorum *q)
 {
     struct ha_pg pg;
@@ -471,6 +511,7 @@ void quorum_notice(struct quorum *q)
         q->promote_seen = postmaster && !q->a->jobs->id;
     }
     adopt_list(q, f);
+    notice_another_list(q, f);
     uint32_t timeline = f && f->receiver.present ? f->receiver.received_tli : 0;
     if (!timeline || timeline == q->promise.position_timeline || !q->promise_known)
         return;

@@ -30,6 +30,8 @@ void quorum_state(struct quorum *q, struct peer_state *s);
 bool quorum_carry_out(struct quorum *q, const struct ha_plan *p, msec *again_ms);
 
 void quorum_load_names(struct quorum *q, const char *list);
+/* Files of ours, written anew, took away a list that was read after ours: which one is in force is not known. */
+void quorum_names_overridden(struct quorum *q);
 void quorum_write_marker(struct quorum *q, term t);
 void quorum_end_sender(struct quorum *q, uint32_t pid, const char *name);
 

@@ -18,6 +18,7 @@
 #include "wire/guard.h"
 
 struct blackbox;
+struct breach_watch;
 struct callbacks;
 struct child;
 struct dynamic;
@@ -69,6 +70,7 @@ struct agent {
     struct mesh *mesh;
     struct quorum *quorum;
     struct blackbox *blackbox;
+    struct breach_watch *breaches;
     struct guard_link *guard;
     struct local *local;
     struct health *health;
@@ -130,6 +132,7 @@ struct agent {
         json_t *scheduled_restart;
         const char *replication_state; /* a constant */
         uint32_t timeline;
+        uint64_t breaches; /* breach_watch_version() */
         enum node_state state;
         enum node_role role;
         bool answers, checkpoint_pending, pause;

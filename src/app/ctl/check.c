@@ -20,6 +20,7 @@ static void check_deinit(struct check *c)
     conf_node_free(c->tree);
     settings_unref(c->settings);
     dynamic_unref(c->dynamic);
+    dynamic_unref(c->in_force);
     findings_deinit(&c->findings);
     loop_free(c->loop);
     for (size_t i = 0; i < c->passed_count; i++)
@@ -129,6 +130,7 @@ static void look_at_everything(struct check *c)
     if (!c->ignore_listen)
         check_listen(c);
     check_store(c);
+    check_promise(c);
 }
 
 /* Secrets stay hidden wherever they stand. */

@@ -35,8 +35,7 @@ static int try_bind(const struct addrinfo *at)
     return 0;
 }
 
-/* A postmaster that runs in our data directory would be adopted; then its port is taken rightly. */
-static pid_t running_postmaster(const struct check *c)
+pid_t check_postmaster(const struct check *c)
 {
     struct datadir_state state = {0};
 
@@ -98,7 +97,7 @@ static void check_endpoint(struct check *c, const char *key, const struct endpoi
 void check_listen(struct check *c)
 {
     check_endpoint(c, "restapi.listen", &c->settings->restapi.listen, 0);
-    check_endpoint(c, "postgresql.listen", &c->settings->postgresql.listen, running_postmaster(c));
+    check_endpoint(c, "postgresql.listen", &c->settings->postgresql.listen, check_postmaster(c));
 }
 
 struct store_answer {
@@ -150,6 +149,7 @@ static void check_dynamic(struct check *c, const struct cluster *cluster)
         findings_add(&c->findings, FINDING_ERROR, "config key in the store: %s: this node would not become primary",
                      why_not);
     findings_deinit(&found);
+    c->in_force = TAKE(d);
 }
 
 /* Nodes of two clusters under one name destroy each other's standbys: worth saying before the start. */

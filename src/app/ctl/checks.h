@@ -3,6 +3,8 @@
  */
 #pragma once
 
+#include <sys/types.h>
+
 #include "app/conf_files.h"
 #include "wire/conf/settings.h"
 
@@ -14,6 +16,7 @@ struct check {
     struct conf_node *tree;    /* the files merged, for lines; NULL: unreadable */
     struct settings *settings; /* NULL: too broken to look further */
     struct dynamic *dynamic;   /* bootstrap.dcs under the local values: what a new cluster has; NULL as settings is */
+    struct dynamic *in_force;  /* the store's config key under the local values; NULL: not read, or there is none */
     struct findings findings;
     struct loop *loop;
     bool ignore_listen;      /* -i */
@@ -45,4 +48,8 @@ void check_postgresql(
     struct check *c); /* programs, versions, the data directory; fills data_major and system_identifier */
 void check_commands(struct check *c); /* the programs of commands; after check_postgresql() */
 void check_listen(struct check *c);   /* ports free, addresses ours */
-void check_store(struct check *c);    /* reachable; does it hold another cluster under our name? */
+void check_store(struct check *c);    /* reachable; does it hold another cluster under our name? fills in_force */
+void check_promise(struct check *c);  /* what breaks a synchronous mode's promise; last */
+
+/* The postmaster that runs in our data directory: it would be adopted; 0: none. */
+pid_t check_postmaster(const struct check *c);

@@ -349,10 +349,23 @@ static void add_record(const struct record_key *r, struct buf *out)
     buf_add_char(out, '\n');
 }
 
+/* Not only where more was asked for: what is acknowledged then may get lost. */
+static void add_broken(const struct member *m, struct buf *out)
+{
+    const json_t *broken = json_object_get(m->pgkeep_info, "broken");
+    size_t i;
+    json_t *one;
+
+    json_array_foreach((json_t *)broken, i, one)
+        buf_printf(out, " Promise broken on %s: %s\n", m->name, text_of(one, "text"));
+}
+
 void members_service_info(const struct cluster *c, bool extended, struct buf *out)
 {
     if (extended)
         add_record(&c->record, out);
+    for (size_t i = 0; i < c->member_count; i++)
+        add_broken(&c->members[i], out);
     if (cluster_is_paused(c))
         buf_add_str(out, " Maintenance mode: on\n");
     if (!c->failover.present || !c->failover.scheduled_at)

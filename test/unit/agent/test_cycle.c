@@ -11,6 +11,7 @@
 
 #include "app/agent/act.h"
 #include "app/agent/blackbox.h"
+#include "app/agent/breach.h"
 #include "app/agent/config.h"
 #include "app/agent/cycle.h"
 #include "app/agent/guard_link.h"
@@ -110,6 +111,10 @@ void local_watch(struct local *p, enum local_watch what)
 }
 
 void local_probe(struct local *p)
+{
+}
+
+void breach_watch_notice(struct breach_watch *w, bool by_quorum, bool serving)
 {
 }
 

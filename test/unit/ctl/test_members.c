@@ -241,6 +241,25 @@ static void test_the_extended_list_tells_what_our_record_says(void **state)
     assert_string_equal(buf_cstr(&brief), "");
 }
 
+static void test_a_broken_promise_is_told_to_everybody_who_looks(void **state)
+{
+    const char *const keys[] = {
+        "leader=n1",
+        "members/n1={\"conn_url\":\"postgres://10.0.0.1:5432/postgres\",\"role\":\"primary\",\"state\":\"running\","
+        "\"pgkeep\":{\"v\":1,\"broken\":[{\"reason\":\"synchronous_commit\",\"text\":\"ALTER ROLE app SET "
+        "synchronous_commit = off\"}]}}",
+        N2, NULL};
+    AUTO(cluster) struct cluster *c = cluster_of(keys);
+    AUTO(buf) struct buf out = BUF_EMPTY;
+
+    members_service_info(c, false, &out);
+    assert_string_equal(buf_cstr(&out), " Promise broken on n1: ALTER ROLE app SET synchronous_commit = off\n");
+    json_t *view = cluster_view(c);
+    const json_t *n1 = json_array_get(json_object_get(view, "members"), 0);
+    assert_int_equal(json_array_size(json_object_get(n1, "broken")), 1);
+    json_decref(view);
+}
+
 static void test_the_view_has_patronis_fields(void **state)
 {
     const char *const keys[] = {"initialize=7001", "leader=n1", "status={\"optime\":67108960}", N1, N2, NULL};
@@ -271,6 +290,7 @@ int main(void)
         cmocka_unit_test(test_roles_in_synchronous_and_standby_clusters),
         cmocka_unit_test(test_what_holds_for_the_whole_cluster),
         cmocka_unit_test(test_the_extended_list_tells_what_our_record_says),
+        cmocka_unit_test(test_a_broken_promise_is_told_to_everybody_who_looks),
         cmocka_unit_test(test_the_view_has_patronis_fields),
     };
 

@@ -429,6 +429,14 @@ static void test_the_floor_of_the_names_stands_below_an_override_that_is_read_la
     assert_true(strstr(text, "100ms") < strstr(text, "include ")); /* what the operator has comes later, and wins */
     AUTO(cstr) char *rest = config_slurp(path);
     assert_string_equal(rest, "work_mem = '1MB'\n");
+
+    /* Where PostgreSQL lets itself be told so, nobody overrides it by ALTER SYSTEM. */
+    f.config.instance->major = 16;
+    AUTO(cstr) char *before = conffile_config_text(&f.in, &findings);
+    assert_false(has_line(before, "allow_alter_system = 'off'"));
+    f.config.instance->major = 17;
+    AUTO(cstr) char *since = conffile_config_text(&f.in, &findings);
+    assert_true(has_line(since, "allow_alter_system = 'off'"));
     findings_deinit(&findings);
     drop(&f);
 }

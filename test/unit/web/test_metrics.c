@@ -245,6 +245,26 @@ static void test_quorum_mode_shows_phase_cohort_and_promise(void **state)
                                  "pgkeep_phase{scope=\"demo\",name=\"n1\",phase=\"elected\"} 1\n"));
 }
 
+static void test_each_reason_of_a_broken_promise_is_a_series(void **state)
+{
+    static const struct expected rows[] = {{"pgkeep_walsenders_ended_total", "counter", "4"}};
+    AUTO(snapshot) struct snapshot *s = primary();
+
+    (void)state;
+    breaches_add(&s->broken, BREACH_COMMIT, "one", 1);
+    breaches_add(&s->broken, BREACH_COMMIT, "two", 1);
+    breaches_add(&s->broken, BREACH_WALSENDER, "three", 4);
+    s->walsenders_ended = 4;
+    expect(s, rows, ARRAY_LEN(rows));
+    AUTO(cstr) char *text = metrics_text(s, NOW);
+    assert_non_null(strstr(text, "# TYPE pgkeep_promise_broken gauge\n"
+                                 "pgkeep_promise_broken{scope=\"demo\",name=\"n1\",reason=\"synchronous_commit\"} 2\n"
+                                 "pgkeep_promise_broken{scope=\"demo\",name=\"n1\",reason=\"standby_names\"} 0\n"
+                                 "pgkeep_promise_broken{scope=\"demo\",name=\"n1\",reason=\"durability\"} 0\n"
+                                 "pgkeep_promise_broken{scope=\"demo\",name=\"n1\",reason=\"override\"} 0\n"
+                                 "pgkeep_promise_broken{scope=\"demo\",name=\"n1\",reason=\"walsender\"} 1\n"));
+}
+
 static void test_a_write_that_hangs_grows_with_time(void **state)
 {
     static const struct expected rows[] = {{"pgkeep_disk_probe_seconds", "gauge", "1.500000"}};
@@ -292,8 +312,8 @@ static void test_the_page_is_what_prometheus_reads(void **state)
 
         if (*line == '#')
             continue;
-        assert_true(strstr(line, LABELS " ") ||
-                    strstr(line, "pgkeep_sick{scope=\"demo\",name=\"n1\",reason=\"") == line);
+        assert_true(strstr(line, LABELS " ") || str_starts(line, "pgkeep_sick{scope=\"demo\",name=\"n1\",reason=\"") ||
+                    str_starts(line, "pgkeep_promise_broken{scope=\"demo\",name=\"n1\",reason=\""));
         (void)strtod(number + 1, &end);
         assert_true(*end == '\0' && end != number + 1);
     }
@@ -310,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_how_long_ago_each_peer_was_heard),
         cmocka_unit_test(test_slots_tell_what_they_hold_back),
         cmocka_unit_test(test_gray_failures_have_series),
+        cmocka_unit_test(test_each_reason_of_a_broken_promise_is_a_series),
         cmocka_unit_test(test_a_write_that_hangs_grows_with_time),
         cmocka_unit_test(test_what_was_not_measured_has_no_series),
         cmocka_unit_test(test_labels_are_escaped),

@@ -186,6 +186,11 @@ static void test_quorum_mode_tells_its_phase_and_its_cohort(void **state)
     assert_non_null(
         strstr(text, "\"writable\": true, \"mode\": \"quorum\", \"phase\": \"term\", \"cohort\": {\"members\": 2, "
                      "\"k\": 1, \"changing\": true}, \"promised\": 5, \"frozen\": true}"));
+    assert_null(strstr(text, "broken"));
+    breaches_add(&s->broken, BREACH_WALSENDER, "who", 3);
+    AUTO(cstr) char *broken = status_text(s, NOW);
+    assert_non_null(strstr(broken, "\"broken\": [{\"reason\": \"walsender\", \"text\": \"who\", \"count\": 3}]"));
+    s->broken = (struct breaches){0};
     s->quorum = (struct snapshot_quorum){.known = true, .mode = RECORD_ASYNC};
     AUTO(cstr) char *async = status_text(s, NOW);
     assert_non_null(strstr(async, "\"writable\": true, \"mode\": \"async\"}"));
