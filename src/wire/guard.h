@@ -37,6 +37,9 @@
 
 enum { GUARD_PROTOCOL = 1, GUARD_ARGS_MAX = 6144, GUARD_PATH_MAX = 1024, GUARD_TEXT_MAX = 256 };
 
+/* In the state directory, locked (flock) by guard and agent together: one of each per node. */
+#define GUARD_LOCK_FILE "guard.lock"
+
 /* In the agent's environment: its end of the pair, and the lock that it holds together with the guard. */
 #define GUARD_ENV_FD "PGKEEP_GUARD_FD"
 #define GUARD_ENV_LOCK_FD "PGKEEP_GUARD_LOCK_FD"

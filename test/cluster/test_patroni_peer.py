@@ -1,12 +1,17 @@
 """pgkeep and Debian's Patroni as members of one cluster: failover both ways, takeover and the way back."""
+import json
+
 import pytest
 
+from lab.bench import ok
 from lab.node import REWIND, merged
+from lab.quorum import quorum, record, up
 from lab.wait import wait_for
 from lab.writer import Writers
 
 pytestmark = pytest.mark.peer
 
+SCOPE = 'myapp-cluster'
 TTL_S = 30
 LEASE_AND_ELECTION_S = TTL_S + 15
 # Patroni 3.0.2 does not adjust timings itself; without a rule that holds it would warn only, but the
@@ -124,3 +129,72 @@ def test_takeover_in_place_and_the_way_back_without_a_restart_of_postgres(cluste
     # And it still heals itself afterwards.
     leader.crash()
     cluster.wait_leader(LEASE_AND_ELECTION_S, other_than=leader)
+
+
+def detach(node, *arguments):
+    return node.bench.run(['pgkeep', '-c', node.yml, 'detach', *arguments], node.folder)
+
+
+def config_text(node):
+    return (node.data / 'postgresql.conf').read_text()
+
+
+def test_detach_takes_the_fence_away_before_patroni_comes_back(cluster_of):
+    cluster = cluster_of(3, more=merged(TIMINGS, quorum()))
+    leader = up(cluster)
+    late, other = cluster.others(leader)
+    leader.sql('create table kept as select 1 as i')
+    cluster.wait_replayed()
+    # A node that is down while quorum mode ends keeps the fence in its files.
+    late.crash()
+    assert '__fence__' in config_text(late) and 'pgkeep.sync.conf' in config_text(late)
+    done = detach(late)
+    assert done.returncode == 1 and 'quorum mode' in done.stderr, done
+    assert '__fence__' in config_text(late)
+    done = detach(leader)
+    assert done.returncode == 1 and 'pgkeep runs on this node' in done.stderr, done
+
+    ok(leader.ctl('edit-config', SCOPE, '-s', 'synchronous_mode=off', '--force'))
+    wait_for('asynchronous mode', lambda: record(cluster).get('mode') != 'quorum', 30)
+    done = detach(late, '-f', 'json')
+    assert done.returncode == 0, done
+    assert json.loads(done.stdout)['changed'], done
+    for gone in ('__fence__', 'pgkeep.sync.conf', 'primary_conninfo'):
+        assert gone not in config_text(late)
+    assert ok(detach(late)) == 'Nothing is left to remove\n'
+
+    ok(leader.ctl('pause', SCOPE, '--wait'))
+    postmaster = leader.postmaster_pid()
+    for node in (leader, other):
+        node.stop()
+        ok(detach(node))
+        become(node, 'patroni', node.more)
+    become(late, 'patroni', late.more)
+    ok(leader.ctl('resume', SCOPE, '--wait'))
+    assert cluster.wait_healthy() is leader
+    assert leader.postmaster_pid() == postmaster
+    with Writers.on_each(cluster) as writers:
+        wait_for('acknowledged rows', lambda: len(writers.acks(leader)) > 20, 10)
+        assert cluster.switchover(late) is late
+        wait_for('rows on the one that had the fence', lambda: len(writers.acks(late)) > 20, 15)
+        assert cluster.wait_healthy() is late
+    writers.check_one_primary()
+    assert not writers.missing(late)
+
+
+def test_detach_of_a_former_primary_makes_it_a_standby_first(cluster_of):
+    cluster = cluster_of(3, more=merged(TIMINGS, quorum()))
+    old = up(cluster)
+    old.crash()
+    new = cluster.wait_leader(60, other_than=old)
+    assert not (old.data / 'standby.signal').exists()
+    ok(new.ctl('edit-config', SCOPE, '-s', 'synchronous_mode=off', '--force'))
+    wait_for('asynchronous mode', lambda: record(cluster).get('mode') != 'quorum', 30)
+    done = detach(old)
+    assert done.returncode == 0 and 'standby.signal was made' in done.stdout, done
+    assert (old.data / 'standby.signal').exists() and '__fence__' not in config_text(old)
+    # Patroni sees to the rest.
+    old.flavour = 'patroni'
+    old.write_yml()
+    old.start()
+    assert cluster.wait_healthy() is new

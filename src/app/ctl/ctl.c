@@ -22,6 +22,7 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
+    {"detach", "", "Remove from this node's files what quorum mode left, before Patroni takes it over", verb_detach},
     {"dsn", "[CLUSTER_NAME]", "Generate a dsn for the provided member, defaults to a dsn of the leader", verb_dsn},
     {"edit-config", "[CLUSTER_NAME]", "Edit cluster configuration", verb_edit_config},
     {"explain", "[CLUSTER_NAME] [NUMBER]", "Tell a failover or switchover as a story, or who could be promoted now",

@@ -23,13 +23,6 @@ static const char *text_of(const json_t *object, const char *field)
     return text ? text : "";
 }
 
-static void show_json(const json_t *value, enum listing_format format)
-{
-    AUTO(cstr) char *text = format == LISTING_YAML ? yaml_text(value, YAML_BLOCK) : json_dumps(value, JSON_INDENT(2));
-
-    (void)printf("%s%s", text, format == LISTING_YAML ? "" : "\n");
-}
-
 /* An answer of whichever member gives one. False: the verb ends with *ret_exit. */
 static bool ask_members(struct ctl *ctl, const char *name, const char *path, json_t **ret_answer, int *ret_exit)
 {

@@ -7,6 +7,7 @@
 
 #include "app/ctl/members.h"
 #include "app/ctl/prompt.h"
+#include "app/ctl/yaml_out.h"
 #include "base/str.h"
 #include "io/loop.h"
 
@@ -16,6 +17,13 @@ void show_listing(const struct ctl *ctl, const struct listing *l, enum listing_f
 
     listing_render(l, format, delimiter, ctl->colour, &out);
     (void)fwrite(buf_cstr(&out), 1, out.len, stdout); /* the flush at the end tells about a full disk */
+}
+
+void show_json(const json_t *value, enum listing_format format)
+{
+    AUTO(cstr) char *text = format == LISTING_YAML ? yaml_text(value, YAML_BLOCK) : json_dumps(value, JSON_INDENT(2));
+
+    (void)printf("%s%s", text, format == LISTING_YAML ? "" : "\n");
 }
 
 void show_members(const struct ctl *ctl, const struct cluster *c, const char *cluster_name, bool extended,

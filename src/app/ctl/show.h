@@ -8,6 +8,9 @@
 
 void show_listing(const struct ctl *ctl, const struct listing *l, enum listing_format format, const char *delimiter);
 
+/* Any value; of the formats YAML, else JSON. */
+void show_json(const json_t *value, enum listing_format format);
+
 /* The table of `list` (with what holds for the whole cluster below it, in tables). */
 void show_members(const struct ctl *ctl, const struct cluster *c, const char *cluster_name, bool extended,
                   enum listing_format format);

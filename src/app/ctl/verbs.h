@@ -21,6 +21,7 @@ int verb_edit_config(struct ctl *ctl, int argc, char **argv);
 int verb_query(struct ctl *ctl, int argc, char **argv);
 int verb_dsn(struct ctl *ctl, int argc, char **argv);
 int verb_remove(struct ctl *ctl, int argc, char **argv);
+int verb_detach(struct ctl *ctl, int argc, char **argv);
 int verb_explain(struct ctl *ctl, int argc, char **argv);
 int verb_plan(struct ctl *ctl, int argc, char **argv);
 int verb_version(struct ctl *ctl, int argc, char **argv);

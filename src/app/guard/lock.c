@@ -18,6 +18,7 @@
 #include "app/guard/procs.h"
 #include "app/guard/say.h"
 #include "base/str.h"
+#include "wire/guard.h"
 
 enum {
     LOCK_WAIT_MS = 5000, /* an agent without guard stops PostgreSQL first: a fast stop, usually below a second */
@@ -103,7 +104,7 @@ bool lock_take(const char *state_dir, int *ret_fd, struct err *err)
     char path[1200];
     struct lock_note note = {0};
 
-    (void)snprintf(path, sizeof(path), "%s/guard.lock", state_dir);
+    (void)snprintf(path, sizeof(path), "%s/" GUARD_LOCK_FILE, state_dir);
     AUTO(fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return err_sys(err, errno, "opening %s", path);

@@ -19,7 +19,9 @@
 #include "pg/argv.h"
 #include "pg/conffile.h"
 #include "pg/control.h"
+#include "pg/detach.h"
 #include "pg/file.h"
+#include "pg/names.h"
 #include "pg/sql.h"
 
 struct fixture {
@@ -441,6 +443,56 @@ static void test_the_floor_of_the_names_stands_below_an_override_that_is_read_la
     drop(&f);
 }
 
+/* From whatever state a file is in: what quorum mode put there goes, what was configured stays. */
+static void test_detached_files_have_no_fence_and_no_upstream(void **state)
+{
+    static const struct conf_freeze freeze = {.frozen = true, .names_floor = "__fence__"};
+    struct fixture f;
+    struct conf_result r;
+    struct detach_done done = {0};
+    struct findings findings = {0};
+
+    make(&f, "  parameters: {Restart_After_Crash: off, work_mem: 2MB}\n", "{}");
+    struct pg_instance *i = f.config.instance;
+    f.in.role = CONF_STANDBY;
+    conffile_hold(&f.in, &freeze);
+    assert_true(conffile_write(&f.in, &r, &findings, NULL));
+    AUTO(cstr) char *list = names_path(i);
+    AUTO(cstr) char *auto_conf = str_fmt("%s/postgresql.auto.conf", i->data_dir);
+    config_spill(list, "synchronous_standby_names = 'ANY 1 (\"n2\")'\n");
+    config_spill(auto_conf, "synchronous_standby_names = '__fence__'\nprimary_conninfo = ''\nwork_mem = '1MB'\n");
+
+    assert_true(detach_files(i, true, &done, NULL));
+    assert_true(done.names && done.auto_conf && done.conf && done.quarantined);
+    AUTO(cstr) char *text = config_slurp(i->config_file);
+    assert_null(strstr(text, "__fence__"));
+    assert_null(strstr(text, "pgkeep.sync.conf"));
+    assert_null(strstr(text, "primary_conninfo"));
+    assert_null(strstr(text, "primary_slot_name"));
+    assert_null(strstr(text, "restore_command"));
+    assert_null(strstr(text, "100ms"));
+    assert_true(has_line(text, "Restart_After_Crash = 'off'"));
+    assert_true(has_line(text, "work_mem = '2MB'"));
+    assert_true(has_line(text, "recovery_target_timeline = 'latest'"));
+    AUTO(cstr) char *rest = config_slurp(auto_conf);
+    assert_string_equal(rest, "work_mem = '1MB'\n");
+    assert_false(file_exists(list));
+    AUTO(cstr) char *signal = str_fmt("%s/standby.signal", i->data_dir);
+    assert_true(file_exists(signal));
+
+    /* Again, and there is nothing to do. */
+    assert_true(detach_files(i, false, &done, NULL));
+    assert_false(done.names || done.auto_conf || done.conf || done.quarantined);
+    findings_deinit(&findings);
+    drop(&f);
+}
+
+static void test_a_file_of_somebody_else_stays_as_it_is(void **state)
+{
+    assert_null(detach_config_text("synchronous_standby_names = '__fence__'\n"));
+    assert_null(detach_config_text(CONFFILE_HEADER "include 'postgresql.base.conf'\nrestart_after_crash = 'off'\n"));
+}
+
 static void test_what_is_configured_comes_before_the_defaults_of_quorum_mode(void **state)
 {
     static const struct conf_freeze floor = {.names_floor = "__fence__"};
@@ -639,6 +691,8 @@ int main(void)
         cmocka_unit_test(test_a_frozen_nodes_files_name_no_upstream_and_no_archive),
         cmocka_unit_test(test_an_upstream_past_the_freeze_is_a_mistake_of_ours),
         cmocka_unit_test(test_the_floor_of_the_names_stands_below_an_override_that_is_read_last),
+        cmocka_unit_test(test_detached_files_have_no_fence_and_no_upstream),
+        cmocka_unit_test(test_a_file_of_somebody_else_stays_as_it_is),
         cmocka_unit_test(test_what_is_configured_comes_before_the_defaults_of_quorum_mode),
         cmocka_unit_test(test_configured_hba_and_ident_are_written_whole),
         cmocka_unit_test(test_without_a_configured_hba_the_members_are_let_in),
