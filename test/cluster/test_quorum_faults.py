@@ -172,6 +172,23 @@ def test_a_standby_is_cut_from_the_network(network, cluster_of):
     load.check(leader)
 
 
+@pytest.mark.root
+def test_packets_that_are_lost_for_a_minute_are_no_reason_to_fail_over(network, cluster_of):
+    """One in twenty in each direction, at the leader: what TCP sends again comes late, not never."""
+    cluster = cluster_of(3, network=network, more=quorum(failover_profile='default'))
+    leader = up(cluster)
+    before = record(cluster)
+    with Load.on(cluster) as load:
+        load.warm_up(leader)
+        load.fault()
+        network.lose(leader.name, 5)
+        holds_for('the leader', lambda: record(cluster)['term'] == before['term'], 60, every_s=1)
+        assert len(load.acked_since(load.moment, leader)) > 100
+        network.join(leader.name)
+        assert cluster.wait_healthy() is leader
+    load.check(leader)
+
+
 def test_an_old_primary_whose_agent_is_dead_acknowledges_nothing_more(cluster_of):
     """
     Its standbys stay connected to it and PostgreSQL runs, so a promotion without a freeze would lose what it goes on to

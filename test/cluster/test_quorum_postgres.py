@@ -73,7 +73,9 @@ def test_an_archive_command_that_hangs_holds_up_no_failover(cluster_of):
         new = cluster.wait_healthy()
         assert new is not old
         load.tell('the postmaster of a server whose archiver hangs')
+        load.fault()
         again = cluster.switchover()
+        load.tell('switchover from a server whose archiver hangs')
         assert again is not new
         assert cluster.wait_healthy() is again
     load.check(again)
