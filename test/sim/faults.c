@@ -20,7 +20,7 @@ enum {
     FLAP_MAX = 3000000,
     FLAP_WAL_MAX = 12000000, /* long enough to be noticed in most profiles */
     ROLL_MAX = 5000000,      /* from one node's end to the next one's */
-    PPM_MAX = 10000,
+    PPM_MAX = 20000,
     JUMP_MAX = 100000, /* s */
 };
 
