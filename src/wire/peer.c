@@ -54,6 +54,7 @@ static const struct field {
     FIELD(28, KIND_BOOL, planned),
     FIELD(29, KIND_BOOL, wants_out),
     FIELD(31, KIND_BOOL, unfit), /* 30 is HEARD_TAG */
+    FIELD(32, KIND_NUMBER, beat_ms),
 #undef FIELD
 };
 
@@ -114,8 +115,8 @@ static bool server_is_news(const struct peer_state *a, const struct peer_state *
 bool peer_state_is_news(const struct peer_state *before, const struct peer_state *now)
 {
     return before->boot != now->boot || before->ending != now->ending || before->planned != now->planned ||
-           before->wants_out != now->wants_out || before->unfit != now->unfit || promise_is_news(before, now) ||
-           freeze_is_news(before, now) || server_is_news(before, now) ||
+           before->wants_out != now->wants_out || before->unfit != now->unfit || before->beat_ms != now->beat_ms ||
+           promise_is_news(before, now) || freeze_is_news(before, now) || server_is_news(before, now) ||
            before->failover_priority != now->failover_priority || before->sync_priority != now->sync_priority;
 }
 

@@ -89,6 +89,7 @@ struct peer_state {
     uint32_t sick;
     uint16_t failover_priority;   /* 0: nofailover */
     uint16_t sync_priority;       /* 0: nosync */
+    uint16_t beat_ms;             /* it tells its state that often, at least; 0: unknown */
     char upstream[PEER_NAME_MAX]; /* member that its primary_conninfo in force names; "" none */
     term upstream_term;           /* it follows that one under this term */
     uint32_t wal_age_ms;          /* since its WAL last moved by streaming; UINT32_MAX: never */

@@ -250,6 +250,8 @@ static void set_agent_field(struct scenario *s, const char *name, const char *k,
         p->planned = value_flag(s, v);
     else if (str_eq(k, "wants_out"))
         p->wants_out = value_flag(s, v);
+    else if (str_eq(k, "beat"))
+        p->beat_ms = (uint16_t)value_integer(s, v);
     else if (str_eq(k, "unfit"))
         p->unfit = value_flag(s, v);
     else if (str_eq(k, "promised"))

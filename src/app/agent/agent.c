@@ -35,6 +35,7 @@
 #include "app/agent/state.h"
 #include "app/agent/upkeep.h"
 #include "base/str.h"
+#include "core/ha/profile.h"
 #include "io/http_client.h"
 #include "io/log.h"
 #include "pg/callbacks.h"
@@ -327,8 +328,8 @@ static bool start_parts(struct agent *a, struct err *err)
     a->registry = registry_new(a->loop, a->store, a->settings->key_prefix, registry_changed, a);
     a->leadership = leadership_new(a->store, a->registry, a->settings->key_prefix, a->settings->name, publish_texts,
                                    part_changed, a);
-    a->mesh = mesh_new(a->loop, a->settings->name, a->settings->key_prefix, MESH_HEARTBEAT_MS, mesh_own_state,
-                       part_changed, a);
+    a->mesh = mesh_new(a->loop, a->settings->name, a->settings->key_prefix, profile_of(PROFILE_DEFAULT)->beat_ms,
+                       mesh_own_state, part_changed, a);
     config_start(a);
     if (!web_server_start(a->settings, a->board, ops_submit, a, &a->web, err))
         return false;

@@ -17,6 +17,7 @@
 #include "app/conf_files.h"
 #include "base/check.h"
 #include "base/str.h"
+#include "core/ha/profile.h"
 #include "io/http_client.h"
 #include "io/log.h"
 #include "pg/bin.h"
@@ -167,6 +168,8 @@ static void apply_timing(struct agent *a)
         leadership_timing(a->leadership, d->ttl_ms, d->retry_timeout_ms);
     if (a->registry)
         registry_timing(a->registry, d->loop_wait_ms, d->retry_timeout_ms);
+    bool hurries = d->synchronous_mode != SYNC_MODE_OFF; /* else nobody decides by who is heard */
+    mesh_set_heartbeat(a->mesh, profile_of(hurries ? d->failover_profile : PROFILE_DEFAULT)->beat_ms);
 }
 
 /* Swap in; *take_dynamic becomes ours. */

@@ -132,6 +132,7 @@ static void own_state(struct mesh *m, msec now_ms, struct peer_state *ret)
     m->state(ret, m->arg);
     str_copy(ret->name, sizeof(ret->name), m->self.name);
     ret->boot = m->boot;
+    ret->beat_ms = (uint16_t)m->heartbeat_ms;
     ret->heard_count = m->view.count;
     for (size_t i = 0; i < m->view.count; i++) {
         str_copy(ret->heard[i].name, sizeof(ret->heard[i].name), m->peers[i]->name);
@@ -197,6 +198,19 @@ static void beat(struct mesh *m, msec now_ms)
     tell(m, &own);
 }
 
+/* With a beat: the last one may lie further back than a few of the new ones, and we have not stood still. */
+void mesh_set_heartbeat(struct mesh *m, msec heartbeat_ms)
+{
+    CHECK(heartbeat_ms > 0 && heartbeat_ms <= UINT16_MAX);
+    if (heartbeat_ms == m->heartbeat_ms)
+        return;
+    notice_standstill(m, loop_clock_ms());
+    m->heartbeat_ms = heartbeat_ms;
+    m->beat_ms = loop_clock_ms();
+    beat(m, m->beat_ms);
+    mesh_schedule(m);
+}
+
 static void timer_due(void *arg)
 {
     struct mesh *m = arg;
@@ -215,7 +229,7 @@ struct mesh *mesh_new(struct loop *l, const char *name, const char *cluster, mse
 {
     struct mesh *m = mem_zero(1, sizeof(*m));
 
-    CHECK(heartbeat_ms > 0);
+    CHECK(heartbeat_ms > 0 && heartbeat_ms <= UINT16_MAX);
     m->loop = l;
     m->heartbeat_ms = heartbeat_ms;
     m->state = state;

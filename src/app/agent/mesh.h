@@ -23,8 +23,6 @@ struct loop;
 struct mesh;
 struct settings;
 
-enum { MESH_HEARTBEAT_MS = 100 };
-
 /* Fill in what there is to tell; name, boot, seq and heard are the mesh's. Called often: asks nobody. */
 typedef void mesh_state_fn(struct peer_state *state, void *arg);
 /* A peer said something new (peer_state_is_news), or was heard for the first time; or mesh_address() changed. */
@@ -41,6 +39,8 @@ AUTO_DEFINE(mesh, struct mesh, mesh_free)
  * certificate cannot be read, everything stays as it was.
  */
 MUST_USE bool mesh_configure(struct mesh *m, const struct settings *s, struct err *err);
+/* Tell so often from now on, and at once that it is so. */
+void mesh_set_heartbeat(struct mesh *m, msec heartbeat_ms);
 /* The members as last read. */
 void mesh_members(struct mesh *m, const struct cluster *c);
 

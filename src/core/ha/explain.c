@@ -170,7 +170,7 @@ static void quorum_node(const struct ha_view *v, const struct election *e, const
         n->can = could_win(v, e, b, n->why);
     else if (n->age_ms == MSEC_NEVER)
         say(n->why, m && !m->pgkeep ? "is run by Patroni and cannot vote" : "was never heard");
-    else if (n->age_ms <= v->conf.profile.suspect_ms)
+    else if (n->age_ms <= mesh_quiet(v, n->name, v->conf.profile.suspect_ms))
         say(n->why, "is about to end");
     else
         (void)snprintf(n->why, sizeof(n->why), "is silent for %lld ms", (long long)n->age_ms);

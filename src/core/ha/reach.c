@@ -10,7 +10,8 @@ bool reach_stands_still(const struct ha_view *v, const struct peer_state *s, lsn
 {
     if (s->position >= leader_at)
         return false;
-    return s->wal_age_ms == UINT32_MAX || (msec)s->wal_age_ms + mesh_age(v, s->name) >= v->conf.profile.wal_ms;
+    return s->wal_age_ms == UINT32_MAX ||
+           (msec)s->wal_age_ms + mesh_age(v, s->name) >= mesh_quiet(v, s->name, v->conf.profile.wal_ms);
 }
 
 msec reach_look_again(const struct ha_view *v)
@@ -23,7 +24,8 @@ static bool is_heard_by(const struct ha_view *v, const struct peer_state *leader
 {
     for (size_t i = 0; i < leader->heard_count; i++)
         if (str_eq(leader->heard[i].name, name))
-            return leader->heard[i].age_ms == UINT32_MAX || (msec)leader->heard[i].age_ms < v->conf.profile.suspect_ms;
+            return leader->heard[i].age_ms == UINT32_MAX ||
+                   (msec)leader->heard[i].age_ms < mesh_quiet(v, name, v->conf.profile.suspect_ms);
     return true;
 }
 

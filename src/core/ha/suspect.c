@@ -16,6 +16,8 @@ enum {
      */
     STUCK_MS = 3000,
     STUCK_DOUBLINGS_MAX = 5,
+    QUIET_BEATS = 3,    /* of the other one's: fewer in a row are lost, or late */
+    SLOWEST_BEAT = 500, /* ms, of all profiles; a number that somebody tells is believed up to that */
 };
 
 static const struct ha_mesh_peer *mesh_peer(const struct ha_view *v, const char *name)
@@ -39,6 +41,14 @@ msec mesh_age(const struct ha_view *v, const char *name)
     return since_ms ? v->now_ms - since_ms : MSEC_NEVER;
 }
 
+msec mesh_quiet(const struct ha_view *v, const char *name, msec limit_ms)
+{
+    const struct ha_mesh_peer *peer = mesh_peer(v, name);
+    msec beat_ms = peer ? msec_min(peer->state.beat_ms, SLOWEST_BEAT) : 0;
+
+    return msec_max(limit_ms, QUIET_BEATS * beat_ms);
+}
+
 const struct peer_state *mesh_fresh(const struct ha_view *v, const char *name)
 {
     const struct ha_mesh_peer *peer = mesh_peer(v, name);
@@ -47,7 +57,7 @@ const struct peer_state *mesh_fresh(const struct ha_view *v, const char *name)
         return v->mesh ? &v->mesh->own : NULL;
     if (!peer || !peer->heard_ms || peer->state.ending)
         return NULL;
-    return v->now_ms - peer->heard_ms <= v->conf.profile.suspect_ms ? &peer->state : NULL;
+    return v->now_ms - peer->heard_ms <= mesh_quiet(v, name, v->conf.profile.suspect_ms) ? &peer->state : NULL;
 }
 
 static msec age_told(const struct peer_state *s, const char *name)
@@ -85,7 +95,8 @@ static bool wal_moves(const struct ha_view *v, const char *name)
         if (!s || !str_eq(s->upstream, name) || !cohort_has_name(&r->open, s->name))
             continue;
         msec since_ms = i < v->mesh->count ? v->now_ms - v->mesh->at[i].heard_ms : 0;
-        if (s->wal_age_ms != UINT32_MAX && (msec)s->wal_age_ms + since_ms < v->conf.profile.wal_ms)
+        if (s->wal_age_ms != UINT32_MAX &&
+            (msec)s->wal_age_ms + since_ms < mesh_quiet(v, s->name, v->conf.profile.wal_ms))
             return true;
     }
     return false;
@@ -101,7 +112,7 @@ static struct suspect suspect_silent(const struct ha_view *v, const char *name, 
     const struct ha_profile *f = &v->conf.profile;
     msec age_ms = mesh_age(v, name);
     bool moves = wal_moves(v, name);
-    msec limit_ms = mesh_patience(v, moves ? f->agent_ms : f->suspect_ms);
+    msec limit_ms = mesh_patience(v, mesh_quiet(v, name, moves ? f->agent_ms : f->suspect_ms));
     struct suspect s = {.kind = SUSPECT_NOBODY, .name = name};
 
     if (age_ms < limit_ms) {
@@ -224,9 +235,10 @@ static struct suspect suspect_stuck(const struct ha_memory *m, const struct ha_v
     struct suspect s = {.kind = SUSPECT_NOBODY};
 
     (void)coordinator_name(r, name, sizeof(name));
-    bool silent = !str_eq(name, v->conf.name) && mesh_age(v, name) >= v->conf.profile.suspect_ms;
+    msec quiet_ms = mesh_quiet(v, name, v->conf.profile.suspect_ms);
+    bool silent = !str_eq(name, v->conf.name) && mesh_age(v, name) >= quiet_ms;
     term tries = r->term - r->open_term;
-    msec once_ms = silent ? v->conf.profile.suspect_ms : STUCK_MS; /* its change of the record was a sign of life */
+    msec once_ms = silent ? quiet_ms : STUCK_MS; /* its change of the record was a sign of life */
     msec due_ms = m->suspect.record_ms + (once_ms << (tries < STUCK_DOUBLINGS_MAX ? tries : STUCK_DOUBLINGS_MAX));
     if (v->now_ms < due_ms) {
         plan_wake(p, msec_min(due_ms, v->now_ms + v->conf.profile.suspect_ms));

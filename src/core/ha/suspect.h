@@ -38,7 +38,12 @@ struct suspect {
 /* Also sets p's wake for the moment at which that may change. */
 struct suspect suspect_look(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p);
 
-/* The newest state of `name`, if it is not older than suspect_ms; NULL. Our own name: what we say. */
+/*
+ * What is given limit_ms, for somebody who tells his state more seldom than the profile in force here has it: another
+ * one is in force there, while the configuration changes, or where the store is not reached.
+ */
+msec mesh_quiet(const struct ha_view *v, const char *name, msec limit_ms);
+/* The newest state of `name`, if it is not older than suspect_ms (mesh_quiet); NULL. Our own name: what we say. */
 const struct peer_state *mesh_fresh(const struct ha_view *v, const char *name);
 /* Who is late itself hears others late: so long is it to be waited for what is given limit_ms. */
 msec mesh_patience(const struct ha_view *v, msec limit_ms);

@@ -20,6 +20,7 @@
 #include "app/agent/mesh_link.h"
 #include "base/buf.h"
 #include "base/str.h"
+#include "core/ha/profile.h"
 #include "io/log.h"
 #include "io/loop.h"
 #include "io/stream.h"
@@ -28,7 +29,7 @@
 #include "wire/conf/settings.h"
 #include "wire/peer_link.h"
 
-enum { AGENTS_MAX = 6, PATIENCE_MS = 8000, BEAT_MS = 20 };
+enum { AGENTS_MAX = 6, PATIENCE_MS = 8000, BEAT_MS = 20, RARE_MS = 200 };
 
 struct side {
     struct mesh *mesh;
@@ -263,6 +264,28 @@ static void test_what_moves_comes_with_the_heartbeat_and_does_not_wake(void **st
         UNTIL(view_of(b, "n1")->state.position == at);
     }
     assert_int_equal(b->news, 0);
+}
+
+/* At once, so that nobody takes the first longer pause for silence; and neither change is a standstill. */
+static void test_another_heartbeat_is_told_at_once_and_kept(void **state)
+{
+    struct side *a = agent(0, "n1", "c", WITH_PASSWORD, BEAT_MS);
+    struct side *b = agent(1, "n2", "c", WITH_PASSWORD, BEAT_MS);
+
+    introduce_both(a, b);
+    UNTIL(hears(b, "n1"));
+    assert_int_equal(view_of(b, "n1")->state.beat_ms, BEAT_MS);
+    msec resumed_ms = mesh_view(a->mesh)->resumed_ms;
+    mesh_set_heartbeat(a->mesh, RARE_MS);
+    UNTIL(view_of(b, "n1")->state.beat_ms == RARE_MS);
+    uint64_t seq = view_of(b, "n1")->state.seq;
+    pass(RARE_MS * 3 + RARE_MS / 2);
+    assert_in_range(view_of(b, "n1")->state.seq - seq, 1, 4); /* at BEAT_MS they would be many more */
+    mesh_set_heartbeat(a->mesh, BEAT_MS);
+    UNTIL(view_of(b, "n1")->state.beat_ms == BEAT_MS);
+    seq = view_of(b, "n1")->state.seq;
+    UNTIL(view_of(b, "n1")->state.seq > seq + 5);
+    assert_int_equal(mesh_view(a->mesh)->resumed_ms, resumed_ms);
 }
 
 static void test_silence_grows_and_a_lost_connection_says_nothing(void **state)
@@ -892,7 +915,7 @@ static void test_a_heartbeat_costs_next_to_nothing(void **state)
 
     for (int i = 0; i < AGENTS; i++) {
         (void)snprintf(name, sizeof(name), "n%d", i + 1);
-        (void)agent(i, name, "c", WITH_PASSWORD, MESH_HEARTBEAT_MS);
+        (void)agent(i, name, "c", WITH_PASSWORD, profile_of(PROFILE_FAST)->beat_ms);
     }
     for (int i = 0; i < AGENTS; i++) {
         struct cluster_key keys[AGENTS];
@@ -917,7 +940,7 @@ static void test_a_heartbeat_costs_next_to_nothing(void **state)
     double percent = (cpu_ms() - before) / AGENTS / (SECONDS * 1000.0) * 100;
     print_message("one agent with %d peers: %.3f %% of a core\n", AGENTS - 1, percent);
 #ifndef __SANITIZE_ADDRESS__
-    assert_true(percent < 0.5); /* a third of that, measured; a busy machine may double it */
+    assert_true(percent < 1); /* a third of that, measured; a busy machine may double it */
 #endif
 }
 
@@ -929,6 +952,7 @@ int main(void)
         CASE(test_agents_hear_each_other),
         CASE(test_news_is_told_at_once_and_wakes),
         CASE(test_what_moves_comes_with_the_heartbeat_and_does_not_wake),
+        CASE(test_another_heartbeat_is_told_at_once_and_kept),
         CASE(test_silence_grows_and_a_lost_connection_says_nothing),
         CASE(test_one_way_silence_is_seen_on_one_side),
         CASE(test_our_own_standstill_is_nobodys_silence),
