@@ -10,7 +10,7 @@
 
 enum mutant {
     MUTANT_NONE,
-#define MUTANT_DEFINE(name, text) MUTANT_##name,
+#define MUTANT_DEFINE(name, mode, text) MUTANT_##name,
 #include "base/mutants.def"
 #undef MUTANT_DEFINE
     MUTANT_COUNT

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "io/loop.h"
 #include "io/process.h"
@@ -169,7 +170,7 @@ static void frozen(struct freeze_job *j, enum freeze_proof proof)
     struct freeze_result *r = &j->result;
 
     CHECK(proof != FREEZE_NOT_SHOWN);
-    r->position = r->receive > r->replay ? r->receive : r->replay;
+    r->position = r->receive > r->replay && !MUTANT(REPLAYED_ONLY) ? r->receive : r->replay;
     r->proof = proof;
     identify(j);
 }
@@ -310,7 +311,10 @@ static void looked(const struct sql_result *result, void *arg)
     j->result.receive = cell_lsn(rows, COL_RECEIVE);
     j->result.replay = cell_lsn(rows, COL_REPLAY);
     pid_t receiver = (pid_t)cell_number(rows, COL_RECEIVER_PID);
-    if (receiver)
+    j->streamed |= MUTANT(RECEIVER_LEFT);
+    if (MUTANT(FREEZE_BY_RELOAD))
+        frozen(j, FREEZE_AT_THE_END);
+    else if (receiver && !MUTANT(RECEIVER_LEFT))
         receiver_there(j, receiver, sql_cell(rows, 0, COL_RECEIVER_STATUS));
     else
         receiver_gone(j, sql_cell(rows, 0, COL_STARTUP_WAITS), str_eq(sql_cell(rows, 0, COL_PAUSED), "t"));
@@ -358,8 +362,8 @@ static bool write_files(struct freeze_job *j, const struct conf_input *in, struc
     struct conf_result ignored;
 
     j->promote_seen |= file_exists(trigger);
-    bool good = datadir_clear_promote(in->instance->data_dir, err) && names_remove(in->instance, err) &&
-                conffile_write(in, &ignored, &findings, err);
+    bool good = (MUTANT(TRIGGER_LEFT) || datadir_clear_promote(in->instance->data_dir, err)) &&
+                names_remove(in->instance, err) && conffile_write(in, &ignored, &findings, err);
     findings_deinit(&findings); /* told with every other writing of these files */
     return good;
 }

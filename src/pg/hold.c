@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/mutant.h"
 #include "base/str.h"
 #include "io/loop.h"
 #include "pg/instance.h"
@@ -119,6 +120,10 @@ static void connected(const struct sql_result *result, void *arg)
 
     if (result->status != SQL_DONE) {
         came_back(result, j);
+        return;
+    }
+    if (MUTANT(CHECKPOINTER_TRUSTED)) {
+        tell(j, NULL);
         return;
     }
     (void)snprintf(j->pid, sizeof(j->pid), "%s", sql_cell(&result->rows[result->rows_count - 1], 0, 0));

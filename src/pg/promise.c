@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/check.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "pg/file.h"
 
@@ -162,7 +163,7 @@ bool promise_give(const char *state_dir, term t, const char *coordinator, term s
     CHECK(t > 0 && !str_empty(coordinator) && strlen(coordinator) < PROMISE_COORDINATOR_MAX);
     if (!begin(state_dir, &p, err))
         return false;
-    if (t < p.term)
+    if (t < p.term || (t == p.term && MUTANT(RETRY_REFUSED)))
         return err_set(err, ERR_CONFLICT, "term %" PRIu64 " is promised already, not %" PRIu64, p.term, t);
     if (t == p.term && !str_eq(coordinator, p.coordinator))
         return err_set(err, ERR_CONFLICT, "term %" PRIu64 " is promised to %s, not to %s", t, p.coordinator,

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/check.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "io/loop.h"
 #include "pg/instance.h"
@@ -132,7 +133,9 @@ static enum verdict judge(const struct reload_job *j, const struct sql_result *r
 
     ret->loaded_us = cell_number(meta, 0);
     ret->connected_us = cell_number(meta, 1);
-    if (file_error) {
+    if (MUTANT(RELOAD_UNPROVED))
+        return PROVED;
+    if (file_error && !MUTANT(LOAD_TIME_AS_PROOF)) {
         (void)err_set(err, ERR_INPUT, "%s", file_error);
         return NEVER;
     }
@@ -140,11 +143,13 @@ static enum verdict judge(const struct reload_job *j, const struct sql_result *r
         (void)err_set(err, ERR_TIMEOUT, "the postmaster has not read its files since");
         return NOT_YET;
     }
+    if (MUTANT(LOAD_TIME_AS_PROOF))
+        return PROVED;
     if (ret->connected_us <= ret->loaded_us) {
         (void)err_set(err, ERR_TIMEOUT, "no session since the reload");
         return NOT_YET;
     }
-    for (size_t i = 0; i < j->want_count; i++) {
+    for (size_t i = 0; i < j->want_count && !MUTANT(FENCE_BY_DELETION); i++) {
         if (!check_want(&j->wants[i], &result->rows[1], err))
             return NEVER;
     }

@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "pg/incarnation.h"
 #include "pg/promise.h"
+#include "test/sim/disk.h"
 #include "test/sim/points.h"
 #include "test/sim/watch.h"
 #include "wire/conf/settings.h"
@@ -259,25 +260,37 @@ static const char *state_dir(const struct node *n)
     return n->settings ? n->settings->pgkeep.state_dir : "";
 }
 
+/* Of its disk; read again when something on it has changed. */
+static const struct on_disk {
+    uint64_t changes, incarnation;
+    term promised;
+} * on_disk(const struct node *n)
+{
+    static struct on_disk read[NODES_MAX];
+    struct on_disk *o = &read[n->host->id];
+    uint64_t changes = disk_changes(disk_of(n->host));
+    struct proc *before = world.current;
+    struct promise promise;
+
+    if (o->changes == changes)
+        return o;
+    world.current = &n->host->kernel; /* whose disk it is */
+    bool promised = promise_read(state_dir(n), &promise, NULL) == PROMISE_READ;
+    *o = (struct on_disk){.changes = changes,
+                          .incarnation = incarnation_look(n->pg.data_dir, state_dir(n)),
+                          .promised = promised ? promise.term : 0};
+    world.current = before;
+    return o;
+}
+
 term node_promise(const struct node *n)
 {
-    struct promise promise;
-    struct proc *before = world.current;
-
-    world.current = &n->host->kernel; /* whose disk it is */
-    bool read = promise_read(state_dir(n), &promise, NULL) == PROMISE_READ;
-    world.current = before;
-    return read ? promise.term : 0;
+    return on_disk(n)->promised;
 }
 
 uint64_t node_incarnation(const struct node *n)
 {
-    struct proc *before = world.current;
-
-    world.current = &n->host->kernel;
-    uint64_t found = incarnation_look(n->pg.data_dir, state_dir(n));
-    world.current = before;
-    return found;
+    return on_disk(n)->incarnation;
 }
 
 const char *node_why(const struct node *n)

@@ -11,6 +11,7 @@
 #include "test/sim/session.h"
 #include "test/sim/truths.h"
 
+void (*pg_opens)(struct pg *p);
 void (*pg_touched)(struct pg *p);
 
 enum { ORPHANS_MAX = 1500000, SESSION_ENDS_MAX = 5000, FIRST_PID = 1000 };
@@ -106,6 +107,8 @@ void pg_opened(struct pg *p)
     p->accepting = true;
     p->in_recovery = false;
     p->disk.state = PG_CONTROL_IN_PRODUCTION;
+    if (pg_opens)
+        pg_opens(p);
     story("postgres: open for writes on timeline %u at %lld", pg_timeline(p), (long long)p->disk.written->end);
 }
 

@@ -118,6 +118,8 @@ void pg_initdb(struct pg *p, const char *system_id);
 /* A base backup of what `from` has now, its configuration with it. */
 void pg_copy(struct pg *p, const struct pg *from);
 void pg_wipe(struct pg *p);
+/* Told when a server is open for writes; NULL: nobody asks. */
+extern void (*pg_opens)(struct pg *p);
 /* Told before a directory with something in it becomes another one; NULL: nobody asks. */
 extern void (*pg_touched)(struct pg *p);
 /* Another disk in its place, with nothing on it. */

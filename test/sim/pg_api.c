@@ -686,12 +686,23 @@ bool promote_withdraw(const char *data_dir, struct err *err)
     return true;
 }
 
+/* MUTANT(REAL_HISTORY_PLACED): whoever has them. */
+static void place_histories(struct pg *p, uint32_t newest, uint32_t tli)
+{
+    for (uint32_t skipped = newest + 1; skipped < tli && skipped < TLI_MAX; skipped++)
+        for (int i = 0; i < world.host_count && !p->disk.history[skipped]; i++)
+            if (pg_of(i))
+                p->disk.history[skipped] = pg_of(i)->disk.history[skipped];
+}
+
 bool promote_skip_to(const char *data_dir, uint32_t newest, uint32_t tli, struct err *err)
 {
     struct pg *p = pg_here();
 
     for (uint32_t skipped = newest + 1; skipped < tli && skipped < TLI_MAX; skipped++)
         p->disk.placeholder[skipped] = !p->disk.history[skipped];
+    if (MUTANT(REAL_HISTORY_PLACED))
+        place_histories(p, newest, tli);
     return true;
 }
 

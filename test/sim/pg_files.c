@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "pg/conffile.h"
 #include "pg/file.h"
@@ -50,7 +51,9 @@ bool file_replace(const char *path, const char *text, size_t len, mode_t mode, s
 {
     AUTO(cstr) char *whole = str_fmt("%.*s", (int)len, text);
 
-    return disk_replace(disk_here(), path, whole) || err_set(err, ERR_SYS, "%s: the disk is full, or fails", path);
+    bool unsynced = MUTANT(PROMISE_NOT_SYNCED) && str_ends(path, "/promise");
+    bool done = unsynced ? disk_write(disk_here(), path, whole) : disk_replace(disk_here(), path, whole);
+    return done || err_set(err, ERR_SYS, "%s: the disk is full, or fails", path);
 }
 
 bool file_replace_if_changed(const char *path, const char *text, mode_t mode, bool *ret_changed, struct err *err)
@@ -111,9 +114,10 @@ static char *config_text(const struct conf_input *in)
     if (in->names_floor)
         add_quorum_defaults(&text);
     add_parameters(&text, in->instance->dynamic);
-    if (names)
+    if (names && !MUTANT(FENCE_BY_DELETION))
         add_line(&text, "synchronous_standby_names", names);
-    add_line(&text, "primary_conninfo", in->primary_conninfo);
+    if (!in->frozen || !MUTANT(CONNINFO_DELETED))
+        add_line(&text, "primary_conninfo", in->primary_conninfo);
     add_line(&text, "primary_slot_name", in->primary_slot_name);
     if (in->frozen)
         add_line(&text, "restore_command", "");

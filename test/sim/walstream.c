@@ -640,6 +640,8 @@ static const char *refusal(struct pg *p, const struct attempt *a)
         return "its slot does not exist";
     if (slot && slot->lost)
         return "its slot is lost";
+    if (!a->tool && !pg_of(a->m.to)->disk.written)
+        return "its directory is gone";
     if (!a->tool && pg_of(a->m.to)->disk.written->end < p->disk.wal_from)
         return "the WAL that it needs has been removed";
     if (*a->slot && walstream_sender_of(p, a->slot) && truth(TRUTH_SLOT_HAS_ONE_WALSENDER))

@@ -25,6 +25,8 @@ static struct claim claims[HOSTS_MAX];
 static term elected_under[HOSTS_MAX];       /* the last term */
 static term settled;                        /* the last term that somebody was elected under */
 static struct rec *acknowledged[HOSTS_MAX]; /* by a walreceiver there, from its disk */
+static term promised_to[HOSTS_MAX];         /* what was told to be promised */
+static struct rec *at_start[HOSTS_MAX];     /* where its disk ended as the server came up as a primary */
 static struct rec *timelines[TLI_MAX];      /* the first record of the one of that number */
 static uint64_t lost[LOST_MAX];             /* incarnations */
 static size_t lost_count;
@@ -83,6 +85,17 @@ static bool on_each_settling_set(const struct record_cohort *c, int holders)
     return !c->count || holders >= c->k;
 }
 
+static void tell_cohort(const char *which, const struct record_cohort *c)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        const struct node *n = node_named(c->at[i].name);
+        const struct rec *end = n ? n->pg.disk.flushed : NULL;
+        story("%s: any %d, %s %016llx: at %lld of timeline %u, %016llx now", which, c->k, c->at[i].name,
+              (unsigned long long)c->at[i].incarnation, end ? (long long)end->end : 0, end ? end->tli : 0,
+              n ? (unsigned long long)node_incarnation(n) : 0);
+    }
+}
+
 static void check_promises(void)
 {
     struct rec *promised = ledger_promised();
@@ -91,6 +104,12 @@ static void check_promises(void)
         return;
     bool by_open = on_each_settling_set(&record.open, having(&record.open, promised));
     bool by_joint = record.joining && on_each_settling_set(&record.joint, having(&record.joint, promised));
+    if (!by_open && !by_joint) {
+        story("acknowledged last: %lld of timeline %u", (long long)promised->end, promised->tli);
+        tell_cohort("open", &record.open);
+        if (record.joining)
+            tell_cohort("joint", &record.joint);
+    }
     if (!by_open && !by_joint)
         broken("N2", "nodes could settle the record's cohort none of which has what was acknowledged last");
     if (record.open_leader && !has(record.open_leader, record.open_incarnation, promised))
@@ -165,10 +184,29 @@ static void check_lists(const struct pg *p)
         broken("N1", "nobody is waited for, and the record has a cohort");
 }
 
+/* What it came up with, acknowledged or not, is where the record's elections look before anything is built on it. */
+static void check_quarantine(const struct pg *p)
+{
+    const struct rec *end = at_start[p->host->id];
+
+    if (!end || on_each_settling_set(&record.open, having(&record.open, end)) ||
+        (record.joining && on_each_settling_set(&record.joint, having(&record.joint, end))))
+        return;
+    broken("S5", "the fence is lifted, and what the server came up with is not on the cohort");
+}
+
 static void list_taken(struct pg *p, const struct pg_sender *s)
 {
-    if (leads_by_record(p))
-        check_sender(p, s);
+    if (!leads_by_record(p))
+        return;
+    check_sender(p, s);
+    if (s->priority && !is_fence(s->conf.conf->names))
+        check_quarantine(p);
+}
+
+static void opens(struct pg *p)
+{
+    at_start[p->host->id] = p->disk.written;
 }
 
 /* ---- freezes ---- */
@@ -196,12 +234,20 @@ static void check_position(const struct pg *p, const struct peer_state *s)
         return;
     struct rec *there = wal_at(end, s->position);
     story("%s is frozen at %lld of timeline %u", p->host->name, (long long)s->position, s->timeline);
-    if (s->freeze != PEER_FREEZE_FENCED && s->position < end->end)
+    /* pg_control tells where the shutdown checkpoint begins; no commit is in that. */
+    bool shut_down = s->freeze == PEER_FREEZE_STOPPED && end->kind == REC_SHUTDOWN;
+    if (s->freeze != PEER_FREEZE_FENCED && s->position < (shut_down ? end->start : end->end))
         broken("N3", "a frozen position is before the end of what is on the disk");
     if (last && wal_leads_to(last, end) && last->end > s->position)
         broken("N3", "a frozen position is before what was acknowledged from there");
     if (s->timeline && there && there->tli != s->timeline)
         broken("N3", "a frozen position is told to be of another timeline than it is");
+}
+
+static void check_promise(const struct node *n)
+{
+    if (node_promise(n) < promised_to[n->host->id])
+        broken("S4", "a freeze was told for a term whose promise is not on the disk");
 }
 
 static void freeze_told(const struct node *n)
@@ -211,8 +257,8 @@ static void freeze_told(const struct node *n)
 
     if (!node_tells(n, &s) || s.freeze == PEER_FREEZE_NONE || is_settled(s.frozen_term))
         return;
-    if (node_promise(n) < s.frozen_term)
-        broken("S4", "a freeze is told for a term whose promise is not on the disk");
+    promised_to[p->host->id] = s.frozen_term;
+    check_promise(n);
     if (s.freeze == PEER_FREEZE_STOPPED)
         ledger_stopped(p);
     check_position(p, &s);
@@ -229,6 +275,16 @@ static void replies(struct pg *p, struct rec *flushed)
     acknowledged[p->host->id] = flushed;
 }
 
+/* A late reply may still acknowledge what it had when it was frozen. */
+static void check_not_open(const struct pg *p, const struct rec *commit)
+{
+    const struct claim *c = &claims[p->host->id];
+    bool frozen = c->term == record.term && c->end;
+
+    if (frozen ? !wal_leads_to(commit, c->end) : commit->tli == record.leader_timeline)
+        broken("A2", "the elected acknowledges before it is open");
+}
+
 static void acknowledges(struct pg *p, struct rec *commit)
 {
     const struct claim *c = claim_of(p);
@@ -239,6 +295,8 @@ static void acknowledges(struct pg *p, struct rec *commit)
         broken("N6", "a primary acknowledges what lies beyond the position that it told as fenced");
     if (c->kind == PEER_FREEZE_STOPPED)
         broken("N6", "a primary acknowledges that is told to be stopped");
+    if (record.phase == RECORD_ELECTED && str_eq(record.leader, p->host->name))
+        check_not_open(p, commit);
     check_promises();
 }
 
@@ -256,6 +314,19 @@ static void check_fork(const struct pg *p, const struct rec *first)
     broken("N9", "a timeline begins elsewhere than its leader was frozen");
 }
 
+/*
+ * A timeline that left ours further on is where recovery is bound for, and what a promotion before that is told to come
+ * from (truths.def: FOREIGN_HISTORY_CORRUPTS). One that left it before is passed over.
+ */
+static void check_histories(const struct pg *p, const struct rec *first)
+{
+    for (uint32_t tli = first->parent ? first->parent->tli + 1 : TLI_MAX; tli < first->tli; tli++) {
+        const struct rec *other = p->disk.history[tli];
+        if (other && other->parent && first->parent != other->parent && wal_leads_to(first->parent, other->parent))
+            broken("N9", "a promotion finds the history of a timeline that it has not come to yet");
+    }
+}
+
 static void promoted(struct pg *p, struct rec *first)
 {
     int h = p->host->id;
@@ -268,6 +339,7 @@ static void promoted(struct pg *p, struct rec *first)
     if (claims[h].term > elected_under[h])
         broken("A12", "a node leaves recovery that was frozen since it was elected, if it ever was");
     check_fork(p, first);
+    check_histories(p, first);
 }
 
 /* ---- directories ---- */
@@ -296,12 +368,45 @@ void watch_disk_lost(const struct node *n)
     CHECK(lost_count < LOST_MAX);
     lost[lost_count++] = node_incarnation(n);
     acknowledged[n->host->id] = NULL;
+    promised_to[n->host->id] = 0;
+}
+
+/* ---- elections ---- */
+
+/* Frozen under the record's term, and what was admitted under that name and number. */
+static bool is_frozen(const char *name, uint64_t incarnation)
+{
+    const struct node *n = node_named(name);
+
+    return n && claims[n->host->id].term == record.term && node_incarnation(n) == incarnation;
+}
+
+static bool is_settled_by_frozen(const struct record_cohort *c)
+{
+    int frozen = 0;
+
+    for (size_t i = 0; i < c->count; i++)
+        frozen += is_frozen(c->at[i].name, c->at[i].incarnation);
+    return c->count && frozen > (int)c->count - c->k;
+}
+
+static void check_election(void)
+{
+    bool by_leader = record.open_leader && is_frozen(record.open_leader, record.open_incarnation);
+    bool by_members = is_settled_by_frozen(&record.open) && (!record.joining || is_settled_by_frozen(&record.joint));
+
+    if (!by_leader && !by_members)
+        broken("N3", "somebody is elected, and those who froze under that term do not settle the cohort");
+    if (!is_frozen(record.leader, record.leader_incarnation))
+        broken("N3", "somebody is elected who has not frozen under that term");
 }
 
 /* ---- the record ---- */
 
 static void record_changed(const struct record_key *r)
 {
+    bool elects = is_quorum() && record.phase == RECORD_TERM && r->phase == RECORD_ELECTED && r->term == record.term;
+
     record_key_deinit(&record);
     record_key_copy(r, &record);
     ledger_quorum(is_quorum());
@@ -312,14 +417,18 @@ static void record_changed(const struct record_key *r)
         settled = record.term;
     if (leader && record.phase != RECORD_TERM)
         elected_under[leader->host->id] = record.term;
+    if (elects)
+        check_election();
     check_promises();
-    for (int i = 0; i < node_count; i++)
+    for (int i = 0; i < node_count; i++) {
         check_lists(&nodes[i].pg);
+        check_promise(&nodes[i]);
+    }
 }
 
 static void point_reached(const char *name)
 {
-    if (str_eq(name, "freeze.shown"))
+    if (str_eq(name, "freeze.shown") || str_eq(name, "freeze.stopped"))
         freeze_told(&nodes[world.current->host->id]);
 }
 
@@ -330,6 +439,7 @@ void watch_init(void)
     sync_list_taken = list_taken;
     walstream_replies = replies;
     recovery_promotes = promoted;
+    pg_opens = opens;
     pg_touched = touched;
     ledger_acknowledges = acknowledges;
 }

@@ -6,12 +6,15 @@
  *        that its list lets acknowledge is met by every set that settles the record
  *   N2   every set that settles the record (its open cohort and, while it changes, the next one) has on one of its
  *        disks all that was ever acknowledged; so has who is elected
- *   N3   a frozen position is where its disk ends, of the right timeline, and not before what was acknowledged from it
+ *   N3   who froze under its term settles the cohort when somebody is elected, who is one of them
+ *        a frozen position is where its disk ends, of the right timeline, and not before what was acknowledged from it
  *   N5   who says that it is stopped has no process left
  *   N6   who says that it is frozen for a term acknowledges nothing new before somebody is elected under that term
  *   N9   a timeline's number is used once; it begins where its leader was frozen
+ *   A2   the elected acknowledges nothing before it is open
  *   S3   once somebody is elected nothing is acknowledged that it has not
  *   S4   what is told to be promised is on the disk
+ *   S5   the fence of a server that came up as a primary is lifted when the cohort has what it came up with
  *   S7   a directory that the record counts on is not touched
  *   A12  who was frozen since it was elected does not leave recovery
  */

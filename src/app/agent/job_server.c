@@ -88,7 +88,7 @@ static bool prepare_files(struct jobs *j, bool standby, struct err *err)
 
     bool cleared =
         MUTANT(PLACEHOLDERS_KEPT) || FAULT_CALL("job.start.clear", err, datadir_clear_promote(i->data_dir, err));
-    if (!cleared || !names_remove(i, err))
+    if (!cleared || (!MUTANT(LIST_KEPT_AT_START) && !names_remove(i, err)))
         return false;
     if (!incarnation_settle(i->data_dir, i->state_dir, &renewed, &unsettled))
         log_warning("datadir.incarnation", "%s, starting all the same: nobody counts on this node", unsettled.text);

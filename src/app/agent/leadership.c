@@ -609,6 +609,8 @@ bool leadership_reads_back(const struct leadership *s)
 {
     const struct cluster *c = registry_cluster(s->registry);
 
+    if (MUTANT(RECORD_NOT_READ_BACK))
+        return false;
     if (s->reading_ticket && !registry_has_read(s->registry, s->reading_ticket))
         return true;
     return s->shown_revision && (!c || c->revision < s->shown_revision);

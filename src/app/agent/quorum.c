@@ -13,6 +13,7 @@
 #include "app/agent/state.h"
 #include "base/check.h"
 #include "base/fault.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "core/ha/facts.h"
 #include "core/ha/failover.h"
@@ -75,7 +76,7 @@ struct quorum {
 
     struct marker_job *marking;
     struct hold_job *holding;
-    lsn marked; /* by the marker, if a commit is seen to wait as well */
+    term marking_term;
     lsn marker;
     bool held; /* a commit was seen to wait, and no list of nobody was loaded since */
 
@@ -94,7 +95,8 @@ static const char *state_dir(const struct quorum *q)
 static void forget_list(struct quorum *q)
 {
     str_set(&q->list, NULL);
-    q->marker = 0;
+    if (!MUTANT(MARKER_KEPT))
+        q->marker = 0;
     marker_cancel(q->marking);
     hold_cancel(q->holding);
     q->marking = NULL;
@@ -177,8 +179,8 @@ static void standby_frozen(const struct freeze_result *r, void *arg)
     struct quorum *q = arg;
 
     q->promote_seen |= r->promote_seen;
-    freeze_shown(q, r->proof == FREEZE_NOT_SHOWN ? PEER_FREEZE_NONE : PEER_FREEZE_STANDBY, r->position, r->timeline,
-                 r->err.text);
+    bool shown = r->proof != FREEZE_NOT_SHOWN || MUTANT(FREEZE_BY_TIMEOUT);
+    freeze_shown(q, shown ? PEER_FREEZE_STANDBY : PEER_FREEZE_NONE, r->position, r->timeline, r->err.text);
 }
 
 static void primary_fenced(const struct fence_result *r, void *arg)
@@ -224,7 +226,7 @@ static void freeze_standby(struct quorum *q, msec budget_ms)
 /* Stopped, and with it everything that could acknowledge. Where it ended is known of a good end only. */
 static void freeze_stopped(struct quorum *q, const struct ha_pg *pg, term t)
 {
-    bool end_known = pg->control == HA_CONTROL_SHUT_DOWN;
+    bool end_known = pg->control == HA_CONTROL_SHUT_DOWN || MUTANT(END_OF_CONTROL);
     struct ha_freeze shown = {.kind = PEER_FREEZE_STOPPED,
                               .term = t,
                               .position = end_known ? pg->control_position : 0,
@@ -234,6 +236,7 @@ static void freeze_stopped(struct quorum *q, const struct ha_pg *pg, term t)
         return;
     forget_freeze(q);
     q->shown = shown;
+    FAULT_POINT("freeze.stopped");
     agent_wake(q->a);
 }
 
@@ -244,7 +247,8 @@ static void freeze(struct quorum *q, term t)
     msec budget_ms = profile_of(a->dynamic->failover_profile)->freeze_ms;
 
     local_view(a->local, &pg);
-    if (pg.process == HA_PROC_NONE && a->jobs->state != HA_JOB_RUNNING) {
+    bool stopped = pg.process == HA_PROC_NONE || (pg.process == HA_PROC_ORPHANS && MUTANT(POSTMASTER_ONLY));
+    if (stopped && a->jobs->state != HA_JOB_RUNNING) {
         freeze_stopped(q, &pg, t);
         return;
     }
@@ -362,32 +366,11 @@ void quorum_load_names(struct quorum *q, const char *list)
 
 /* ---- marker and walsenders ---- */
 
-static void commits_wait(const struct err *err, void *arg)
-{
-    struct quorum *q = arg;
-
-    q->holding = NULL;
-    q->held = !err;
-    if (err)
-        log_warning("fence.passed", "%s", err->text);
-    else
-        q->marker = q->marked;
-    FAULT_POINT("marker.held");
-    local_probe(q->a->local);
-    agent_wake(q->a);
-}
-
-/* Under the fence it is shown with it that the fence holds. */
 static void marked(lsn end, const struct err *err, void *arg)
 {
     struct quorum *q = arg;
 
     q->marking = NULL;
-    if (!err && str_eq(q->list, ROSTER_FENCE)) {
-        q->marked = end;
-        q->holding = hold_prove(q->a->loop, q->a->instance, MARKER_BUDGET_MS, commits_wait, q);
-        return;
-    }
     if (err)
         log_warning("marker.failed", "%s", err->text);
     else
@@ -397,10 +380,33 @@ static void marked(lsn end, const struct err *err, void *arg)
     agent_wake(q->a);
 }
 
+static void commits_wait(const struct err *err, void *arg)
+{
+    struct quorum *q = arg;
+
+    q->holding = NULL;
+    q->held = !err;
+    FAULT_POINT("marker.held");
+    if (err) {
+        log_warning("fence.passed", "%s", err->text);
+        agent_wake(q->a);
+        return;
+    }
+    q->marking = marker_write(q->a->loop, q->a->instance, q->marking_term, MARKER_BUDGET_MS, marked, q);
+}
+
+/* Under the fence it is shown first that it holds: what went by before that is before the marker. */
 void quorum_write_marker(struct quorum *q, term t)
 {
-    if (!q->marking && !q->holding && !q->loading && q->list && q->a->instance)
-        q->marking = marker_write(q->a->loop, q->a->instance, t, MARKER_BUDGET_MS, marked, q);
+    struct agent *a = q->a;
+
+    if (q->marking || q->holding || q->loading || !q->list || !a->instance)
+        return;
+    q->marking_term = t;
+    if (str_eq(q->list, ROSTER_FENCE))
+        q->holding = hold_prove(a->loop, a->instance, MARKER_BUDGET_MS, commits_wait, q);
+    else
+        q->marking = marker_write(a->loop, a->instance, t, MARKER_BUDGET_MS, marked, q);
 }
 
 static void sender_ended(const struct err *err, void *arg)
@@ -445,7 +451,8 @@ void quorum_end_sender(struct quorum *q, uint32_t pid, const char *name)
 
 static void forget_postmaster(struct quorum *q)
 {
-    forget_freeze(q);
+    if (!MUTANT(FREEZE_OUTLIVES))
+        forget_freeze(q);
     forget_list(q);
     reload_cancel(q->loading);
     q->loading = NULL;
@@ -581,6 +588,14 @@ static bool hands_over(const struct agent *a, const struct cluster *c)
            pg.control == HA_CONTROL_UNKNOWN;
 }
 
+static uint32_t timeline_of_control(const struct quorum *q)
+{
+    struct ha_pg pg;
+
+    local_view(q->a->local, &pg);
+    return pg.control_timeline;
+}
+
 void quorum_state(struct quorum *q, struct peer_state *s)
 {
     const struct datadir_state *d = local_datadir(q->a->local);
@@ -601,8 +616,10 @@ void quorum_state(struct quorum *q, struct peer_state *s)
         return;
     s->freeze = q->shown.kind;
     s->frozen_term = q->shown.term;
+    if (MUTANT(POSITION_OF_PROBE) || MUTANT(FREEZE_BY_TIMEOUT))
+        return;
     s->position = q->shown.position;
-    s->timeline = q->shown.timeline;
+    s->timeline = MUTANT(TIMELINE_OF_CONTROL) && q->shown.timeline ? timeline_of_control(q) : q->shown.timeline;
 }
 
 bool quorum_waits(const struct quorum *q, const struct ha_view *v)

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/fault.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "store/store.h"
 
@@ -129,7 +130,7 @@ void cas_begin(struct record_cas *c, const struct cas_change *change, msec budge
 
     CHECK(!c->busy);
     CHECK(!change->next || change->record_revision != CAS_ANY_REVISION);
-    if (change->record_revision != CAS_ANY_REVISION)
+    if (change->record_revision != CAS_ANY_REVISION && !MUTANT(RECORD_UNCOMPARED))
         add_compare(&t, at_revision(c->key_record, change->record_revision));
     add_key(&t, c, change);
     if (text)

@@ -1,12 +1,13 @@
 #include "core/ha/cohort.h"
 
+#include "base/mutant.h"
 #include "base/str.h"
 
 bool cohort_has(const struct record_cohort *c, const char *name, uint64_t incarnation)
 {
     for (size_t i = 0; i < c->count; i++)
         if (str_eq_nocase(c->at[i].name, name))
-            return c->at[i].incarnation == incarnation;
+            return c->at[i].incarnation == incarnation || MUTANT(INCARNATION_IGNORED);
     return false;
 }
 
@@ -22,7 +23,7 @@ size_t cohort_settling(const struct record_cohort *c)
 {
     if (!c->count || c->k <= 0 || (size_t)c->k > c->count)
         return SIZE_MAX;
-    return c->count - (size_t)c->k + 1;
+    return c->count - (size_t)c->k + (MUTANT(COVER_ONE_LESS) && (size_t)c->k < c->count ? 0 : 1);
 }
 
 bool cohort_equal(const struct record_cohort *a, const struct record_cohort *b)

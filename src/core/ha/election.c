@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "core/ha/cohort.h"
 
@@ -11,7 +12,9 @@ enum { BALLOTS_MAX = 64 };
 
 int position_compare(const struct position *a, const struct position *b)
 {
-    if (a->term != b->term)
+    if (MUTANT(LSN_WITHOUT_TIMELINE))
+        return a->at < b->at ? -1 : a->at > b->at;
+    if (a->term != b->term && !MUTANT(TIMELINE_BY_NUMBER))
         return a->term < b->term ? -1 : 1;
     if (a->timeline != b->timeline)
         return a->timeline < b->timeline ? -1 : 1;
@@ -77,7 +80,8 @@ static bool needed_for(const struct record_key *r, const struct record_cohort *c
         struct position at;
         if (!counts(r, b, &at))
             continue;
-        if (str_eq_nocase(b->name, r->open_leader) && b->incarnation == r->open_incarnation) {
+        bool led = str_eq_nocase(b->name, r->open_leader) && b->incarnation == r->open_incarnation;
+        if (led && !MUTANT(P_NOT_A_VOTER)) {
             *ret_needed = at;
             settled = true;
         } else if (cohort_has(c, b->name, b->incarnation)) {
@@ -100,7 +104,7 @@ static bool needed(const struct record_key *r, const struct ballot *ballots, siz
 
     if (!needed_for(r, &r->open, ballots, count, ret_needed))
         return false;
-    if (!r->joining)
+    if (!r->joining || MUTANT(JOINT_IGNORED))
         return true;
     if (!needed_for(r, &r->joint, ballots, count, &joint))
         return false;
@@ -120,7 +124,7 @@ static bool better(const struct record_key *r, const struct ballot *a, const str
         return a->preferred;
     if (a->cut_off != b->cut_off)
         return b->cut_off;
-    if (more != 0)
+    if (more != 0 && !MUTANT(ANY_FROZEN_WINS))
         return more > 0;
     if (a->primary != b->primary)
         return a->primary;
@@ -170,7 +174,7 @@ void election_hold(const struct record_key *r, const struct ballot *ballots, siz
     (void)snprintf(ret->why, sizeof(ret->why), "%s, and no node that may lead has it", place);
     for (size_t i = 0; i < count; i++) {
         struct position at;
-        if (!counts(r, &ballots[i], &at) || position_compare(&at, &ret->needed) < 0)
+        if (!counts(r, &ballots[i], &at) || (position_compare(&at, &ret->needed) < 0 && !MUTANT(ANY_FROZEN_WINS)))
             continue;
         if (ballots[i].why_not) {
             if (!complete)
@@ -195,7 +199,8 @@ static bool could_settle(const struct record_key *r, const struct record_cohort 
     size_t found = 0;
 
     for (size_t i = 0; i < count; i++) {
-        if (str_eq_nocase(ballots[i].name, r->open_leader) && ballots[i].incarnation == r->open_incarnation)
+        bool led = str_eq_nocase(ballots[i].name, r->open_leader) && ballots[i].incarnation == r->open_incarnation;
+        if (led && !MUTANT(P_NOT_A_VOTER))
             return true;
         found += cohort_has(c, ballots[i].name, ballots[i].incarnation);
     }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/str.h"
 #include "core/ha/ledger.h"
 #include "core/ha/mode.h"
@@ -36,7 +37,8 @@ static bool is_preferred(const struct ha_view *v, const char *name)
 
 static struct ballot ballot_of(const struct ha_view *v, const struct peer_state *s, term t)
 {
-    bool frozen = s->freeze != PEER_FREEZE_NONE && s->frozen_term == t && s->promised == t;
+    bool of_term = MUTANT(TERMLESS_FROZEN) || (s->frozen_term == t && s->promised == t);
+    bool frozen = (s->freeze != PEER_FREEZE_NONE && of_term) || MUTANT(UNFROZEN_COUNTED);
 
     return (struct ballot){
         .name = s->name,
@@ -97,6 +99,8 @@ uint32_t failover_next_timeline(const struct ha_view *v)
 {
     uint32_t newest = v->mesh->own.timeline;
 
+    if (MUTANT(TIMELINE_OWN_COUNT))
+        return newest + 1;
     for (size_t i = 0; i < v->mesh->count; i++)
         if (v->mesh->at[i].state.timeline > newest)
             newest = v->mesh->at[i].state.timeline;

@@ -1,6 +1,7 @@
 #include "core/ha/ledger.h"
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "core/ha/cohort.h"
 
@@ -79,11 +80,27 @@ void ledger_call(struct record_key *r, term t, const char *coordinator)
     set_leader(r, r->open_leader, r->open_incarnation, 0);
 }
 
+/* MUTANT(COHORT_AT_ELECTION): what is elected counts as open, with the others of the cohort before. */
+static void forget_open(struct record_key *r)
+{
+    AUTO(record_cohort) struct record_cohort others = {0};
+
+    for (size_t i = 0; i < r->open.count; i++)
+        if (!str_eq(r->open.at[i].name, r->leader))
+            record_cohort_add(&others, r->open.at[i].name, r->open.at[i].incarnation);
+    others.k = others.count ? 1 : 0;
+    set_open_leader(r);
+    set_open(r, &others);
+    set_joint(r, NULL);
+}
+
 void ledger_elect(struct record_key *r, const char *winner, uint64_t incarnation, uint32_t timeline, lsn fork)
 {
     CHECK(r->mode == RECORD_QUORUM && r->phase == RECORD_TERM);
     r->phase = RECORD_ELECTED;
     set_leader(r, winner, incarnation, timeline);
+    if (MUTANT(COHORT_AT_ELECTION))
+        forget_open(r);
     if (timeline > r->timeline)
         set_line(r, timeline, r->term, fork);
 }
@@ -114,6 +131,8 @@ void ledger_join(struct record_key *r, const struct record_cohort *to)
 {
     CHECK(r->mode == RECORD_QUORUM && r->phase == RECORD_OPEN && (!r->joining || !to->count));
     set_joint(r, to);
+    if (MUTANT(SINGLE_STEP))
+        ledger_settle(r, true);
 }
 
 void ledger_settle(struct record_key *r, bool to_joint)
@@ -151,6 +170,8 @@ static bool open_goes_on(const struct record_key *from, const struct record_key 
 
 bool ledger_may_follow(const struct record_key *from, const struct record_key *to)
 {
+    if (MUTANT(SINGLE_STEP) || MUTANT(COHORT_AT_ELECTION))
+        return true;
     if (to->term < from->term || to->timeline < from->timeline)
         return false;
     if (from->mode != RECORD_QUORUM || to->mode != RECORD_QUORUM)

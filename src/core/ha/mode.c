@@ -1,5 +1,6 @@
 #include "core/ha/mode.h"
 
+#include "base/mutant.h"
 #include "base/str.h"
 
 static const struct record_key *record(const struct ha_view *v)
@@ -16,16 +17,21 @@ bool mode_is_quorum(const struct ha_view *v)
     return r && r->mode == RECORD_QUORUM;
 }
 
-static bool is_settled(const struct record_key *r)
+static bool is_settled(const struct ha_view *v, const struct record_key *r)
 {
-    return r->phase == RECORD_OPEN || r->phase == RECORD_ELECTED;
+    bool unfreezes = MUTANT(UNFREEZE) && v->quorum.freeze.kind != PEER_FREEZE_NONE;
+
+    return r->phase == RECORD_OPEN || r->phase == RECORD_ELECTED || unfreezes;
 }
 
 const struct record_key *mode_record(const struct ha_view *v)
 {
     const struct record_key *r = record(v);
 
-    return r && r->mode == RECORD_QUORUM && is_settled(r) && r->term >= v->quorum.promise.term ? r : NULL;
+    return r && r->mode == RECORD_QUORUM && is_settled(v, r) &&
+                   (r->term >= v->quorum.promise.term || MUTANT(BELOW_PROMISE))
+               ? r
+               : NULL;
 }
 
 const char *mode_leader(const struct ha_view *v)
@@ -62,7 +68,7 @@ bool mode_may_lead(const struct ha_view *v)
     const struct record_key *r = mode_record(v);
 
     return r && v->quorum.promise.known && str_eq(r->leader, v->conf.name) &&
-           r->leader_incarnation == v->quorum.incarnation && v->quorum.incarnation;
+           (r->leader_incarnation == v->quorum.incarnation || MUTANT(LEADS_BY_NAME)) && v->quorum.incarnation;
 }
 
 bool mode_may_acknowledge(const struct ha_view *v)
@@ -79,7 +85,7 @@ bool mode_may_serve(const struct ha_view *v)
 static term settled(const struct ha_view *v)
 {
     const struct record_key *r = record(v);
-    term now = r && r->mode == RECORD_QUORUM && is_settled(r) ? r->term : 0;
+    term now = r && r->mode == RECORD_QUORUM && is_settled(v, r) ? r->term : 0;
 
     return now > v->quorum.promise.settled ? now : v->quorum.promise.settled;
 }

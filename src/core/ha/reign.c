@@ -1,6 +1,7 @@
 #include "core/ha/reign.h"
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "core/ha/cohort.h"
 #include "core/ha/facts.h"
@@ -33,7 +34,7 @@ static bool record_is_sure(const struct ha_view *v, struct ha_plan *p)
 {
     const struct record_key *now = mode_record(v);
 
-    if (v->store.sure_revision == now->mod_revision)
+    if (v->store.sure_revision == now->mod_revision || MUTANT(RECORD_UNSURE))
         return true;
     if (v->store.known && !v->store.reads_back && !plan_has(p, HA_DO_RECORD))
         (void)plan_record(p, now);
@@ -109,7 +110,7 @@ static bool cohort_is_ready(const struct ha_memory *m, const struct ha_view *v, 
             continue;
         record_cohort_add(ret, f->name, f->incarnation);
         count++;
-        marked += f->marked;
+        marked += f->marked || MUTANT(OPEN_BEFORE_MARKER);
     }
     size_t k = wanted < count ? wanted : count;
     bool late = v->now_ms >= due_ms || !up;
@@ -138,8 +139,8 @@ static void open_decide(struct ha_memory *m, const struct ha_view *v, const stru
     }
     (void)plan_why(p, "elected under term %llu; not open before the new cohort has the marker",
                    (unsigned long long)now->term);
-    want_list(v, p, ROSTER_FENCE);
-    if (!is_fenced(v))
+    want_list(v, p, MUTANT(LIST_BEFORE_OPEN) ? "" : ROSTER_FENCE);
+    if (!is_fenced(v) && !MUTANT(LIST_BEFORE_OPEN))
         return;
     want_marker(v, p);
     lead_checkpoint(m, v, p); /* whom it waits for may have to rewind against this node first */
@@ -169,6 +170,8 @@ static bool may_lift_fence(const struct ha_view *v, const struct roster *r, cons
     bool joint_ok = !now->joining || roster_marked(r, &now->joint) >= (size_t)now->joint.k;
     term beyond;
 
+    if (MUTANT(QUARANTINE_SKIPPED))
+        return true;
     if (promise_beyond(v, now->term, &beyond)) /* another may have been elected since */
         return false;
     if (!list[0] && nobody_counts(now))
@@ -206,7 +209,7 @@ static bool old_list_is_gone(const struct ha_view *v, struct ha_plan *p)
 {
     bool gone = true;
 
-    for (size_t i = 0; i < v->quorum.sender_count; i++) {
+    for (size_t i = 0; i < v->quorum.sender_count && !MUTANT(OLD_LIST_LEFT); i++) {
         const struct ha_sender *s = &v->quorum.senders[i];
         if (!may_be_counted(v, s) || s->after_list || s->flushed >= v->quorum.marker.at)
             continue;
@@ -254,7 +257,8 @@ static void settle_decide(struct ha_memory *m, const struct ha_view *v, const st
     want_marker(v, p);
     if (!v->quorum.marker.at || !old_list_is_gone(v, p))
         return;
-    if (to->count && (roster_marked(r, to) < (size_t)to->k || (nobody_counts(now) && v->quorum.names.may_pass)))
+    size_t gone = MUTANT(OR_IS_GONE) ? to->count - roster_following(r, to) : 0;
+    if (to->count && (roster_marked(r, to) + gone < (size_t)to->k || (nobody_counts(now) && v->quorum.names.may_pass)))
         return;
     ledger_settle(&plan_record(p, now)->next, to == &now->joint);
 }
@@ -348,6 +352,8 @@ static void open_goes_on(struct ha_memory *m, const struct ha_view *v, const str
     char list[HA_LIST_MAX];
 
     (void)roster_list(cohort_in_force(m, now), v->conf.sync_strict, list, sizeof(list));
+    if (MUTANT(TWO_KEYS) && !v->conf.sync_strict && !can_acknowledge(r, &now->open)) /* its other key says so */
+        list[0] = '\0';
     bool proved = v->quorum.names.list && str_eq(v->quorum.names.list, list);
     bool alone = !now->open.count && !now->joining;
     if (!is_fenced(v) && ((!v->quorum.names.list && !alone) || must_be_held_first(v, list)))

@@ -123,7 +123,7 @@ static bool is_counted_on(const struct ha_view *v, struct ha_plan *p)
 {
     const struct cluster *c = v->store.cluster;
 
-    if (!mode_is_quorum(v) || !v->quorum.incarnation)
+    if (!mode_is_quorum(v) || !v->quorum.incarnation || MUTANT(TOUCHED_IN_COHORT))
         return false;
     p->wants_out = true;
     if (!cohort_has(&c->record.open, v->conf.name, v->quorum.incarnation) &&

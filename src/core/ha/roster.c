@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/check.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "core/ha/cohort.h"
 #include "core/ha/mode.h"
@@ -23,7 +24,7 @@ static const struct ha_sender *own_sender(const struct ha_view *v, const char *n
         const struct ha_sender *s = &v->quorum.senders[i];
         if (!str_eq_nocase(s->name, name))
             continue;
-        if (own)
+        if (own && !MUTANT(DUPLICATE_TAKEN))
             return NULL;
         own = s;
     }
@@ -39,8 +40,9 @@ static void read_follower(const struct ha_view *v, const struct peer_state *s, s
     *ret = (struct follower){
         .name = s->name, .incarnation = s->incarnation, .sync_priority = s->sync_priority, .wants_out = s->wants_out};
     ret->follows = r && sender && s->incarnation && s->in_recovery && s->freeze == PEER_FREEZE_NONE &&
-                   s->promised <= r->term && str_eq(s->upstream, v->conf.name) && s->upstream_term == r->term &&
-                   s->timeline == v->pg.timeline;
+                   s->promised <= r->term && str_eq(s->upstream, v->conf.name) &&
+                   (s->upstream_term == r->term || MUTANT(FOLLOWER_OF_ANY_TERM)) &&
+                   (s->timeline == v->pg.timeline || MUTANT(FOLLOWER_OF_ANY_TIMELINE));
     if (!ret->follows)
         return;
     ret->stalled = reach_stands_still(v, s, v->pg.flushed);
@@ -49,7 +51,7 @@ static void read_follower(const struct ha_view *v, const struct peer_state *s, s
      * Both: a standby that is ahead of this history is refused by PostgreSQL, but its walsender reports what it has as
      * flushed all the same; and what an agent says may be of before its standby came here.
      */
-    ret->marked = marker && s->position >= marker && sender->flushed >= marker;
+    ret->marked = marker && (s->position >= marker || MUTANT(MARKED_BY_WALSENDER)) && sender->flushed >= marker;
 }
 
 static int by_name(const void *a, const void *b)
@@ -219,7 +221,7 @@ void roster_audit(const struct ha_view *v, struct ha_plan *p)
 {
     for (size_t i = 0; i < v->quorum.sender_count; i++) {
         const struct ha_sender *s = &v->quorum.senders[i];
-        if (s->starting || (s->physical && s->own_slot) || !roster_is_member(v, s->name))
+        if (s->starting || (s->physical && s->own_slot) || !roster_is_member(v, s->name) || MUTANT(STRANGERS_LEFT))
             continue;
         struct ha_action *end = plan_add(p, HA_DO_END_SENDER);
         end->pid = s->pid;
@@ -236,7 +238,7 @@ const char *roster_list(const struct record_cohort *c, bool strict, char *ret_te
         str_copy(ret_text, cap, strict ? ROSTER_FENCE : "");
         return ret_text;
     }
-    buf_printf(&b, "ANY %d (", c->k);
+    buf_printf(&b, "ANY %d (", MUTANT(ANY_ONE) ? 1 : c->k);
     for (size_t i = 0; i < c->count; i++) {
         buf_add_str(&b, i ? ",\"" : "\"");
         for (const char *s = c->at[i].name; *s; s++)
