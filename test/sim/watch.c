@@ -112,7 +112,9 @@ static void check_promises(void)
     }
     if (!by_open && !by_joint)
         broken("N2", "nodes could settle the record's cohort none of which has what was acknowledged last");
-    if (record.open_leader && !has(record.open_leader, record.open_incarnation, promised))
+    const struct node *led = node_named(record.open_leader); /* rewound since, it settles nothing */
+    if (led && node_incarnation(led) == record.open_incarnation &&
+        !has(record.open_leader, record.open_incarnation, promised))
         broken("N2", "the open leader, which settles the record, has not what was acknowledged last");
     if (record.phase == RECORD_ELECTED && !has(record.leader, record.leader_incarnation, promised))
         broken("N2", "the elected has not what was acknowledged last");
