@@ -88,6 +88,8 @@ static json_t *won_json(const struct report_part *p)
     json_t *o = json_pack("{s:I, s:I}", "timeline", (json_int_t)p->timeline, "from", (json_int_t)p->from_timeline);
 
     put_lsn(o, "fork", p->fork);
+    if (p->handed)
+        (void)json_object_set_new(o, "handed", json_true());
     if (!p->by_quorum && p->lost_bytes >= 0) {
         (void)json_object_set_new(o, "lost_bytes", json_integer(p->lost_bytes));
         (void)json_object_set_new(o, "lost_age_ms", json_integer(p->lost_age_ms));
@@ -116,7 +118,7 @@ json_t *report_part_json(const struct report_part *p)
     return o;
 }
 
-void report_part_return(json_t *part, const char *how, msec took_ms, int64_t extra_bytes)
+void report_part_return(json_t *part, const char *how, msec took_ms, int64_t extra_bytes, bool exact)
 {
     json_t *o = json_object();
 
@@ -124,6 +126,8 @@ void report_part_return(json_t *part, const char *how, msec took_ms, int64_t ext
     (void)json_object_set_new(o, "ms", json_integer(took_ms));
     if (extra_bytes >= 0)
         (void)json_object_set_new(o, "extra_bytes", json_integer(extra_bytes));
+    if (extra_bytes >= 0 && exact)
+        (void)json_object_set_new(o, "exact", json_true());
     (void)json_object_set_new(part, "returned", o);
 }
 
@@ -215,21 +219,59 @@ static json_int_t sum(const json_t *phases)
     return total;
 }
 
-static json_t *lost_of(bool by_quorum, const json_t *won)
+/* Takes *take_text. bytes < 0: there is no number. */
+static json_t *lost(const char *bound, json_int_t bytes, json_t *take_text)
+{
+    json_t *o = json_pack("{s:b, s:s}", "proved", str_eq(bound, "none"), "bound", bound);
+
+    if (bytes >= 0)
+        (void)json_object_set_new(o, "bytes", json_integer(bytes));
+    (void)json_object_set_new(o, "text", take_text);
+    return o;
+}
+
+/*
+ * What was acknowledged and is gone. Asynchronous: nobody knows before the old leader is back, unless it handed over; and
+ * then it is WAL that can be counted, whether its commits were acknowledged or not.
+ */
+static json_t *lost_of(bool by_quorum, const json_t *won, const json_t *returned)
 {
     const json_t *w = json_object_get(won, "won");
-    const json_t *bytes = json_object_get(w, "lost_bytes");
+    const json_t *bytes = json_object_get(w, "lost_bytes"), *extra = json_object_get(returned, "extra_bytes");
+    json_int_t published = json_is_integer(bytes) ? json_integer_value(bytes) : -1;
+    json_int_t counted = json_is_integer(extra) ? json_integer_value(extra) : -1;
+    bool exact = json_is_true(json_object_get(returned, "exact"));
 
     if (by_quorum)
-        return json_pack("{s:b, s:s}", "proved", 1, "text",
-                         "nothing: proved, the new leader had all that can have been acknowledged");
-    if (!json_is_integer(bytes))
-        return json_pack("{s:b, s:s}", "proved", 0, "text", "not known");
-    return json_pack("{s:b, s:O, s:o}", "proved", 0, "bytes", bytes, "text",
-                     json_sprintf("asynchronous: %lld bytes that the old leader had published %lld ms before, and what "
-                                  "it wrote after that",
-                                  (long long)json_integer_value(bytes),
-                                  (long long)json_integer_value(json_object_get(w, "lost_age_ms"))));
+        return lost(
+            "none", 0,
+            json_string("nothing: proved, the new leader had all that can have been acknowledged by the quorum"));
+    if (json_is_true(json_object_get(w, "handed")))
+        return lost("none", 0,
+                    json_string("nothing: the old leader had stopped in good order, and all of it was here"));
+    if (counted == 0 && exact)
+        return lost("none", 0, json_string("nothing: the old leader's WAL ended within the history that survived"));
+    if (counted >= 0 && exact)
+        return lost(
+            "at_most", counted,
+            json_sprintf("at most %lld bytes of WAL, counted when the old leader was back", (long long)counted));
+    if (counted > 0)
+        return lost("at_least", counted,
+                    json_sprintf("at least %lld bytes of WAL, which the old leader had when it was back; how much more "
+                                 "it had is not known",
+                                 (long long)counted));
+    if (published > 0)
+        return lost("at_least", published,
+                    json_sprintf("asynchronous: %lld bytes that the old leader had published %lld ms before, and what "
+                                 "it wrote after that",
+                                 (long long)published,
+                                 (long long)json_integer_value(json_object_get(w, "lost_age_ms"))));
+    if (published == 0)
+        return lost("unknown", 0,
+                    json_sprintf("asynchronous: nothing that the old leader had published %lld ms before; what it "
+                                 "wrote after that is not known",
+                                 (long long)json_integer_value(json_object_get(w, "lost_age_ms"))));
+    return lost("unknown", -1, json_string("not known"));
 }
 
 /* The coordinator's suspicion, or any. */
@@ -312,10 +354,38 @@ json_t *report_merged(const char *term_text, const json_t *parts)
     (void)json_object_set_new(o, "total_ms", json_integer(sum(phases)));
     (void)json_object_set_new(o, "phases", phases);
     if (won)
-        (void)json_object_set_new(o, "lost", lost_of(by_quorum, won));
+        (void)json_object_set_new(o, "lost",
+                                  lost_of(by_quorum, won, json_object_get(part_with(parts, "returned"), "returned")));
     put_return(o, by_quorum, part_with(parts, "returned"));
     (void)json_object_set_new(o, "seen", seen_of(parts));
     return o;
+}
+
+static int newer_first(const void *a, const void *b)
+{
+    term left = *(const term *)a, right = *(const term *)b;
+
+    return left > right ? -1 : left < right;
+}
+
+size_t reports_to_remove(const json_t *failovers, term kept, term *ret_terms, size_t cap)
+{
+    term *terms = mem_zero(json_object_size(failovers) + 1, sizeof(*terms));
+    size_t count = 0, found = 0;
+    const char *term_text;
+    json_t *parts;
+    int64_t t;
+
+    json_object_foreach((json_t *)failovers, term_text, parts)
+    {
+        if (str_to_int(term_text, 1, INT64_MAX, &t) && (term)t != kept)
+            terms[count++] = (term)t;
+    }
+    qsort(terms, count, sizeof(*terms), newer_first);
+    for (size_t i = REPORTS_KEPT - 1; i < count && found < cap; i++)
+        ret_terms[found++] = terms[i];
+    free(terms);
+    return found;
 }
 
 static int by_term(const void *a, const void *b)

@@ -9,7 +9,7 @@
  *    "suspicion":{"whom":"n1","why":"n1 is silent for 305 ms, …","ages":{"n2":310,"n3":305}},
  *    "call":{"winner":"n2","decided":"…","ballots":[{"name":"n2","frozen":true,"frozen_ms":41,…}]},
  *    "won":{"timeline":4,"from":3,"fork":"0/5000000"},
- *    "returned":{"how":"rewind","extra_bytes":120,"ms":2300}}
+ *    "returned":{"how":"rewind","extra_bytes":120,"exact":true,"ms":2300}}
  *
  * Moments are milliseconds of the writer's own clock after the first of them; clocks of two nodes are never compared.
  * Wall time ("at", ms of the epoch) is for people. What belongs to nobody's story is left out. Readers take nothing for
@@ -99,6 +99,7 @@ struct report_part {
     bool won;
     uint32_t timeline, from_timeline;
     lsn fork;
+    bool handed; /* asynchronous: the old leader shut down in good order, and all of its WAL is before the fork */
     int64_t lost_bytes; /* asynchronous: what the old leader had published beyond the fork; -1: not known */
     msec lost_age_ms;   /* … and how old that knowledge was */
 };
@@ -106,15 +107,22 @@ struct report_part {
 /* New reference. */
 json_t *report_part_json(const struct report_part *p);
 
-/* A part of a leader that is back: what was done, in how many ms, and its WAL that did not survive (-1: not known). */
-void report_part_return(json_t *part, const char *how, msec took_ms, int64_t extra_bytes);
+/*
+ * A part of a leader that is back: what was done, in how many ms, and its WAL that did not survive (-1: not known);
+ * exact: there was no more of it, because it was shut down in good order (after a crash recovery, maybe, which adds a
+ * few records of its own). Else there may have been more.
+ */
+void report_part_return(json_t *part, const char *how, msec took_ms, int64_t extra_bytes, bool exact);
+
+/* Terms whose reports go when that of `kept` is written, for REPORTS_KEPT to be left: at most cap, the newest first. */
+size_t reports_to_remove(const json_t *failovers, term kept, term *ret_terms, size_t cap);
 
 /* The value to write; free() it. At most REPORT_TEXT_MAX bytes. */
 char *report_part_text(const json_t *part);
 
 /*
  * One story out of the parts of a term ({node: part}): kind, mode, who, why, ballots, "phases" in ms that add up to
- * "total_ms", "lost", and each part as "seen". New reference; NULL: there is no part that can be read.
+ * "total_ms", "lost" (proved, bound: none, at_most, at_least or unknown, bytes, text), and each part as "seen". New reference; NULL: there is no part that can be read.
  */
 json_t *report_merged(const char *term_text, const json_t *parts);
 

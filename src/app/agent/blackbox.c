@@ -318,6 +318,7 @@ static void note_win(struct blackbox *b, const struct ha_view *v, const struct r
             now->fork = r->lines[i].fork;
     if (job_runs(v, HA_JOB_PROMOTE))
         moment(now, REPORT_PROMOTING, v->job.since_ms);
+    now->handed = now->handed || (!b->by_quorum && b->released && b->optime && now->fork >= b->optime);
     if (!b->by_quorum && now->lost_bytes < 0 && now->fork && !b->released) {
         now->lost_bytes = b->optime > now->fork ? (int64_t)(b->optime - now->fork) : 0;
         now->lost_age_ms = v->now_ms - b->last_alive_ms;
@@ -455,7 +456,8 @@ static void tell_return(struct blackbox *b, const struct ha_view *v, const json_
     if (b->back.ended_at && same_line && fork_text && lsn_parse(fork_text, &fork))
         extra = b->back.ended_at > fork ? (int64_t)(b->back.ended_at - fork) : b->back.exact ? 0 : -1;
     b->text = part ? json_deep_copy(part) : bare_part(b, v, t);
-    report_part_return(b->text, b->back.how ? b->back.how : "reload", b->back.following_ms - b->back.since_ms, extra);
+    report_part_return(b->text, b->back.how ? b->back.how : "reload", b->back.following_ms - b->back.since_ms, extra,
+                       b->back.exact);
     b->tries = 0;
     b->file_done = false;
     b->due_ms = v->now_ms;
@@ -557,29 +559,16 @@ static void written(const struct store_result *result, void *arg)
     agent_wake(b->a);
 }
 
-static int newer_first(const void *a, const void *b)
-{
-    int64_t left = *(const int64_t *)a, right = *(const int64_t *)b;
-
-    return left > right ? -1 : left < right;
-}
-
-/* Keys of the terms that have to go, but for `t`; at most PRUNE_MAX. Each is to be freed. */
+/* Keys of the terms that have to go; at most PRUNE_MAX. Each is to be freed. */
 static size_t old_keys(const struct blackbox *b, char *ret_keys[PRUNE_MAX])
 {
     const struct cluster *c = registry_cluster(b->a->registry);
-    size_t count = 0, found = 0;
-    const char *term_text;
-    json_t *parts;
-    int64_t *terms = mem_zero(json_object_size(c->failovers) + 1, sizeof(*terms));
+    term terms[PRUNE_MAX];
+    size_t count = reports_to_remove(c->failovers, b->writing_term, terms, PRUNE_MAX);
 
-    json_object_foreach(c->failovers, term_text, parts) count += str_to_int(term_text, 1, INT64_MAX, &terms[count]);
-    qsort(terms, count, sizeof(*terms), newer_first);
-    for (size_t i = REPORTS_KEPT - 1; i < count && found < PRUNE_MAX; i++)
-        if (terms[i] != (int64_t)b->writing_term)
-            ret_keys[found++] = str_fmt("%s%s%lld/", b->a->settings->key_prefix, REPORTS_PREFIX, (long long)terms[i]);
-    free(terms);
-    return found;
+    for (size_t i = 0; i < count; i++)
+        ret_keys[i] = str_fmt("%s%s%llu/", b->a->settings->key_prefix, REPORTS_PREFIX, (unsigned long long)terms[i]);
+    return count;
 }
 
 static void write_key(struct blackbox *b, const char *text)

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -148,6 +149,78 @@ static void test_what_is_not_known_is_not_claimed(void **state)
     json_decref(parts);
 }
 
+/* Of an asynchronous failover, with what the old leader told once it was back (extra < 0: it was not). */
+static void assert_lost(struct report_part *take_winner, int64_t extra, bool exact, const char *bound, int64_t bytes)
+{
+    json_t *parts = json_object();
+
+    take_winner->by_quorum = false;
+    put(parts, take_winner);
+    if (extra >= 0) {
+        struct report_part *old = part_of("n1");
+        old->by_quorum = false;
+        put(parts, old);
+        report_part_return(json_object_get(parts, "n1"), "rewind", 10, extra, exact);
+    }
+    json_t *r = report_merged("8", parts);
+    const json_t *lost = json_object_get(r, "lost");
+    assert_string_equal(text(lost, "bound"), bound);
+    assert_int_equal(json_is_true(json_object_get(lost, "proved")), str_eq(bound, "none"));
+    if (bytes >= 0)
+        assert_int_equal(number(lost, "bytes"), bytes);
+    else
+        assert_null(json_object_get(lost, "bytes"));
+    json_decref(r);
+    json_decref(parts);
+}
+
+static struct report_part *winner_that_knows(int64_t lost_bytes, bool handed)
+{
+    struct report_part *w = winner();
+
+    w->lost_bytes = lost_bytes;
+    w->handed = handed;
+    return w;
+}
+
+static void test_what_is_lost_is_no_more_than_what_is_known(void **state)
+{
+    assert_lost(winner_that_knows(-1, false), -1, false, "unknown", -1);
+    assert_lost(winner_that_knows(0, false), -1, false, "unknown", 0);
+    assert_lost(winner_that_knows(100, false), -1, false, "at_least", 100);
+    assert_lost(winner_that_knows(-1, true), -1, false, "none", 0);
+    /* The old leader is back: after a stop in good order its end is the end, after a crash it is only what it has. */
+    assert_lost(winner_that_knows(100, false), 300, true, "at_most", 300);
+    assert_lost(winner_that_knows(100, false), 300, false, "at_least", 300);
+    assert_lost(winner_that_knows(100, false), 0, true, "none", 0);
+    assert_lost(winner_that_knows(0, false), 0, false, "unknown", 0);
+}
+
+static void test_the_newest_reports_are_kept(void **state)
+{
+    json_t *failovers = json_object();
+    term gone[4];
+
+    for (int t = 1; t <= REPORTS_KEPT; t++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "%d", t);
+        (void)json_object_set_new(failovers, name, json_object());
+    }
+    (void)json_object_set_new(failovers, "no term", json_object());
+    assert_int_equal(reports_to_remove(failovers, REPORTS_KEPT, gone, 4), 0); /* written again */
+    assert_int_equal(reports_to_remove(failovers, REPORTS_KEPT + 1, gone, 4), 1);
+    assert_int_equal(gone[0], 1);
+    for (int t = REPORTS_KEPT + 1; t <= REPORTS_KEPT + 9; t++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "%d", t);
+        (void)json_object_set_new(failovers, name, json_object());
+    }
+    assert_int_equal(reports_to_remove(failovers, 3, gone, 4), 4); /* not the one that is written, however old */
+    for (size_t i = 0; i < 4; i++)
+        assert_int_not_equal(gone[i], 3);
+    json_decref(failovers);
+}
+
 static void test_a_leader_that_is_back_says_so_in_its_own_part(void **state)
 {
     json_t *parts = json_object(), *own;
@@ -155,7 +228,7 @@ static void test_a_leader_that_is_back_says_so_in_its_own_part(void **state)
     put(parts, winner());
     put(parts, part_of("n1"));
     own = json_object_get(parts, "n1");
-    report_part_return(own, "rewind", 2300, 120);
+    report_part_return(own, "rewind", 2300, 120, true);
 
     json_t *r = report_merged("8", parts);
     const json_t *back = json_object_get(r, "returned");
@@ -164,7 +237,7 @@ static void test_a_leader_that_is_back_says_so_in_its_own_part(void **state)
     assert_int_equal(number(back, "extra_bytes"), 120);
     assert_true(json_is_true(json_object_get(back, "unacknowledged")));
     json_decref(r);
-    report_part_return(own, "start", 10, -1);
+    report_part_return(own, "start", 10, -1, false);
     r = report_merged("8", parts);
     assert_null(json_object_get(json_object_get(r, "returned"), "extra_bytes"));
     json_decref(r);
@@ -260,6 +333,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_parts_make_one_story),
         cmocka_unit_test(test_what_is_not_known_is_not_claimed),
+        cmocka_unit_test(test_what_is_lost_is_no_more_than_what_is_known),
+        cmocka_unit_test(test_the_newest_reports_are_kept),
         cmocka_unit_test(test_a_leader_that_is_back_says_so_in_its_own_part),
         cmocka_unit_test(test_a_switchover_has_a_stop_instead_of_a_suspicion),
         cmocka_unit_test(test_a_part_has_a_limit),
