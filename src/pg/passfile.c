@@ -1,5 +1,6 @@
 #include "pg/passfile.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
 #include "base/buf.h"
@@ -120,6 +121,21 @@ static bool syncs_slots(const struct pg_instance *i)
     return i->major >= 17 && on;
 }
 
+/* What postgresql.parameters says for the server's own connections holds for those that it makes as well. */
+static int user_timeout_ms(const struct pg_instance *i)
+{
+    const json_t *asked = json_object_get(i->dynamic->parameters, "tcp_user_timeout");
+    long long ms;
+
+    if (i->dynamic->synchronous_mode == SYNC_MODE_OFF)
+        return 0;
+    if (json_is_integer(asked) && json_integer_value(asked) >= 0 && json_integer_value(asked) <= INT_MAX)
+        return (int)json_integer_value(asked);
+    if (json_is_string(asked) && guc_parse_int(json_string_value(asked), "ms", &ms) && ms >= 0 && ms <= INT_MAX)
+        return (int)ms;
+    return stream_user_timeout_ms[i->dynamic->failover_profile];
+}
+
 char *primary_conninfo(const struct pg_instance *i, const char *host, int port)
 {
     const struct settings *s = i->settings;
@@ -131,8 +147,7 @@ char *primary_conninfo(const struct pg_instance *i, const char *host, int port)
         .application_name = s->name,
         .passfile = str_empty(s->postgresql.replication.password) ? NULL : i->passfile,
         .major = i->major,
-        .tcp_user_timeout_ms =
-            i->dynamic->synchronous_mode == SYNC_MODE_OFF ? 0 : stream_user_timeout_ms[i->dynamic->failover_profile],
+        .tcp_user_timeout_ms = user_timeout_ms(i),
         .with_sslpassword = true,
     };
 

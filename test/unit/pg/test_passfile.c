@@ -85,8 +85,14 @@ static void test_primary_conninfo_has_everything_but_the_password(void **state)
 static void test_where_acknowledgements_are_waited_for_a_host_that_is_silent_is_given_up(void **state)
 {
     static const char *const dynamic[] = {"{}", "{\"synchronous_mode\": \"quorum\"}",
-                                          "{\"synchronous_mode\": true, \"failover_profile\": \"wan\"}"};
-    static const char *const wanted[] = {NULL, "5000", "15000"};
+                                          "{\"synchronous_mode\": true, \"failover_profile\": \"wan\"}",
+                                          /* … or as the operator asks, whatever the profile; 0: never */
+                                          "{\"synchronous_mode\": \"quorum\", \"postgresql\": {\"parameters\": "
+                                          "{\"tcp_user_timeout\": \"30s\"}}}",
+                                          "{\"synchronous_mode\": \"quorum\", \"postgresql\": {\"parameters\": "
+                                          "{\"tcp_user_timeout\": 0}}}",
+                                          "{\"postgresql\": {\"parameters\": {\"tcp_user_timeout\": 700}}}"};
+    static const char *const wanted[] = {NULL, "5000", "15000", "30000", NULL, NULL};
     char *folder = config_folder();
     AUTO(cstr) char *yaml = config_yaml("n1", folder, 5432, NULL);
 
