@@ -179,7 +179,7 @@ static void look_at_record(void *arg)
     for (int i = 0; i < node_count && r->leader && r->phase == RECORD_OPEN; i++)
         if (str_eq(nodes[i].host->name, r->leader) && node_serves(&nodes[i]))
             ledger_opens(&nodes[i].pg);
-    cluster_free(c);
+    cluster_unref(c);
     event_in(RECORD_LOOK, NULL, look_at_record, NULL);
 }
 
@@ -217,7 +217,7 @@ void book_tell_state(void)
               n->pg.disk.written ? (long long)n->pg.disk.written->end : 0, n->pg.disk.kind, n->pg.disk.marker,
               n->pg.disk.state, n->pg.disk.standby_signal, node_why(n));
     }
-    cluster_free(c);
+    cluster_unref(c);
 }
 
 /* What of L1 and L2 does not hold; false: nothing. */

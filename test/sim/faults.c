@@ -75,7 +75,7 @@ static void switchover(const struct doing *d)
     char *body = salted(d->fault, 1, 2)
                      ? str_fmt("{\"leader\":\"%s\",\"candidate\":\"%s\"}", leader, d->other->host->name)
                      : str_fmt("{\"leader\":\"%s\"}", leader);
-    cluster_free(c);
+    cluster_unref(c);
     ask(d->node, "/switchover", body);
 }
 
@@ -85,7 +85,7 @@ static void failover(const struct doing *d)
     struct cluster *c = store_sim_cluster();
     bool may_run_on = c->record.unfenced && !c->record.released;
 
-    cluster_free(c);
+    cluster_unref(c);
     if (may_run_on)
         return;
     AUTO(cstr) char *body = str_fmt("{\"candidate\":\"%s\"}", d->other->host->name);

@@ -92,6 +92,45 @@ static void draw_fault(struct fault *f, usec at, int64_t nodes, usec end)
         f->lasts = end - at > SHORTEST ? end - at : SHORTEST;
 }
 
+/* Whoever leads is taken away, for a moment: one failover after the other. */
+static void draw_strike(struct fault *f, usec at, int64_t nodes)
+{
+    static const enum fault_kind strikes[] = {FAULT_KILL_POSTMASTER,
+                                              FAULT_KILL_POSTMASTER,
+                                              FAULT_KILL_POSTGRES,
+                                              FAULT_POWER_CUT,
+                                              FAULT_POWER_CUT,
+                                              FAULT_FREEZE_HOST,
+                                              FAULT_STOP_POSTGRES,
+                                              FAULT_ISOLATE,
+                                              FAULT_ISOLATE_BUT_CLIENTS,
+                                              FAULT_DEAF,
+                                              FAULT_MUTE,
+                                              FAULT_SWITCHOVER};
+
+    *f = (struct fault){.kind = strikes[chance(ARRAY_LEN(strikes))], .at = at, .leader = true};
+    f->node = (int)chance(nodes);
+    f->other = (int)chance(nodes);
+    f->salt = (uint64_t)chance(1000000);
+    if (kinds[f->kind].lasts)
+        f->lasts = chance_between(500000, chance_one_in(4) ? 20000000 : 4000000);
+}
+
+static void draw_storm(struct schedule *s)
+{
+    usec at = MS(s->setup.faults_from);
+    usec end = at + MS(s->setup.faults_for);
+
+    s->setup.profile = chance_one_in(4) ? 0 : 1;
+    while (at < end && s->count < SCHEDULE_FAULTS_MAX) {
+        if (chance_one_in(6))
+            draw_fault(&s->faults[s->count++], at, s->setup.nodes, end);
+        else
+            draw_strike(&s->faults[s->count++], at, s->setup.nodes);
+        at += chance_one_in(8) ? chance(1000000) : chance_between(2000000, s->setup.profile == 1 ? 8000000 : 15000000);
+    }
+}
+
 void schedule_draw(uint64_t seed, struct schedule *ret)
 {
     memset(ret, 0, sizeof(*ret));
@@ -100,6 +139,10 @@ void schedule_draw(uint64_t seed, struct schedule *ret)
 #define X(name, draw) ret->setup.name = (draw);
     SETUP(X)
 #undef X
+    if (ret->setup.storm && ret->setup.synchronous == 2) {
+        draw_storm(ret);
+        return;
+    }
     usec at = MS(ret->setup.faults_from);
     usec end = at + MS(ret->setup.faults_for);
     while (at < end && ret->count < SCHEDULE_FAULTS_MAX) {

@@ -41,8 +41,9 @@ struct fault {
 
 /*
  * The cluster: name, what is drawn. Times in ms; pace: of what lies between two faults, in percent; synchronous: off,
- * on, quorum; profile: default, fast, wan; old_minor: PostgreSQL before the fix of NAMES_MISSED_AT_START (by the seed
- * itself, so that the histories of the others stay what they were).
+ * on, quorum; profile: default, fast, wan; old_minor: PostgreSQL before the fix of NAMES_MISSED_AT_START; storm: in
+ * quorum mode one leader after the other is hit, as fast as they come (both by the seed itself, so that the histories of
+ * the others stay what they were).
  */
 #define SETUP(X)                                                                    \
     X(nodes, chance_one_in(4) ? 2 : chance_one_in(4) ? 5 : 3)                       \
@@ -59,7 +60,8 @@ struct fault {
     X(acknowledge, chance_one_in(4) ? 2 : 1)                                        \
     X(profile, chance(3))                                                           \
     X(archive, chance_one_in(4))                                                    \
-    X(old_minor, seed % 8 == 5)
+    X(old_minor, seed % 8 == 5)                                                     \
+    X(storm, seed % 4 == 3)
 
 struct setup {
 #define X(name, draw) int64_t name;

@@ -11,6 +11,7 @@
 #include "store/store.h"
 #include "test/lib/mem_kv.h"
 #include "test/sim/net.h"
+#include "wire/report.h"
 
 enum {
     AGAIN = 1000000, /* an idempotent request without an answer goes to the next member */
@@ -260,7 +261,7 @@ static void look_at_record(void)
     server.record_seen = record_revision();
     c = store_sim_cluster();
     store_sim_record_changed(&c->record);
-    cluster_free(c);
+    cluster_unref(c);
 }
 
 static void changed(void)
@@ -619,22 +620,33 @@ void store_sim_put(const char *name, const char *value)
     changed();
 }
 
+/* As it was read last, if nothing has changed since. The reports, most of its bytes, are left out. */
 struct cluster *store_sim_cluster(void)
 {
+    static struct cluster *last;
+    static int64_t last_revision;
     struct store_op get = {.kind = STORE_GET_PREFIX, .key = server.prefix};
     struct store_txn txn = {.then = &get, .then_count = 1};
     struct mem_kv_answer answer = {0};
 
+    if (last && last_revision == mem_kv_revision(server.kv))
+        return cluster_ref(last);
     (void)mem_kv_txn(server.kv, &txn, &answer);
     struct cluster_key *keys = mem_zero(answer.kv_count + 1, sizeof(*keys));
-    for (size_t i = 0; i < answer.kv_count; i++)
-        keys[i] = (struct cluster_key){.name = answer.kvs[i].key + strlen(server.prefix),
-                                       .value = answer.kvs[i].value,
-                                       .value_len = answer.kvs[i].value_len,
-                                       .mod_revision = answer.kvs[i].mod_revision,
-                                       .lease = answer.kvs[i].lease};
-    struct cluster *c = cluster_read(keys, answer.kv_count, mem_kv_revision(server.kv));
+    size_t count = 0;
+    for (size_t i = 0; i < answer.kv_count; i++) {
+        const char *name = answer.kvs[i].key + strlen(server.prefix);
+        if (!str_starts(name, REPORTS_PREFIX))
+            keys[count++] = (struct cluster_key){.name = name,
+                                                 .value = answer.kvs[i].value,
+                                                 .value_len = answer.kvs[i].value_len,
+                                                 .mod_revision = answer.kvs[i].mod_revision,
+                                                 .lease = answer.kvs[i].lease};
+    }
+    cluster_unref(last);
+    last_revision = mem_kv_revision(server.kv);
+    last = cluster_read(keys, count, last_revision);
     free(keys);
     mem_kv_answer_deinit(&answer);
-    return c;
+    return cluster_ref(last);
 }
