@@ -59,8 +59,15 @@ bool cluster_sync_lists(const struct cluster *c, const char *name)
     return false;
 }
 
+bool member_is_witness(const struct member *m)
+{
+    return m->pgkeep && json_says_yes(json_object_get(m->tags.all, "witness"));
+}
+
 static const char *view_role(const struct cluster *c, const struct member *m)
 {
+    if (member_is_witness(m))
+        return "witness";
     if (str_eq(m->name, c->leader))
         return cluster_is_standby(c) ? "standby_leader" : "leader";
     if (cluster_is_synchronous(c) && cluster_sync_lists(c, m->name))
@@ -71,6 +78,8 @@ static const char *view_role(const struct cluster *c, const struct member *m)
 /* Patroni shows how a standby replicates rather than that it runs. */
 static const char *view_state(const struct member *m, const char *role)
 {
+    if (str_eq(role, "witness"))
+        return "running"; /* its agent does: else it had no key */
     if (!str_eq(role, "leader") && !str_empty(m->replication_state))
         return m->replication_state;
     return m->state ? m->state : "";
@@ -113,7 +122,7 @@ static json_t *view_member(const struct cluster *c, const struct member *m)
         if (value)
             json_object_set(row, copied[i], value);
     }
-    if (!str_eq(m->name, c->leader)) {
+    if (!str_eq(m->name, c->leader) && !member_is_witness(m)) {
         view_position(row, "receive_", c->status.optime, m->receive_lsn);
         view_position(row, "replay_", c->status.optime, m->replay_lsn);
         view_position(row, "", c->status.optime, m->xlog_location);

@@ -20,5 +20,8 @@ bool cluster_is_standby(const struct cluster *c);     /* standby_cluster names a
 bool cluster_is_synchronous(const struct cluster *c); /* any synchronous mode; never in a standby cluster */
 bool cluster_is_quorum(const struct cluster *c);      /* synchronous_mode: quorum; never in a standby cluster */
 
+/* An agent of ours without PostgreSQL (pgkeep.witness); "role": "witness" in the view. */
+bool member_is_witness(const struct member *m);
+
 /* True if name is in the comma-separated list of /sync (compared without case, as Patroni does). */
 bool cluster_sync_lists(const struct cluster *c, const char *name);

@@ -52,6 +52,8 @@ static void set_conf(struct scenario *s, char *rest)
             c->clone_without_leader = value_flag(s, v);
         else if (str_eq(k, "pre_promote"))
             c->pre_promote = value_flag(s, v);
+        else if (str_eq(k, "witness"))
+            c->witness = value_flag(s, v);
         else if (str_eq(k, "nofailover"))
             c->tags.nofailover = value_flag(s, v);
         else if (str_eq(k, "nostream"))

@@ -314,6 +314,8 @@ static bool start_parts(struct agent *a, struct err *err)
 
     a->board = snapshot_board_new();
     a->local = local_new(a->loop, local_changed, a);
+    if (a->settings->pgkeep.witness)
+        local_set_witness(a->local);
     a->health = health_new(a->loop, a->local, part_changed, may_write, a);
     a->jobs = jobs_new(a);
     a->quorum = quorum_new(a);

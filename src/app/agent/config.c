@@ -141,6 +141,8 @@ bool config_make_instance(struct agent *a)
         .path_env = getenv("PATH"),
     };
 
+    if (a->settings->pgkeep.witness)
+        return false;
     datadir_look(a->settings->postgresql.data_dir, a->settings->pgkeep.state_dir, &datadir, NULL);
     spec.data_major = datadir.major;
     if (!pg_bin_find(&spec, &bin, &err) || !pg_instance_new(a->settings, a->dynamic, bin, &instance, &err) ||

@@ -74,6 +74,7 @@ static void conf_view(struct agent *a, struct ha_conf *conf)
         .maximum_lag_on_syncnode = d->maximum_lag_on_syncnode,
         .profile = *profile_of(d->failover_profile),
         .pre_promote = !str_empty(a->dynamic->pre_promote),
+        .witness = a->settings->pgkeep.witness,
     };
     member_tags_read(a->settings->tags.all, &conf->tags);
 }

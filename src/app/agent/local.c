@@ -70,6 +70,7 @@ struct local {
 
     char *attached, *attached_conninfo;
     msec attached_ms;
+    bool witness;
 };
 
 static bool runs(const struct local *p)
@@ -431,8 +432,15 @@ void local_guard_state(struct local *p, const struct guard_msg *state)
     p->fn(p->arg);
 }
 
+void local_set_witness(struct local *p)
+{
+    p->witness = true;
+}
+
 static enum ha_data data_of(const struct local *p)
 {
+    if (p->witness)
+        return HA_DATA_EMPTY;
     if (!p->looked)
         return HA_DATA_UNKNOWN;
     switch (p->datadir.kind) {
@@ -464,6 +472,8 @@ static enum ha_data data_of(const struct local *p)
 
 static enum ha_process process_of(const struct local *p)
 {
+    if (p->witness)
+        return HA_PROC_NONE;
     if (!p->guard_known)
         return HA_PROC_UNKNOWN;
     switch (p->pg_state) {

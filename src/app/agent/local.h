@@ -25,6 +25,8 @@ typedef void local_changed_fn(void *arg); /* wakes the agent: something that dec
 
 struct local *local_new(struct loop *l, local_changed_fn *fn, void *arg);
 void local_free(struct local *p);
+/* There is no PostgreSQL here and will be none: known for certain, where nothing is looked at. */
+void local_set_witness(struct local *p);
 AUTO_DEFINE(local, struct local, local_free)
 
 /* A new snapshot of settings; the probe connects anew if its target changed. */

@@ -356,6 +356,10 @@ static void take(struct letter *letter, void *arg)
 
     free(l);
     FAULT_POINT("op.taken");
+    if (a->settings->pgkeep.witness && (op->kind == OP_RESTART || op->kind == OP_REINITIALIZE)) {
+        op_reply(op, 503, NULL, "a witness has no PostgreSQL");
+        return;
+    }
     switch (op->kind) {
     case OP_FRESH_STATUS:
         fresh(a, op);

@@ -174,7 +174,7 @@ static char *own_api_url(const struct settings *s)
 static json_t *member_json(struct agent *a, const struct ha_pg *pg)
 {
     const struct settings *s = a->settings;
-    AUTO(cstr) char *conn_url = url(&s->postgresql.connect_address, "postgres://@/postgres");
+    AUTO(cstr) char *conn_url = s->pgkeep.witness ? NULL : url(&s->postgresql.connect_address, "postgres://@/postgres");
     AUTO(cstr) char *api_url = own_api_url(s);
     json_t *o = json_object();
 
@@ -259,7 +259,8 @@ static char *failsafe_text(const struct agent *a)
     o = json_object();
     put_text(o, agent_name(a), api_url);
     for (size_t i = 0; i < c->member_count; i++)
-        put_text(o, c->members[i].name, c->members[i].api_url);
+        if (!member_is_witness(&c->members[i])) /* it holds nothing, and grants nothing */
+            put_text(o, c->members[i].name, c->members[i].api_url);
     char *text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(o);
     return text;

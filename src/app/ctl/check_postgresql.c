@@ -221,7 +221,7 @@ void check_postgresql(struct check *c)
     AUTO(pg_bin) struct pg_bin *bin = NULL;
     struct err err;
 
-    if (!s->postgresql.data_dir)
+    if (!s->postgresql.data_dir || s->pgkeep.witness)
         return;
     bool has_data = check_data_dir(c);
     const struct pg_bin_spec spec = {.bin_dir = c->dynamic->bin_dir,

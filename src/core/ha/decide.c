@@ -137,6 +137,10 @@ static void duty_decide(struct ha_memory *m, const struct ha_view *v, struct ha_
     restart_check_failed(m, v, p);
 
     switch (duty_of(m, v, &p->fence)) {
+    case DUTY_WITNESS: /* it promises, calls and elects like anybody (failover_decide); there is nothing to freeze */
+        (void)plan_why(p, "a witness: no PostgreSQL here%s%s", leader_name(v) ? "; the leader is " : "",
+                       leader_name(v) ? leader_name(v) : "");
+        break;
     case DUTY_FROZEN:
         frozen_decide(m, v, p);
         break;

@@ -37,6 +37,8 @@ static enum ha_duty quorum_duty_of(const struct ha_view *v)
 
 enum ha_duty duty_of(const struct ha_memory *m, const struct ha_view *v, const struct ha_fence *fence)
 {
+    if (v->conf.witness)
+        return DUTY_WITNESS;
     if (mode_must_freeze(v))
         return DUTY_FROZEN;
     if (!v->store.cluster)

@@ -9,6 +9,7 @@
 #include "core/ha/decide.h"
 
 enum ha_duty {
+    DUTY_WITNESS,     /* there is no PostgreSQL here, and is not to be one */
     DUTY_FROZEN,      /* quorum mode: a term is promised that nobody is elected under yet */
     DUTY_WAIT,        /* the store was never read: nothing is known of the cluster */
     DUTY_DEMOTE,      /* the lease is about to end, or is lost, and PostgreSQL may be a primary */

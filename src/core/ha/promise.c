@@ -66,6 +66,6 @@ void promise_decide(const struct ha_view *v, struct ha_plan *p)
         if (call.settled < have->settled)
             p->promise.settled = have->settled;
     }
-    if (mode_must_freeze(v))
+    if (mode_must_freeze(v) && !v->conf.witness)
         p->freeze = have->term;
 }

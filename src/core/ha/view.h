@@ -42,6 +42,7 @@ struct ha_conf {
     bool clone_without_leader; /* a create_replica_method with no_leader exists */
     bool pre_promote;          /* a script is configured */
     const char *refused;     /* a key that promises safety and is not built: this node must not become primary; NULL */
+    bool witness;            /* an agent without PostgreSQL */
     struct member_tags tags; /* borrowed */
 };
 

@@ -196,6 +196,10 @@ static const struct key rows[] = {
           .meaning = "what the others connect to; default: from peer.listen, else from restapi.connect_address"),
     LOCAL("pgkeep.state_dir", KEY_TEXT, .when = WHEN_RESTART, BY_SETTINGS(test_pgkeep_keys_are_read),
           .meaning = "folder for what must outlive the data directory; default: <data_dir>.pgkeep"),
+    LOCAL("pgkeep.witness", KEY_BOOL, .when = WHEN_RESTART, .fallback = "false",
+          BY_SETTINGS(test_a_witness_needs_no_postgresql),
+          .meaning = "an agent without PostgreSQL, which hears and elects with the others and holds no data; needs "
+                     "state_dir, and no section postgresql"),
     LOCAL("pgkeep.syslog", KEY_ENUM, .values = "daemon|user|local0|local1|local2|local3|local4|local5|local6|local7",
           BY_SETTINGS(test_pgkeep_keys_are_read), .meaning = "log to syslog, with this facility"),
 };

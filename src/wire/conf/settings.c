@@ -234,23 +234,31 @@ static void check_identity(const struct typed *t, const struct settings *s, stru
                     member_name_why_not_counted(s->name));
 }
 
-static void check_required(const struct typed *t, struct findings *findings)
+static void check_there(const struct typed *t, const char *const *paths, size_t count, struct findings *findings)
 {
-    static const char *const required[] = {
-        "scope",
-        "name",
-        "restapi.listen",
-        "postgresql.listen",
-        "postgresql.data_dir",
-        "postgresql.authentication.replication.username",
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(required); i++) {
-        const struct conf_node *n = conf_path(t->root, required[i]);
+    for (size_t i = 0; i < count; i++) {
+        const struct conf_node *n = conf_path(t->root, paths[i]);
 
         if (conf_absent(n)) /* whether it is right is the audit's matter */
-            findings_at(findings, FINDING_ERROR, n ? n : t->root, required[i], "required, but missing");
+            findings_at(findings, FINDING_ERROR, n ? n : t->root, paths[i], "required, but missing");
     }
+}
+
+static void check_required(const struct typed *t, const struct settings *s, struct findings *findings)
+{
+    static const char *const of_all[] = {"scope", "name", "restapi.listen"};
+    static const char *const of_nodes[] = {"postgresql.listen", "postgresql.data_dir",
+                                           "postgresql.authentication.replication.username"};
+    static const char *const of_witnesses[] = {"pgkeep.state_dir"};
+
+    check_there(t, of_all, ARRAY_LEN(of_all), findings);
+    if (!s->pgkeep.witness)
+        check_there(t, of_nodes, ARRAY_LEN(of_nodes), findings);
+    else
+        check_there(t, of_witnesses, ARRAY_LEN(of_witnesses), findings);
+    if (s->pgkeep.witness && !conf_absent(conf_path(t->root, "postgresql")))
+        findings_at(findings, FINDING_ERROR, conf_path(t->root, "postgresql"), "postgresql",
+                    "a witness has no PostgreSQL: either this section goes or pgkeep.witness");
 }
 
 /* The local file must not set what has to be equal on all nodes. */
@@ -293,7 +301,7 @@ static struct settings *settings_read_for(enum purpose purpose, const struct con
     settings_read_postgresql(&t, s);
     settings_read_others(&t, s);
     if (purpose != FOR_CTL) {
-        check_required(&t, findings);
+        check_required(&t, s, findings);
         check_identity(&t, s, findings);
         check_parameters(&t, findings);
         settings_check_addresses(&t, s, findings);

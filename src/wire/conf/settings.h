@@ -150,6 +150,7 @@ struct settings {
     } ctl;
 
     struct {
+        bool witness;    /* pgkeep.witness: no PostgreSQL; the data directory is a name for what is not there */
         char *state_dir; /* pgkeep.state_dir; default "<data_dir>.pgkeep": what must outlive the data directory */
         struct endpoint peer_listen, peer_connect; /* pgkeep.peer.*; port 0: any free one; host NULL: of no node */
     } pgkeep;

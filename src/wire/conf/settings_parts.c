@@ -154,6 +154,19 @@ static char *default_state_dir(const char *data_dir)
     return str_fmt("%.*s.pgkeep", (int)len, data_dir);
 }
 
+/* Whatever reads its tags, Patroni's tools too, finds that it neither leads, streams, counts nor serves. */
+static void make_witness(struct settings *s)
+{
+    static const char *const tags[] = {"nofailover", "noloadbalance", "nostream", "nosync", "witness"};
+
+    if (!s->tags.all)
+        s->tags.all = json_object();
+    for (size_t i = 0; i < ARRAY_LEN(tags); i++)
+        (void)json_object_set_new(s->tags.all, tags[i], json_true());
+    if (!s->postgresql.data_dir && s->pgkeep.state_dir)
+        s->postgresql.data_dir = str_fmt("%s/no-data", s->pgkeep.state_dir);
+}
+
 void settings_read_others(const struct typed *t, struct settings *s)
 {
     s->tags.all = typed_json(t, "tags");
@@ -170,6 +183,9 @@ void settings_read_others(const struct typed *t, struct settings *s)
     s->log.syslog = typed_text(t, "pgkeep.syslog");
 
     s->pgkeep.state_dir = typed_text(t, "pgkeep.state_dir");
+    s->pgkeep.witness = typed_bool(t, "pgkeep.witness");
+    if (s->pgkeep.witness)
+        make_witness(s);
     if (!s->pgkeep.state_dir && s->postgresql.data_dir)
         s->pgkeep.state_dir = default_state_dir(s->postgresql.data_dir);
     if (!s->postgresql.pgpass && s->pgkeep.state_dir)

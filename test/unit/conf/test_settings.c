@@ -297,6 +297,41 @@ static void test_pgkeep_keys_are_read(void **state)
     assert_null(plain->log.syslog);
 }
 
+/* It says of itself what keeps others from counting on it; and it must be told where its promise is kept. */
+static void test_a_witness_needs_no_postgresql(void **state)
+{
+    static const char yaml[] =
+        "scope: x\nname: w\netcd3: {host: '127.0.0.1:2379'}\nrestapi: {listen: '10.0.0.9:8008'}\n"
+        "tags: {zone: c}\npgkeep: {witness: true, state_dir: /var/lib/pgkeep/w}\n";
+    static const char *const wrong[] = {
+        "scope: x\nname: w\netcd3: {host: '127.0.0.1:2379'}\nrestapi: {listen: '10.0.0.9:8008'}\n"
+        "pgkeep: {witness: true}\n",
+        "scope: x\nname: w\netcd3: {host: '127.0.0.1:2379'}\nrestapi: {listen: '10.0.0.9:8008'}\n"
+        "pgkeep: {witness: true, state_dir: /w}\npostgresql: {data_dir: /srv/pg}\n"};
+    const char *const environment[] = {NULL};
+    struct conf_source source = {"w.yml", yaml, strlen(yaml)};
+    struct findings findings = {0};
+    AUTO(settings) struct settings *s = settings_read(&source, 1, environment, &findings);
+
+    if (!s) {
+        fail_msg("%s", findings.at[0].text);
+        return;
+    }
+    assert_true(s->pgkeep.witness);
+    assert_string_equal(s->postgresql.data_dir, "/var/lib/pgkeep/w/no-data");
+    static const char *const tags[] = {"nofailover", "noloadbalance", "nostream", "nosync", "witness"};
+    for (size_t i = 0; i < ARRAY_LEN(tags); i++)
+        assert_true(json_is_true(json_object_get(s->tags.all, tags[i])));
+    assert_string_equal(json_string_value(json_object_get(s->tags.all, "zone")), "c");
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        source = (struct conf_source){"w.yml", wrong[i], strlen(wrong[i])};
+        assert_null(settings_read(&source, 1, environment, &findings));
+    }
+    AUTO(settings) struct settings *plain = good("{}");
+    assert_false(plain->pgkeep.witness);
+    findings_deinit(&findings);
+}
+
 static void assert_peer(const char *yaml, const char *listen, int listen_port, const char *connect, int connect_port)
 {
     AUTO(settings) struct settings *s = good(yaml);
@@ -590,6 +625,7 @@ int main(void)
         cmocka_unit_test(test_tags_that_contradict_each_other_are_named),
         cmocka_unit_test(test_watchdog_keys_are_read),
         cmocka_unit_test(test_pgkeep_keys_are_read),
+        cmocka_unit_test(test_a_witness_needs_no_postgresql),
         cmocka_unit_test(test_agents_talk_on_the_port_after_the_interface),
         cmocka_unit_test(test_etcd3_keys_are_read),
         cmocka_unit_test(test_etcd3_hosts_come_in_every_form),
