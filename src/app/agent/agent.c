@@ -267,6 +267,15 @@ static void part_changed(void *arg)
     agent_wake(arg);
 }
 
+/* What was waited for in vain may come now. */
+static void peer_changed(void *arg)
+{
+    struct agent *a = arg;
+
+    a->waits_since_ms = 0;
+    agent_wake(a);
+}
+
 static void local_changed(void *arg)
 {
     struct agent *a = arg;
@@ -331,7 +340,7 @@ static bool start_parts(struct agent *a, struct err *err)
     a->leadership = leadership_new(a->store, a->registry, a->settings->key_prefix, a->settings->name, publish_texts,
                                    part_changed, a);
     a->mesh = mesh_new(a->loop, a->settings->name, a->settings->key_prefix, profile_of(PROFILE_DEFAULT)->beat_ms,
-                       mesh_own_state, part_changed, a);
+                       mesh_own_state, peer_changed, a);
     config_start(a);
     if (!web_server_start(a->settings, a->board, ops_submit, a, &a->web, err))
         return false;

@@ -32,6 +32,8 @@ enum {
     SAY_AGAIN_MS = 10000, /* an unchanged state is logged that often, as Patroni's heartbeat line */
     ARM_AGAIN_MS = 200,
     LOOK_AGAIN_MS = 10, /* clients wait for what PostgreSQL here shows next */
+    LOOK_SHARE = 20,    /* … for so long already: a look each twentieth of it; each costs milliseconds … */
+    LOOK_SELDOM_MS = 1000,
 };
 
 static enum ha_sync_mode sync_mode_of(const struct dynamic *d)
@@ -211,6 +213,24 @@ static void keep_lease(struct agent *a)
     plan_reset(&light);
 }
 
+/*
+ * What is waited for comes within moments, or (a standby that is down, a freeze that the disk does not take) maybe
+ * never: who has waited for long looks less often, until a peer tells something new.
+ */
+static void look_while_waiting(struct agent *a, msec now_ms)
+{
+    if (!a->waits_since_ms) {
+        a->waits_since_ms = now_ms;
+        a->look_at_ms = 0;
+    }
+    if (now_ms >= a->look_at_ms) {
+        msec share_ms = (now_ms - a->waits_since_ms) / LOOK_SHARE;
+        a->look_at_ms = now_ms + msec_min(msec_max(share_ms, LOOK_AGAIN_MS), LOOK_SELDOM_MS);
+        local_probe(a->local);
+    }
+    plan_wake(&a->plan, a->look_at_ms);
+}
+
 /* Clients wait for a successor: how far we are is looked at as often as during a start. */
 static void hurry(struct agent *a, const struct ha_view *v)
 {
@@ -221,10 +241,10 @@ static void hurry(struct agent *a, const struct ha_view *v)
     if (a->jobs->state == HA_JOB_RUNNING)
         return;
     local_watch(a->local, waited_for || a->freeze.frozen ? LOCAL_ANSWER : LOCAL_CALM);
-    if (!quorum_waits(a->quorum, v))
-        return;
-    local_probe(a->local);
-    plan_wake(&a->plan, v->now_ms + LOOK_AGAIN_MS);
+    if (quorum_waits(a->quorum, v))
+        look_while_waiting(a, v->now_ms);
+    else
+        a->waits_since_ms = 0;
 }
 
 static void cycle_run(void *arg)

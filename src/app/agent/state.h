@@ -154,6 +154,7 @@ struct agent {
     bool history_busy, config_busy, checkpoint_busy;
     msec checkpoint_failed_ms; /* the one after the promotion; 0: it did not */
     bool reload_needed;
+    msec waits_since_ms, look_at_ms; /* quorum mode: for what PostgreSQL shows next; 0: it does not, at once */
     msec calm_at_ms; /* after a promotion: what can wait leaves the processors to the clients until then */
 };
 

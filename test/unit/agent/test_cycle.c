@@ -43,7 +43,8 @@ static struct ha_lease lease;
 static struct {
     bool guard_refuses;
     msec promise_again_ms; /* 0: it can be given */
-    int arms;
+    bool waits;
+    int arms, probes;
     struct ha_action acts[HA_ACTIONS_MAX];
     size_t act_count;
 } seen;
@@ -112,6 +113,7 @@ void local_watch(struct local *p, enum local_watch what)
 
 void local_probe(struct local *p)
 {
+    seen.probes++;
 }
 
 void breach_watch_notice(struct breach_watch *w, bool by_quorum, bool serving)
@@ -144,7 +146,7 @@ bool quorum_carry_out(struct quorum *q, const struct ha_plan *p, msec *again_ms)
 
 bool quorum_waits(const struct quorum *q, const struct ha_view *v)
 {
-    return false;
+    return seen.waits;
 }
 
 void health_view(const struct health *h, struct ha_health *ret_health)
@@ -304,9 +306,34 @@ static void test_what_no_promise_covers_is_tried_again_later_and_not_at_once(voi
     assert_true(a.wake.at_ms > loop_clock_ms());
 }
 
+/* Each answer wakes: without a pace of its own a wait that does not end would ask as fast as PostgreSQL answers. */
+static void test_who_waits_for_long_asks_postgres_less_often(void **state)
+{
+    seen.waits = true;
+    a.request.restart = false;
+    for (int i = 0; i < 50; i++) {
+        seen.act_count = 0;
+        cycle();
+    }
+    seen.act_count = 0;
+    assert_true(a.look_at_ms > a.waits_since_ms);
+    assert_in_range(seen.probes, 1, (a.look_at_ms - a.waits_since_ms) / 10);
+    a.waits_since_ms = loop_clock_ms() - 60000;
+    a.look_at_ms = 0;
+    seen.probes = 0;
+    msec asked_ms = loop_clock_ms();
+    cycle();
+    assert_int_equal(seen.probes, 1);
+    assert_true(a.look_at_ms >= asked_ms + 1000);
+    seen.waits = false; /* the next time is another one */
+    cycle();
+    assert_int_equal(a.waits_since_ms, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_who_waits_for_long_asks_postgres_less_often, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_no_fence_covers_is_neither_done_nor_remembered, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_guard_that_refused_is_not_asked_again_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_no_promise_covers_is_tried_again_later_and_not_at_once, setup,
