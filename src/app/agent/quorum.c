@@ -105,17 +105,39 @@ static void forget_list(struct quorum *q)
 
 /* ---- the promise ---- */
 
-static void read_promise(struct quorum *q)
+/* The disk says less than it did: its folder was removed, or set back, under our feet. */
+static bool is_less(const struct promise *now, const struct promise *before)
 {
+    return now->term < before->term || (now->term == before->term && now->settled < before->settled);
+}
+
+static void write_again(struct quorum *q)
+{
+    const struct promise *p = &q->promise;
     struct err err = {0};
 
-    switch (promise_read(state_dir(q), &q->promise, &err)) {
+    bool ok = promise_give(state_dir(q), p->term, p->coordinator, p->settled, &err);
+    log_critical("promise.lost", "term %llu was promised, and %s/promise says it no more: %s",
+                 (unsigned long long)p->term, state_dir(q), ok ? "written again" : err.text);
+}
+
+/* What was read once, or given, holds for as long as this agent lives, whatever becomes of the file: a freeze hangs on it. */
+static void read_promise(struct quorum *q)
+{
+    struct promise now;
+    struct err err = {0};
+
+    switch (promise_read(state_dir(q), &now, &err)) {
     case PROMISE_READ:
     case PROMISE_ABSENT:
-        q->promise_known = true;
+        if (q->promise_known && is_less(&now, &q->promise)) {
+            write_again(q);
+        } else {
+            q->promise = now;
+            q->promise_known = true;
+        }
         break;
     case PROMISE_UNUSABLE:
-        q->promise_known = false;
         log_error("promise.unusable", "%s", err.text);
         break;
     }

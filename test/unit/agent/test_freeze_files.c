@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -18,6 +19,7 @@
 #include "app/agent/guard_link.h"
 #include "app/agent/jobs.h"
 #include "app/agent/local.h"
+#include "app/agent/quorum.h"
 #include "app/agent/registry.h"
 #include "app/agent/upkeep.h"
 #include "base/str.h"
@@ -25,6 +27,7 @@
 #include "pg/file.h"
 #include "pg/names.h"
 #include "pg/probe.h"
+#include "pg/promise.h"
 #include "store/store.h"
 #include "test/lib/mem_store.h"
 #include "test/unit/pg/config.h"
@@ -280,9 +283,69 @@ static void test_a_start_gives_a_directory_of_unknown_origin_an_incarnation(void
     assert_true(s.incarnation == first);
 }
 
+/* ---- the promise itself ---- */
+
+static struct ha_promise promised(void)
+{
+    struct ha_view v = {0};
+
+    quorum_view(a.quorum, &v);
+    return v.quorum.promise;
+}
+
+static void promise(term t, term settled)
+{
+    struct ha_plan p = {.promise = {.term = t, .settled = settled}};
+    msec again_ms = MSEC_NEVER;
+
+    str_copy(p.promise.to, sizeof(p.promise.to), "n2#1");
+    (void)quorum_carry_out(a.quorum, &p, &again_ms);
+}
+
+/* What was promised is not forgotten with the folder that it stands in: it would end a freeze that nobody elected over. */
+static void test_a_promise_outlives_its_file(void **state)
+{
+    const char *dir = a.settings->pgkeep.state_dir;
+    AUTO(cstr) char *file = str_fmt("%s/promise", dir);
+    struct promise on_disk;
+
+    (void)mkdir(dir, 0700);
+    a.quorum = quorum_new(&a);
+    promise(6, 5);
+    assert_int_equal(promised().term, 6);
+
+    /* The file is gone, and something else is noted in its place: it is written again. */
+    assert_int_equal(unlink(file), 0);
+    assert_true(promise_note_timeline(dir, 3, NULL));
+    promise(5, 5); /* refused; and the file is read */
+    assert_true(promised().known);
+    assert_int_equal(promised().term, 6);
+    assert_int_equal(promise_read(dir, &on_disk, NULL), PROMISE_READ);
+    assert_int_equal(on_disk.term, 6);
+    assert_int_equal(on_disk.settled, 5);
+
+    /* It cannot be read or written any more: known all the same, and nothing newer is promised. */
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(mkdir(file, 0700), 0);
+    promise(7, 5);
+    assert_true(promised().known);
+    assert_int_equal(promised().term, 6);
+    assert_int_equal(rmdir(file), 0);
+
+    /* An agent that comes up so knows of none. */
+    quorum_free(a.quorum);
+    assert_int_equal(mkdir(file, 0700), 0);
+    a.quorum = quorum_new(&a);
+    assert_false(promised().known);
+    assert_int_equal(rmdir(file), 0);
+    quorum_free(a.quorum);
+    a.quorum = NULL;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_promise_outlives_its_file, setup, teardown),
         cmocka_unit_test_setup_teardown(test_follow_writes_no_upstream_while_frozen, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_start_writes_no_upstream_while_frozen, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_reload_writes_no_upstream_while_frozen, setup, teardown),
