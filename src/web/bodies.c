@@ -243,6 +243,14 @@ static bool is_true(const json_t *value)
     return json_is_true(value) || (json_is_integer(value) && json_integer_value(value) == 1);
 }
 
+void body_check_recover_record(json_t *body)
+{
+    bool force = is_true(json_object_get(body, "force"));
+
+    (void)json_object_clear(body); /* an object, so it cannot fail */
+    put(body, "force", json_boolean(force));
+}
+
 void body_check_reinitialize(json_t *body)
 {
     bool force = is_true(json_object_get(body, "force"));

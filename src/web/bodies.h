@@ -47,5 +47,8 @@ MUST_USE bool body_check_restart(json_t *body, const struct body_facts *facts, s
 MUST_USE bool body_check_failover(json_t *body, enum op_kind *kind, const struct body_facts *facts,
                                   struct refusal *ret_refusal);
 
+/* POST /recover_record. Afterwards: force, a boolean. Nothing is refused. */
+void body_check_recover_record(json_t *body);
+
 /* POST /reinitialize. Afterwards: force and from_leader, both booleans. Nothing is refused. */
 void body_check_reinitialize(json_t *body);

@@ -19,6 +19,7 @@ enum op_kind {
     OP_RESTART,
     OP_RESTART_DELETE,
     OP_REINITIALIZE,
+    OP_RECOVER_RECORD, /* POST /recover_record: a store that lost the newest record gets it again */
     OP_SWITCHOVER,
     OP_FAILOVER, /* without a leader; one that names it comes as OP_SWITCHOVER */
     OP_SWITCHOVER_DELETE,

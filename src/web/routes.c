@@ -284,6 +284,16 @@ static void post_reinitialize(struct web_request *r)
     ask(r, OP_REINITIALIZE, body, STORE_MS);
 }
 
+static void post_recover_record(struct web_request *r)
+{
+    json_t *body = read_body(r, true);
+
+    if (!body)
+        return;
+    body_check_recover_record(body);
+    ask(r, OP_RECOVER_RECORD, body, STORE_MS);
+}
+
 static void switchover(struct web_request *r, enum op_kind kind)
 {
     json_t *body = read_body(r, false);
@@ -362,6 +372,7 @@ static const struct route routes[] = {
     {HTTP_POST, "reload", post_reload, .unsafe = true},
     {HTTP_POST, "restart", post_restart, .unsafe = true},
     {HTTP_DELETE, "restart", delete_restart, .unsafe = true},
+    {HTTP_POST, "recover_record", post_recover_record, .unsafe = true},
     {HTTP_POST, "reinitialize", post_reinitialize, .unsafe = true},
     {HTTP_POST, "switchover", post_switchover, .unsafe = true},
     {HTTP_DELETE, "switchover", delete_switchover, .unsafe = true},
@@ -465,6 +476,8 @@ static const char *unknown_text(enum op_kind kind)
         return "Restart status unknown";
     case OP_RESTART_DELETE:
         return "Deletion of the scheduled restart: status unknown";
+    case OP_RECOVER_RECORD:
+        return "Recovery of the record: status unknown";
     case OP_REINITIALIZE:
         return "Reinitialize status unknown";
     case OP_SWITCHOVER:

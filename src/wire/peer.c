@@ -55,6 +55,7 @@ static const struct field {
     FIELD(29, KIND_BOOL, wants_out),
     FIELD(31, KIND_BOOL, unfit), /* 30 is HEARD_TAG */
     FIELD(32, KIND_NUMBER, beat_ms),
+    FIELD(33, KIND_NUMBER, store),
 #undef FIELD
 };
 
@@ -94,7 +95,7 @@ void peer_state_copy(struct peer_state *to, const struct peer_state *from)
 static bool promise_is_news(const struct peer_state *a, const struct peer_state *b)
 {
     return a->promised != b->promised || !str_eq(a->coordinator, b->coordinator) || a->calls != b->calls ||
-           a->record_term != b->record_term || a->record_revision != b->record_revision;
+           a->record_term != b->record_term || a->record_revision != b->record_revision || a->store != b->store;
 }
 
 static bool freeze_is_news(const struct peer_state *a, const struct peer_state *b)

@@ -72,9 +72,10 @@ struct peer_state {
     char coordinator[PEER_NAME_MAX + 16]; /* "name#attempt", to whom */
     /* The sender committed this term in the store and asks everybody to freeze for it; 0: it does not. */
     term calls;
-    /* The newest record that the sender has read. */
+    /* The newest record that the sender has ever read, as its disk says, and which store that was. */
     term record_term;
     int64_t record_revision;
+    uint64_t store; /* 0: not known */
 
     uint64_t incarnation; /* of its data directory's contents; 0: none */
     uint64_t system_id;   /* 0: unknown */

@@ -25,6 +25,9 @@ static void print_record(struct buf *out, const struct ha_record_change *change)
 
 void print_action(struct buf *out, const struct ha_action *a, const struct ha_plan *p)
 {
+    static const char *const asked[] = {
+        [HA_ANSWER_RESTART] = "restart", [HA_ANSWER_REINIT] = "reinit", [HA_ANSWER_RECOVER] = "recover"};
+
     buf_printf(out, ">   %s", ha_action_text(a->kind));
     if (a->kind == HA_DO_START_JOB)
         buf_printf(out, " %s", ha_job_text(a->job));
@@ -45,7 +48,7 @@ void print_action(struct buf *out, const struct ha_action *a, const struct ha_pl
     if (a->timeline)
         buf_printf(out, " timeline=%u", a->timeline);
     if (a->kind == HA_DO_ANSWER)
-        buf_printf(out, " %s %s", a->answer_to == HA_ANSWER_RESTART ? "restart" : "reinit", a->ok ? "ok" : "failed");
+        buf_printf(out, " %s %s", asked[a->answer_to], a->ok ? "ok" : "failed");
     if (a->kind == HA_DO_LOAD_NAMES)
         buf_printf(out, " '%s'", p->list);
     if (a->pid)

@@ -239,6 +239,10 @@ static void set_request(struct scenario *s, char *rest)
             r->reinit_force = value_flag(s, v);
         else if (str_eq(k, "reinit_from_leader"))
             r->reinit_from_leader = value_flag(s, v);
+        else if (str_eq(k, "recover"))
+            r->recover = value_flag(s, v);
+        else if (str_eq(k, "recover_force"))
+            r->recover_force = value_flag(s, v);
         else if (str_eq(k, "ending"))
             r->ending = value_flag(s, v);
         else

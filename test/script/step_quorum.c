@@ -260,7 +260,9 @@ static void set_agent_field(struct scenario *s, const char *name, const char *k,
         p->calls = p->promised = (term)value_integer(s, v);
         AUTO(cstr) char *to = str_fmt("%s#0", name);
         str_copy(p->coordinator, sizeof(p->coordinator), to);
-    } else if (str_eq(k, "frozen"))
+    } else if (str_eq(k, "seen"))
+        p->record_term = (term)value_integer(s, v);
+    else if (str_eq(k, "frozen"))
         set_agent_frozen(s, p, v);
     else if (str_eq(k, "incarnation"))
         p->incarnation = strtoull(v, NULL, 16);
@@ -463,6 +465,10 @@ bool step_quorum(struct scenario *s, const char *word, char *rest)
         no_sender(s, rest);
     else if (str_eq(word, "flushed"))
         all_flushed(s, rest);
+    else if (str_eq(word, "seen"))
+        see_record(s);
+    else if (str_eq(word, "other-store"))
+        s->store_id++;
     else if (str_eq(word, "forgetful"))
         s->forgetful = true;
     else

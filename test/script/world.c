@@ -6,6 +6,7 @@
 
 #include "base/str.h"
 #include "core/ha/profile.h"
+#include "core/ha/recover.h"
 #include "world_quorum.h"
 
 _Noreturn void bad(const struct scenario *s, const char *what, const char *text)
@@ -21,6 +22,39 @@ const char *keep(struct scenario *s, const char *text)
     return s->strings[s->string_count++] = str_dup(text);
 }
 
+/* As the shell does, once the script says that the newest record is on this node's disk. */
+static void believe(struct scenario *s, struct cluster *take_was)
+{
+    const struct record_key *now = &s->cluster->record;
+    bool past = !recover_is_followed(&s->seen, (uint64_t)s->view.quorum.seen_store, now, (uint64_t)s->store_id);
+
+    if (past && !s->view.store.past)
+        s->before = take_was;
+    else
+        cluster_free(take_was);
+    if (!past) {
+        s->view.store.known |= s->view.store.past != NULL;
+        cluster_free(s->before);
+        s->before = NULL;
+        s->view.store.past = NULL;
+        s->view.store.cluster = s->cluster;
+        if (s->seen.present)
+            see_record(s);
+        return;
+    }
+    s->view.store.cluster = s->before;
+    s->view.store.past = s->cluster;
+    s->view.store.known = false;
+}
+
+void see_record(struct scenario *s)
+{
+    record_key_deinit(&s->seen);
+    record_key_copy(&s->cluster->record, &s->seen);
+    s->view.quorum.seen = &s->seen;
+    s->view.quorum.seen_store = (uint64_t)s->store_id;
+}
+
 static void reread(struct scenario *s)
 {
     struct cluster_key keys[KEYS_MAX];
@@ -28,11 +62,11 @@ static void reread(struct scenario *s)
     for (size_t i = 0; i < s->key_count; i++)
         keys[i] = (struct cluster_key){s->keys[i].name, s->keys[i].value, strlen(s->keys[i].value),
                                        s->keys[i].mod_revision, s->keys[i].lease};
-    cluster_free(s->cluster);
+    struct cluster *was = s->cluster;
     s->cluster = cluster_read(keys, s->key_count, s->revision);
     if (s->cluster->bad)
         bad(s, "malformed key", s->cluster->bad);
-    s->view.store.cluster = s->cluster;
+    believe(s, was);
     s->view.store.read_ms = s->view.now_ms;
 }
 
@@ -121,6 +155,7 @@ void carry_out(struct scenario *s)
         } else if (a->kind == HA_DO_ANSWER) {
             s->view.request.restart = s->view.request.restart && a->answer_to != HA_ANSWER_RESTART;
             s->view.request.reinit = s->view.request.reinit && a->answer_to != HA_ANSWER_REINIT;
+            s->view.request.recover = s->view.request.recover && a->answer_to != HA_ANSWER_RECOVER;
         }
     }
     quorum_carry_out(s);
@@ -213,4 +248,6 @@ void scenario_deinit(struct scenario *s)
     for (size_t i = 0; i < s->extra_count; i++)
         free(s->extras[i].text);
     cluster_free(s->cluster);
+    cluster_free(s->before);
+    record_key_deinit(&s->seen);
 }

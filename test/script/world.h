@@ -36,6 +36,11 @@ struct scenario {
         bool take_leader_key, drop_leader_key;
     } change; /* of the record, that is under way */
 
+    /* what this node has seen, as its disk says (line `seen`), and what the store was before it was put back */
+    struct record_key seen;
+    int64_t store_id;
+    struct cluster *before;
+
     /* quorum mode (world_quorum.h) */
     struct ha_mesh mesh;
     struct agent_more {
@@ -65,6 +70,8 @@ const char *keep(struct scenario *s, const char *text);
 /* The store; a key that changes is read again at once. same_txn: by the transaction that wrote the last one. */
 void put_key(struct scenario *s, const char *name, const char *value, int64_t lease, bool same_txn);
 void remove_key(struct scenario *s, const char *name);
+/* The record that there is, is the newest that this node has seen; from then on it sees what comes. */
+void see_record(struct scenario *s);
 
 /* The answer of a member; made if there is none: runs, on timeline 1. */
 struct ha_peer *peer_of(struct scenario *s, const char *name);

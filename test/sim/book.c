@@ -20,6 +20,7 @@ enum {
 };
 
 static usec busy_until;
+static term newest_term; /* that the record had */
 
 void book_busy(usec until)
 {
@@ -175,8 +176,12 @@ static void look_at_record(void *arg)
     const struct record_key *r = &c->record;
 
     (void)arg;
-    ledger_quorum(r->present && r->mode == RECORD_QUORUM);
-    for (int i = 0; i < node_count && r->leader && r->phase == RECORD_OPEN; i++)
+    /* What a store that was put back says of the mode is of the past. */
+    if (r->present && r->term >= newest_term) {
+        newest_term = r->term;
+        ledger_quorum(r->mode == RECORD_QUORUM);
+    }
+    for (int i = 0; i < node_count && r->leader && r->phase == RECORD_OPEN && r->term == newest_term; i++)
         if (str_eq(nodes[i].host->name, r->leader) && node_serves(&nodes[i]))
             ledger_opens(&nodes[i].pg);
     cluster_unref(c);

@@ -1,6 +1,7 @@
 #include "test/sim/faults.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "base/str.h"
@@ -16,6 +17,7 @@ enum {
     BUSY_BEFORE = 1500000,
     BUSY_AFTER = 3000000,
     ASK_AGAIN = 3000000, /* an operator who insists */
+    OPERATOR_COMES = 20000000,
     FLAP_MIN = 100000,
     FLAP_MAX = 3000000,
     FLAP_WAL_MAX = 12000000, /* long enough to be noticed in most profiles */
@@ -137,6 +139,37 @@ static void resume(void *arg)
 
     (void)rest_ask(operator_home, NULL, "PATCH", url, "{\"pause\":null}", 10000, resumed,
                    (void *)(intptr_t)((via + 1) % node_count));
+}
+
+/* ---- a store that was put back: whom the leader does not help, an operator does, node after node ---- */
+
+static void recover(void *arg);
+
+static int well_in_a_row; /* nodes that believe the store */
+
+static void recovered(int status, const char *body, void *arg)
+{
+    story("operator: recover_record: %d %s", status, body);
+    well_in_a_row = strstr(body, "nothing to recover") ? well_in_a_row + 1 : 0;
+    event_in(well_in_a_row < node_count ? ASK_AGAIN : OPERATOR_COMES, NULL, recover, arg);
+}
+
+static void recover(void *arg)
+{
+    int via = (int)(intptr_t)arg % node_count;
+    AUTO(cstr) char *url = str_fmt("http://10.0.0.%d:8008/recover_record", nodes[via].host->id + 1);
+
+    (void)rest_ask(operator_home, NULL, "POST", url, "{}", 10000, recovered,
+                   (void *)(intptr_t)((via + 1) % node_count));
+}
+
+static void operator_comes(const struct fault *f)
+{
+    static bool there;
+
+    if (!there) /* from then on one looks after it now and then */
+        event_in(OPERATOR_COMES, NULL, recover, (void *)(intptr_t)f->node);
+    there = true;
 }
 
 /* ---- processes ---- */
@@ -443,6 +476,12 @@ static void begin(struct doing *d)
     case FAULT_STORE_RESTORED:
         store_sim_back_up();
         break;
+    case FAULT_STORE_WIPED:
+        if (!ledger_is_quorum()) /* asynchronous mode has nothing to go on from */
+            break;
+        store_sim_wipe();
+        operator_comes(f);
+        break;
     case FAULT_KEY_REMOVED:
         store_sim_put("leader", NULL);
         break;
@@ -585,9 +624,9 @@ static void end(struct doing *d)
         store_sim_stale(false);
         break;
     case FAULT_STORE_RESTORED:
-        if (synchronous) /* a store that lost a term is an operator's then, so far: nothing acts by its record */
-            break;
         store_sim_restore();
+        if (synchronous)
+            operator_comes(f);
         resume((void *)(intptr_t)f->node); /* the pause may have been backed up, too */
         break;
     case FAULT_PAUSE:
@@ -618,6 +657,7 @@ static void end(struct doing *d)
     case FAULT_ROLLING_KILL:
     case FAULT_STORE_COMPACTS:
     case FAULT_STORE_EXPIRES:
+    case FAULT_STORE_WIPED:
     case FAULT_KEY_REMOVED:
     case FAULT_POINT_KILL:
     case FAULT_POINT_CUT:

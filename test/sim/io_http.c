@@ -137,9 +137,13 @@ static void served(void *arg)
         const char *method, *path;
         enum op_kind kind;
     } ops[] = {
-        {"POST", "/failsafe", OP_FAILSAFE},         {"POST", "/switchover", OP_SWITCHOVER},
-        {"POST", "/failover", OP_FAILOVER},         {"POST", "/restart", OP_RESTART},
-        {"POST", "/reinitialize", OP_REINITIALIZE}, {"PATCH", "/config", OP_CONFIG_PATCH},
+        {"POST", "/failsafe", OP_FAILSAFE},
+        {"POST", "/switchover", OP_SWITCHOVER},
+        {"POST", "/failover", OP_FAILOVER},
+        {"POST", "/restart", OP_RESTART},
+        {"POST", "/reinitialize", OP_REINITIALIZE},
+        {"PATCH", "/config", OP_CONFIG_PATCH},
+        {"POST", "/recover_record", OP_RECOVER_RECORD},
     };
 
     if (str_eq(c->path, "/patroni")) {

@@ -10,6 +10,7 @@
 #include "io/loop.h"
 #include "store/store.h"
 #include "test/lib/mem_kv.h"
+#include "test/sim/ledger.h"
 #include "test/sim/net.h"
 #include "wire/report.h"
 
@@ -37,6 +38,7 @@ static struct {
     size_t watch_count;
     usec expiry_at;
     int64_t record_seen; /* revision */
+    term forgotten;      /* records of quorum mode up to this term were lost: what is there of them is of the past */
 } server;
 
 void (*store_sim_record_changed)(const struct record_key *r);
@@ -260,7 +262,17 @@ static void look_at_record(void)
         return;
     server.record_seen = record_revision();
     c = store_sim_cluster();
-    store_sim_record_changed(&c->record);
+    if (!server.forgotten || c->record.term > server.forgotten)
+        store_sim_record_changed(&c->record);
+    cluster_unref(c);
+}
+
+static void forget_record(void)
+{
+    struct cluster *c = store_sim_cluster();
+
+    if (c->record.present && c->record.mode == RECORD_QUORUM && c->record.term > server.forgotten)
+        server.forgotten = c->record.term;
     cluster_unref(c);
 }
 
@@ -598,14 +610,24 @@ void store_sim_restore(void)
 {
     if (!server.backup)
         return;
+    forget_record();
     mem_kv_free(server.kv);
     server.kv = server.backup;
     server.backup = NULL;
     server.cluster_id++;
+    forget_record();
     store_sim_stale(false);
-    world_excuse("the store was put back");
+    if (!ledger_is_quorum())
+        world_excuse("the store was put back");
     mem_kv_extend(server.kv, server_ms());
     changed();
+}
+
+void store_sim_wipe(void)
+{
+    mem_kv_free(server.backup);
+    server.backup = mem_kv_new();
+    store_sim_restore();
 }
 
 void store_sim_put(const char *name, const char *value)
@@ -625,11 +647,12 @@ struct cluster *store_sim_cluster(void)
 {
     static struct cluster *last;
     static int64_t last_revision;
+    static uint64_t last_id;
     struct store_op get = {.kind = STORE_GET_PREFIX, .key = server.prefix};
     struct store_txn txn = {.then = &get, .then_count = 1};
     struct mem_kv_answer answer = {0};
 
-    if (last && last_revision == mem_kv_revision(server.kv))
+    if (last && last_id == server.cluster_id && last_revision == mem_kv_revision(server.kv))
         return cluster_ref(last);
     (void)mem_kv_txn(server.kv, &txn, &answer);
     struct cluster_key *keys = mem_zero(answer.kv_count + 1, sizeof(*keys));
@@ -644,6 +667,7 @@ struct cluster *store_sim_cluster(void)
                                                  .lease = answer.kvs[i].lease};
     }
     cluster_unref(last);
+    last_id = server.cluster_id;
     last_revision = mem_kv_revision(server.kv);
     last = cluster_read(keys, count, last_revision);
     free(keys);

@@ -20,6 +20,7 @@ void store_sim_expire_early(void); /* every lease ends now (a store that restart
 void store_sim_stale(bool stale);  /* readings show what was there when that began, or now */
 void store_sim_back_up(void);
 void store_sim_restore(void);                            /* as it was backed up: another cluster to its clients */
+void store_sim_wipe(void);                               /* a new one takes its place */
 void store_sim_put(const char *name, const char *value); /* an operator's etcdctl; NULL deletes */
 
 /* Told when the record is another one, before anybody else hears of it; NULL: nobody asks. */

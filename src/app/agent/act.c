@@ -306,7 +306,7 @@ void act(struct agent *a, const struct ha_action *action)
         if (loop_clock_ms() < a->writes_not_before_ms)
             cycle_action_done(a, false);
         else
-            leadership_acquire(a->leadership, action->timeline, acquired, a);
+            leadership_acquire(a->leadership, action->timeline, action->above, acquired, a);
         break;
     case HA_DO_RELEASE:
         FAULT_POINT("act.release");

@@ -245,8 +245,8 @@ static void registry_changed(void *arg)
             log_warning("store.bad_key", "%s; what was known before stays in force", c->bad);
         str_set(&a->bad_key, c->bad);
     }
-    if (c && a->mesh)
-        mesh_members(a->mesh, c);
+    if (a->mesh && registry_members(a->registry))
+        mesh_members(a->mesh, registry_members(a->registry));
     agent_wake(a);
 }
 
@@ -337,6 +337,7 @@ static bool start_parts(struct agent *a, struct err *err)
     if (!store_new(a->loop, a->settings, &a->store, err))
         return false;
     a->registry = registry_new(a->loop, a->store, a->settings->key_prefix, registry_changed, a);
+    quorum_watch_store(a->quorum);
     a->leadership = leadership_new(a->store, a->registry, a->settings->key_prefix, a->settings->name, publish_texts,
                                    part_changed, a);
     a->mesh = mesh_new(a->loop, a->settings->name, a->settings->key_prefix, profile_of(PROFILE_DEFAULT)->beat_ms,

@@ -90,6 +90,7 @@ void cycle_view(struct agent *a, struct ha_view *ret_view)
     v->store.known = registry_answers(a->registry);
     v->store.read_ms = registry_read_ms(a->registry);
     v->store.cluster = registry_cluster(a->registry);
+    v->store.past = registry_past(a->registry);
     v->store.reads_back = leadership_reads_back(a->leadership);
     v->store.sure_revision = leadership_sure_revision(a->leadership);
     v->store.failsafe_heard_ms = a->failsafe_heard_ms;

@@ -352,7 +352,8 @@ static bool reattach(struct leadership *s)
     AUTO(record_key) struct record_key next = {0};
 
     bool as_it_should = c && c->leader_lease == lease_id(s->lease) && !s->release_doubt;
-    if (!c || !str_eq(c->leader, s->name) || as_it_should || s->owner || is_of_the_past(s, c))
+    if (!c || registry_past(s->registry) || !str_eq(c->leader, s->name) || as_it_should || s->owner ||
+        is_of_the_past(s, c))
         return false;
     bool continued = c->record.present && str_eq(c->record.leader, s->name);
     bool by_quorum = c->record.mode == RECORD_QUORUM; /* the record says who leads, and the key follows it */
@@ -459,7 +460,7 @@ static void acquired(const struct cas_result *r, void *arg)
     }
 }
 
-void leadership_acquire(struct leadership *s, uint32_t timeline, leadership_done_fn *done, void *arg)
+void leadership_acquire(struct leadership *s, uint32_t timeline, term above, leadership_done_fn *done, void *arg)
 {
     const struct cluster *c = registry_cluster(s->registry);
     AUTO(record_key) struct record_key next = {0};
@@ -473,6 +474,8 @@ void leadership_acquire(struct leadership *s, uint32_t timeline, leadership_done
     }
     s->newest_term = c->record.term; /* also in a store that went back: an election there is about what there is now */
     take_over_record(s, &c->record, &next);
+    if (next.term <= above)
+        next.term = above + 1;
     if (timeline > next.timeline && !MUTANT(TIMELINE_NOT_TAKEN))
         next.timeline = timeline;
     struct cas_change change = {

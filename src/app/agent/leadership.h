@@ -53,7 +53,7 @@ typedef void leadership_done_fn(enum leadership_result result, const char *why, 
  * Create the leader key, and take a timeline's number in the record. OK: we own it from now on. UNSURE: the registry
  * will tell.
  */
-void leadership_acquire(struct leadership *s, uint32_t timeline, leadership_done_fn *done, void *arg);
+void leadership_acquire(struct leadership *s, uint32_t timeline, term above, leadership_done_fn *done, void *arg);
 /* Let go of it, saying so in the record. LOST: it was not ours any more. */
 void leadership_release(struct leadership *s, leadership_done_fn *done, void *arg);
 /*

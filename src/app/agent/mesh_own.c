@@ -6,7 +6,6 @@
 #include "app/agent/health.h"
 #include "app/agent/local.h"
 #include "app/agent/quorum.h"
-#include "app/agent/registry.h"
 #include "app/agent/state.h"
 #include "base/check.h"
 #include "base/str.h"
@@ -60,15 +59,10 @@ static void put_server(struct peer_state *s, struct agent *a, const struct ha_pg
 void mesh_own_state(struct peer_state *state, void *arg)
 {
     struct agent *a = arg;
-    const struct cluster *c = registry_cluster(a->registry);
     struct ha_pg pg;
 
     local_view(a->local, &pg);
     state->ending = a->request.ending;
-    if (c && c->record.present) {
-        state->record_term = c->record.term;
-        state->record_revision = c->record.mod_revision;
-    }
     state->failover_priority = (uint16_t)a->failover_priority;
     /* What it says is flushed is not on its disk: nobody's commit may count on that. */
     bool forgets = local_facts(a->local) && !local_facts(a->local)->fsync;

@@ -180,6 +180,23 @@ static void reinitialize(struct agent *a, struct op *op)
     agent_wake(a);
 }
 
+/* ---- a store that was put back ---- */
+
+/* Decided with the next view (core/ha/recover.h), which has the answer, too. */
+static void recover_record(struct agent *a, struct op *op)
+{
+    if (a->recover_op) {
+        op_reply(op, 503, NULL, "somebody else has asked for that, too");
+        return;
+    }
+    log_warning("recover.asked", "recovering the record asked by %s", op->peer);
+    FAULT_POINT("op.recover");
+    a->request.recover = true;
+    a->request.recover_force = json_is_true(json_object_get(op->body, "force"));
+    a->recover_op = op;
+    agent_wake(a);
+}
+
 /* ---- configuration ---- */
 
 struct config_write {
@@ -379,6 +396,9 @@ static void take(struct letter *letter, void *arg)
     case OP_REINITIALIZE:
         reinitialize(a, op);
         break;
+    case OP_RECOVER_RECORD:
+        recover_record(a, op);
+        break;
     case OP_SWITCHOVER:
     case OP_FAILOVER:
         switchover_ask(a, op);
@@ -420,6 +440,12 @@ void ops_answer(struct agent *a, enum ha_answer_to what, bool ok)
     case HA_ANSWER_REINIT:
         a->request.reinit = a->request.reinit_force = a->request.reinit_from_leader = false;
         break;
+    case HA_ANSWER_RECOVER:
+        a->request.recover = a->request.recover_force = false;
+        if (a->recover_op)
+            op_reply(a->recover_op, ok ? 200 : 409, NULL, a->plan.why);
+        a->recover_op = NULL;
+        break;
     }
 }
 
@@ -439,6 +465,9 @@ void ops_deinit(struct agent *a)
     if (a->restart_op)
         op_reply(a->restart_op, 503, NULL, "the agent is ending");
     a->restart_op = NULL;
+    if (a->recover_op)
+        op_reply(a->recover_op, 503, NULL, "the agent is ending");
+    a->recover_op = NULL;
     switchover_drop(a);
     mailbox_free(a->op_mail);
     a->op_mail = NULL;

@@ -19,6 +19,7 @@
 #include "core/ha/failover.h"
 #include "core/ha/mode.h"
 #include "core/ha/profile.h"
+#include "core/ha/recover.h"
 #include "core/ha/roster.h"
 #include "io/log.h"
 #include "pg/conffile.h"
@@ -32,6 +33,7 @@
 #include "pg/probe.h"
 #include "pg/promise.h"
 #include "pg/reload.h"
+#include "pg/seen.h"
 #include "pg/senders.h"
 #include "pg/sql.h"
 #include "wire/conf/dynamic.h"
@@ -52,6 +54,9 @@ struct quorum {
     struct promise promise; /* as it is on disk */
     bool promise_known;
     msec promise_not_before_ms; /* the disk did not take it; 0: it did */
+    struct seen seen;           /* the newest record, as on disk or as soon as the disk takes it */
+    bool seen_due;              /* it did not */
+    bool refused;               /* what the store said last is older */
     term settled;               /* newest term that was elected, as read; the disk may be behind */
 
     /* This postmaster; what follows is about it. */
@@ -85,6 +90,14 @@ struct quorum {
 
     struct ha_sender *senders;
     size_t sender_count;
+
+    /* The walsenders that were there by the first answer after the list in force: a wall clock that jumps is no proof. */
+    struct old_sender {
+        pid_t pid;
+        int64_t started_us;
+    } * old;
+    size_t old_count;
+    msec old_of_ms; /* list_since_ms of that list; 0: there was no such answer yet */
 };
 
 static const char *state_dir(const struct quorum *q)
@@ -165,6 +178,54 @@ static bool carry_out_promise(struct quorum *q, const struct ha_plan_promise *p)
     if (!refused)
         agent_wake(q->a);
     return ok && p->settled >= p->term;
+}
+
+/* ---- the newest record ---- */
+
+/* What it does not take is held in memory, and tried again with the next look. */
+static void write_seen(struct quorum *q)
+{
+    struct err err = {0};
+    bool failed_before = q->seen_due;
+
+    FAULT_POINT("seen.before");
+    q->seen_due = !seen_write(state_dir(q), &q->seen, &err);
+    if (q->seen_due && !failed_before)
+        log_error("record.not_noted", "%s; trying again", err.text);
+    FAULT_POINT("seen.after");
+}
+
+/* Before anybody decides by it. */
+static bool judge_record(const struct cluster *c, uint64_t store, void *arg)
+{
+    struct quorum *q = arg;
+    const struct record_key *now = &c->record;
+
+    if (!recover_is_followed(&q->seen.record, q->seen.store, now, store)) {
+        if (!q->refused)
+            log_critical(
+                "store.of_the_past",
+                "the store has a record of term %llu (revision %lld, store %016llx); one of term %llu (revision "
+                "%lld, store %016llx) was seen here: it was put back or replaced, and nothing is decided by it",
+                (unsigned long long)now->term, (long long)now->mod_revision, (unsigned long long)store,
+                (unsigned long long)q->seen.record.term, (long long)q->seen.record.mod_revision,
+                (unsigned long long)q->seen.store);
+        q->refused = true;
+        return false;
+    }
+    if (q->refused)
+        log_info("store.of_now", "the store has a record that may follow what was seen here: going on by it");
+    q->refused = false;
+    bool same = q->seen.record.mod_revision == now->mod_revision && q->seen.store == store;
+    if (!now->present || record_key_is_opaque(now) || (same && !q->seen_due))
+        return true;
+    if (!same) {
+        seen_deinit(&q->seen);
+        q->seen.store = store;
+        record_key_copy(now, &q->seen.record);
+    }
+    write_seen(q);
+    return true;
 }
 
 /* ---- the freeze ---- */
@@ -550,11 +611,34 @@ void quorum_notice(struct quorum *q)
         log_error("promise.timeline", "%s", err.text);
 }
 
+static void note_old_senders(struct quorum *q, const struct pg_facts *f)
+{
+    if (!f || q->old_of_ms == q->list_since_ms || f->asked_ms <= q->list_since_ms)
+        return;
+    q->old = mem_grow(q->old, f->sender_count + 1, sizeof(*q->old));
+    q->old_count = f->sender_count;
+    q->old_of_ms = q->list_since_ms;
+    for (size_t i = 0; i < f->sender_count; i++)
+        q->old[i] = (struct old_sender){.pid = f->senders[i].pid, .started_us = f->senders[i].started_us};
+}
+
+/* It began after the list that is in force was loaded. */
+static bool is_after_list(const struct quorum *q, const struct pg_walsender *w)
+{
+    if (q->old_of_ms != q->list_since_ms)
+        return false;
+    for (size_t i = 0; i < q->old_count; i++)
+        if (q->old[i].pid == w->pid && q->old[i].started_us == w->started_us)
+            return false;
+    return w->started_us > q->list_since_us;
+}
+
 static void see_senders(struct quorum *q)
 {
     const struct pg_facts *f = local_facts(q->a->local);
     size_t count = f ? f->sender_count : 0;
 
+    note_old_senders(q, f);
     q->senders = mem_grow(q->senders, count + 1, sizeof(*q->senders));
     q->sender_count = count;
     for (size_t i = 0; i < count; i++) {
@@ -567,7 +651,7 @@ static void see_senders(struct quorum *q)
             .own_slot = str_eq(w->slot_name, slot),
             .starting = str_eq(w->state, "startup"),
             .streaming = str_eq(w->state, "streaming"),
-            .after_list = w->started_us > q->list_since_us,
+            .after_list = is_after_list(q, w),
             .flushed = w->flush,
         };
     }
@@ -581,6 +665,8 @@ void quorum_view(struct quorum *q, struct ha_view *v)
         (struct ha_promise){.known = q->promise_known, .term = q->promise.term, .settled = q->promise.settled};
     str_copy(v->quorum.promise.to, sizeof(v->quorum.promise.to), q->promise.coordinator);
     v->quorum.incarnation = d ? d->incarnation : 0;
+    v->quorum.seen = q->seen.record.present ? &q->seen.record : NULL;
+    v->quorum.seen_store = q->seen.store;
     v->quorum.freeze = q->shown;
     v->quorum.names = (struct ha_names){.list = q->list,
                                         .since_ms = q->list_since_ms,
@@ -622,9 +708,13 @@ void quorum_state(struct quorum *q, struct peer_state *s)
 {
     const struct datadir_state *d = local_datadir(q->a->local);
     const struct cluster *c = registry_cluster(q->a->registry);
-    const struct record_key *r = c && c->record.present && c->record.mode == RECORD_QUORUM ? &c->record : NULL;
+    const struct record_key *now = c ? &c->record : &q->seen.record; /* a store that is away is not waited for */
+    const struct record_key *r = now->present && now->mode == RECORD_QUORUM ? now : NULL;
     bool settled = r && r->phase != RECORD_TERM && r->term >= q->promise.term;
 
+    s->record_term = q->seen.record.term;
+    s->record_revision = q->seen.record.mod_revision;
+    s->store = q->seen.store;
     s->promised = q->promise.term;
     str_copy(s->coordinator, sizeof(s->coordinator), q->promise.coordinator);
     bool ours = r && r->phase == RECORD_TERM && failover_is_ours(agent_name(q->a), r);
@@ -658,12 +748,20 @@ bool quorum_waits(const struct quorum *q, const struct ha_view *v)
     return r->phase == RECORD_ELECTED || r->joining || (fenced && r->open.count);
 }
 
+void quorum_watch_store(struct quorum *q)
+{
+    registry_judge(q->a->registry, judge_record, q);
+}
+
 struct quorum *quorum_new(struct agent *a)
 {
     struct quorum *q = mem_zero(1, sizeof(*q));
+    struct err err = {0};
 
     q->a = a;
     read_promise(q);
+    if (!seen_read(state_dir(q), &q->seen, &err))
+        log_error("record.unusable", "%s", err.text);
     a->freeze.frozen = q->promise_known && q->promise.term > q->promise.settled;
     a->freeze.names_floor = q->promise.by_quorum ? NAMES_FENCE : NULL;
     return q;
@@ -674,11 +772,13 @@ void quorum_free(struct quorum *q)
     if (!q)
         return;
     forget_postmaster(q);
+    seen_deinit(&q->seen);
     sql_free(q->ending_sql);
     senders_cancel(q->ending);
     free(q->list);
     free(q->loading_list);
     free(q->list_why);
     free(q->senders);
+    free(q->old);
     free(q);
 }

@@ -18,6 +18,9 @@ struct quorum *quorum_new(struct agent *a);
 void quorum_free(struct quorum *q);
 AUTO_DEFINE(quorum, struct quorum, quorum_free)
 
+/* Once there is a registry: a record that is older than the newest seen is not believed. */
+void quorum_watch_store(struct quorum *q);
+
 /* What came to be known of PostgreSQL: before every view. */
 void quorum_notice(struct quorum *q);
 void quorum_view(struct quorum *q, struct ha_view *v);

@@ -36,6 +36,10 @@ struct registry {
     bool stale; /* what has come is not in `cluster` yet */
     bool news;  /* events that more follow have brought something */
     struct cluster *cluster;
+    struct cluster *past; /* what the store says now, where that is older than what was seen; `cluster` stays then */
+    uint64_t store_id;    /* of the newest reading */
+    registry_judge_fn *judge;
+    void *judge_arg;
     msec read_ms;
 
     struct loop_timer timer;
@@ -118,6 +122,24 @@ static void entry_remove(struct registry *r, const char *name)
         entry_drop(r, e);
 }
 
+/* Of what has come from the store, believed or not. */
+static const struct cluster *latest(const struct registry *r)
+{
+    return r->past ? r->past : r->cluster;
+}
+
+static void take_picture(struct registry *r, struct cluster *take_fresh)
+{
+    bool believed = !r->judge || r->judge(take_fresh, r->store_id, r->judge_arg);
+
+    cluster_unref(r->past);
+    r->past = believed ? NULL : take_fresh;
+    if (!believed)
+        return;
+    cluster_unref(r->cluster);
+    r->cluster = take_fresh;
+}
+
 static void rebuild(struct registry *r, int64_t revision)
 {
     struct cluster_key *keys = mem_zero(r->count, sizeof(*keys));
@@ -131,16 +153,15 @@ static void rebuild(struct registry *r, int64_t revision)
             .lease = r->entries[i].lease,
             .parsed = &r->entries[i].parsed,
         };
-    struct cluster *fresh = cluster_read(keys, r->count, revision);
-    cluster_unref(r->cluster);
-    r->cluster = fresh;
+    take_picture(r, cluster_read(keys, r->count, revision));
     r->stale = false;
     free(keys);
 }
 
 static void watch_change(struct registry *r, const struct store_event *event)
 {
-    bool known = r->cluster && event->revision >= r->cluster->revision && str_starts(event->kv->key, r->prefix);
+    const struct cluster *now = latest(r);
+    bool known = now && event->revision >= now->revision && str_starts(event->kv->key, r->prefix);
 
     if (known && event->kind == STORE_WATCH_PUT)
         entry_put(r, event->kv);
@@ -180,7 +201,8 @@ static void watch_event(const struct store_event *event, void *arg)
 /* A picture that is older than what the watch has shown already changes nothing. */
 static bool take_reading(struct registry *r, const struct store_result *result)
 {
-    bool earlier = r->cluster && result->revision < r->cluster->revision;
+    const struct cluster *now = latest(r);
+    bool earlier = now && result->revision < now->revision;
     if (earlier && !r->distrust)
         return false;
 
@@ -188,7 +210,7 @@ static bool take_reading(struct registry *r, const struct store_result *result)
         log_warning(
             "store.went_back",
             "the store went back from revision %lld to %lld; a leader key of an earlier term is left to its end",
-            (long long)r->cluster->revision, (long long)result->revision);
+            (long long)now->revision, (long long)result->revision);
         r->setbacks++;
     }
     r->distrust = false;
@@ -200,7 +222,9 @@ static bool take_reading(struct registry *r, const struct store_result *result)
     for (size_t i = r->count; i-- > 0;)
         if (!r->entries[i].seen)
             entry_drop(r, &r->entries[i]);
-    if (r->stale || !r->cluster || r->cluster->revision != result->revision)
+    bool other_store = r->store_id != result->cluster_id;
+    r->store_id = result->cluster_id;
+    if (r->stale || !now || now->revision != result->revision || other_store)
         rebuild(r, result->revision);
     return true;
 }
@@ -283,6 +307,7 @@ void registry_free(struct registry *r)
     entries_clear(r);
     free(r->entries);
     cluster_unref(r->cluster);
+    cluster_unref(r->past);
     free(r->prefix);
     free(r);
 }
@@ -304,6 +329,22 @@ struct cluster *registry_cluster(const struct registry *r)
     return r->cluster;
 }
 
+struct cluster *registry_past(const struct registry *r)
+{
+    return r->past;
+}
+
+struct cluster *registry_members(const struct registry *r)
+{
+    return r->cluster ? r->cluster : r->past;
+}
+
+void registry_judge(struct registry *r, registry_judge_fn *judge, void *arg)
+{
+    r->judge = judge;
+    r->judge_arg = arg;
+}
+
 unsigned int registry_setbacks(const struct registry *r)
 {
     return r->setbacks;
@@ -316,7 +357,7 @@ msec registry_read_ms(const struct registry *r)
 
 bool registry_answers(const struct registry *r)
 {
-    return r->answers;
+    return r->answers && !r->past;
 }
 
 void registry_heard(struct registry *r)

@@ -98,6 +98,7 @@ struct agent {
     /* operators (ops.c) */
     struct ha_request request;
     struct op *restart_op; /* to be answered when the restart is over */
+    struct op *recover_op; /* to be answered once it is decided */
     struct op *switchover_op;
     int64_t switchover_revision; /* of the store, when the request was written */
     msec switchover_deadline_ms;

@@ -47,7 +47,7 @@ static bool is_twin(const struct agent *a, const struct http_reply *reply)
 static void answered(const struct http_reply *reply, void *arg)
 {
     struct agent *a = arg;
-    const struct member *m = cluster_member(registry_cluster(a->registry), agent_name(a));
+    const struct member *m = cluster_member(registry_members(a->registry), agent_name(a));
 
     a->twin_call = NULL;
     a->twin = TWIN_NONE;
@@ -71,7 +71,7 @@ static const struct member *namesake(const struct agent *a, const struct cluster
 
 bool twin_looked_for(struct agent *a)
 {
-    const struct cluster *c = registry_cluster(a->registry);
+    const struct cluster *c = registry_members(a->registry);
     const struct member *m;
 
     switch (a->twin) {

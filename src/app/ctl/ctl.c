@@ -34,6 +34,8 @@ static const struct verb verbs[] = {
     {"pause", "[CLUSTER_NAME]", "Disable auto failover", verb_pause},
     {"plan", "[CLUSTER_NAME]", "Tell what would happen if a node were lost", verb_plan},
     {"query", "[CLUSTER_NAME]", "Query a member's PostgreSQL", verb_query},
+    {"recover-record", "[CLUSTER_NAME] MEMBER_NAME", "Write the newest record into a store that has lost it",
+     verb_recover_record},
     {"reinit", "[CLUSTER_NAME] [MEMBER_NAMES]...", "Reinitialize cluster member", verb_reinit},
     {"reload", "[CLUSTER_NAME] [MEMBER_NAMES]...", "Reload cluster member configuration", verb_reload},
     {"remove", "[CLUSTER_NAME]", "Remove cluster from DCS", verb_remove},

@@ -12,6 +12,7 @@ int verb_switchover(struct ctl *ctl, int argc, char **argv);
 int verb_failover(struct ctl *ctl, int argc, char **argv);
 int verb_restart(struct ctl *ctl, int argc, char **argv);
 int verb_reload(struct ctl *ctl, int argc, char **argv);
+int verb_recover_record(struct ctl *ctl, int argc, char **argv);
 int verb_reinit(struct ctl *ctl, int argc, char **argv);
 int verb_flush(struct ctl *ctl, int argc, char **argv);
 int verb_pause(struct ctl *ctl, int argc, char **argv);

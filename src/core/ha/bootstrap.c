@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "core/ha/facts.h"
+#include "core/ha/promise.h"
 
 enum {
     CLEAN_UP_STOP_MS = 2000, /* nothing in it is worth waiting for */
@@ -135,7 +136,7 @@ void bootstrap_decide(const struct ha_memory *m, const struct ha_view *v, struct
     } else if (v->pg.data == HA_DATA_BOOTSTRAPPING) {
         bootstrap_continue(m, v, p);
     } else if (may_become_cluster(v)) {
-        (void)plan_add(p, HA_DO_ACQUIRE);
+        plan_add(p, HA_DO_ACQUIRE)->above = promise_highest(v);
         (void)plan_why(p, "bootstrap: the database that runs here becomes the cluster");
     } else if (v->pg.data == HA_DATA_VALID) {
         (void)plan_why(p, "no cluster yet, and the database here is a standby: waiting for its primary");

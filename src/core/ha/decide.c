@@ -18,6 +18,7 @@
 #include "core/ha/observe.h"
 #include "core/ha/promise.h"
 #include "core/ha/promotion.h"
+#include "core/ha/recover.h"
 #include "core/ha/reign.h"
 #include "core/ha/rejoin.h"
 #include "core/ha/restart.h"
@@ -209,6 +210,8 @@ void ha_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *ret
         duty_decide(m, v, p);
     if (!v->request.ending)
         failover_decide(m, v, p);
+    if (!v->request.ending)
+        recover_decide(m, v, p);
     sync_copy_decide(v, p);
 
     trace_add("decide %lld: %zu actions, %s", (long long)v->now_ms, p->count, p->why);
@@ -237,7 +240,8 @@ static void check_frozen(const struct ha_plan *p)
 /* A change of the record is one of what was read, by who can read it. */
 static void check_record(const struct ha_view *v, const struct ha_record_change *change)
 {
-    const struct record_key *now = v->store.cluster ? &v->store.cluster->record : NULL;
+    const struct cluster *c = change->recovers ? v->store.past : v->store.cluster;
+    const struct record_key *now = c ? &c->record : NULL;
 
     CHECK(now && !record_key_is_opaque(now));
     CHECK(!v->store.reads_back);
@@ -256,7 +260,8 @@ void ha_check(const struct ha_memory *m, const struct ha_view *v, const struct h
     if (p->freeze)
         check_frozen(p);
     if (plan_has(p, HA_DO_RECORD))
-        CHECK(ledger_may_follow(&v->store.cluster->record, &p->record.next));
+        CHECK(p->record.recovers ? recover_may_write(v, &p->record.next)
+                                 : ledger_may_follow(&v->store.cluster->record, &p->record.next));
     for (size_t i = 0; i < p->count; i++) {
         const struct ha_action *a = &p->actions[i];
         if (a->kind == HA_DO_RECORD)

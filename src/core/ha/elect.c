@@ -7,6 +7,7 @@
 #include "core/ha/facts.h"
 #include "core/ha/handover.h"
 #include "core/ha/observe.h"
+#include "core/ha/promise.h"
 #include "core/ha/round.h"
 
 /* What every step of the race looks at. */
@@ -327,6 +328,8 @@ void elect_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *
     else if (others_come_first(&r))
         return;
 
-    plan_add(p, HA_DO_ACQUIRE)->timeline = elect_timeline(v);
+    struct ha_action *acquire = plan_add(p, HA_DO_ACQUIRE);
+    acquire->timeline = elect_timeline(v);
+    acquire->above = promise_highest(v);
     (void)plan_why(p, "no leader; we are the best known candidate");
 }

@@ -161,21 +161,11 @@ static int rank(const struct ha_view *v, const char *subject)
     return before;
 }
 
-static term highest_promise(const struct ha_view *v)
-{
-    term highest = v->quorum.promise.term;
-
-    for (size_t i = 0; i < v->mesh->count; i++)
-        if (v->mesh->at[i].state.promised > highest)
-            highest = v->mesh->at[i].state.promised;
-    return highest;
-}
-
 /* Returns the term. */
 static term call(const struct ha_view *v, struct ha_plan *p)
 {
     const struct record_key *r = &v->store.cluster->record;
-    term highest = highest_promise(v);
+    term highest = promise_highest(v);
     term next = (highest > r->term ? highest : r->term) + 1;
     char coordinator[HA_NAME_MAX + 32];
 

@@ -139,7 +139,7 @@ bool lead_chores(struct ha_memory *m, const struct ha_view *v, struct ha_plan *p
 
     if (restart_decide(m, v, p) || !v->store.known)
         return true;
-    if (str_empty(c->initialize) && v->pg.system_id)
+    if (str_empty(c->initialize) && v->pg.system_id && v->lease.owner) /* who has not the leader key yet would fail */
         plan_add(p, HA_DO_WRITE_INITIALIZE)->term = leads_under(v);
     lead_checkpoint(m, v, p);
     if (c->failover.present && handover_decide(m, v, p))

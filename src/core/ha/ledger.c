@@ -143,6 +143,16 @@ void ledger_settle(struct record_key *r, bool to_joint)
     set_joint(r, NULL);
 }
 
+void ledger_reopen(struct record_key *r, term t)
+{
+    CHECK(r->mode == RECORD_QUORUM && r->phase == RECORD_OPEN && t > r->term);
+    r->term = t;
+    r->open_term = t;
+    r->released = false;
+    str_set(&r->coordinator, r->leader);
+    set_line(r, r->leader_timeline, t, 0);
+}
+
 static bool same_open(const struct record_key *a, const struct record_key *b)
 {
     return str_eq(a->open_leader, b->open_leader) && a->open_incarnation == b->open_incarnation &&

@@ -43,6 +43,12 @@ void ledger_join(struct record_key *r, const struct record_cohort *to);
 /* … then, once its barrier has passed, the one whose list is in force: the new one, or the old one again. */
 void ledger_settle(struct record_key *r, bool to_joint);
 
+/*
+ * The record `r` was seen, and the store has lost it: its leader, which is still open as it says, writes it anew under a
+ * term that nobody has promised.
+ */
+void ledger_reopen(struct record_key *r, term t);
+
 /* May *to follow *from? The rule that the functions above obey, once more and independent of them. */
 bool ledger_may_follow(const struct record_key *from, const struct record_key *to);
 

@@ -112,6 +112,10 @@ struct ha_memory {
     } frozen;
 
     struct {
+        msec past_ms; /* the store was first seen to be of the past; 0: it is not */
+    } recover;
+
+    struct {
         int64_t stopped_for; /* revision of the failover key that we stopped for last */
         int64_t asked;       /* of the one that was seen last … */
         msec asked_ms;       /* … and when it was first: answers from before say nothing about it */

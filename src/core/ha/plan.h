@@ -52,7 +52,7 @@ enum ha_action_kind {
 /* How START starts and STOP stops. */
 enum ha_start { HA_START_PRIMARY, HA_START_STANDBY };
 enum ha_stop { HA_STOP_FAST, HA_STOP_IMMEDIATE, HA_STOP_KILL };
-enum ha_answer_to { HA_ANSWER_RESTART, HA_ANSWER_REINIT };
+enum ha_answer_to { HA_ANSWER_RESTART, HA_ANSWER_REINIT, HA_ANSWER_RECOVER };
 
 struct ha_action {
     enum ha_action_kind kind;
@@ -64,6 +64,7 @@ struct ha_action {
     bool in_good_time;     /* STOP: before_stop is waited for */
     bool remove;           /* DISCARD: delete instead of moving aside (configuration says so) */
     term term;
+    uint64_t above;    /* ACQUIRE: a term that was promised: the new one is beyond it */
     uint32_t timeline; /* ACQUIRE, TAKE_TIMELINE, PROMOTE: that this node is primary on, or is to be promoted to */
     enum ha_answer_to answer_to;
     bool ok;
@@ -91,6 +92,7 @@ struct ha_fence {
 struct ha_record_change {
     struct record_key next;    /* the plan's own */
     int64_t expected_revision; /* 0: there must be none */
+    bool recovers;             /* it is over what a store of the past says (view.store.past) */
     bool take_leader_key;      /* put it on our lease; there must be none */
     bool drop_leader_key;      /* delete it, whoever has it */
     char *sync; /* the plan's own: copy for Patroni's `sync` (sync_copy.h); "": deleted; NULL: it stays as it is */

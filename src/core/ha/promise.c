@@ -51,6 +51,16 @@ const char *promise_beyond(const struct ha_view *v, term of_record, term *ret_te
     return NULL;
 }
 
+term promise_highest(const struct ha_view *v)
+{
+    term highest = v->quorum.promise.term;
+
+    for (size_t i = 0; v->mesh && i < v->mesh->count; i++)
+        if (v->mesh->at[i].state.promised > highest)
+            highest = v->mesh->at[i].state.promised;
+    return highest;
+}
+
 void promise_decide(const struct ha_view *v, struct ha_plan *p)
 {
     const struct ha_promise *have = &v->quorum.promise;

@@ -20,4 +20,7 @@
  */
 const char *promise_beyond(const struct ha_view *v, term of_record, term *ret_term);
 
+/* The highest term that was promised, as far as this node has heard; a new one is above it. 0: none. */
+term promise_highest(const struct ha_view *v);
+
 void promise_decide(const struct ha_view *v, struct ha_plan *p);

@@ -1,5 +1,7 @@
 #include "core/ha/reign.h"
 
+#include <string.h>
+
 #include "base/check.h"
 #include "base/mutant.h"
 #include "base/str.h"
@@ -136,6 +138,7 @@ static void open_decide(struct ha_memory *m, const struct ha_view *v, const stru
     if (!m->cohort.elected_ms || m->cohort.elected_term != now->term) {
         m->cohort.elected_ms = v->now_ms;
         m->cohort.elected_term = now->term;
+        memset(m->cohort.missing, 0, sizeof(m->cohort.missing)); /* under an earlier reign */
     }
     (void)plan_why(p, "elected under term %llu; not open before the new cohort has the marker",
                    (unsigned long long)now->term);
@@ -375,9 +378,11 @@ static void open_goes_on(struct ha_memory *m, const struct ha_view *v, const str
         retake_key(v, p);
     /*
      * Under the fence, too: nothing is acknowledged then, and who has the marker has everything. Else a cohort whose
-     * members are gone for good would keep it for ever.
+     * members are gone for good would keep it for ever. Not while a list is on its way, though: it is one of the cohort
+     * as it is now, and would be in force when the record says another.
      */
-    if ((proved || is_fenced(v)) && !plan_has(p, HA_DO_RECORD) && !leave_decide(v, p))
+    bool on_its_way = v->quorum.names.loading || plan_has(p, HA_DO_LOAD_NAMES);
+    if (!on_its_way && (proved || is_fenced(v)) && !plan_has(p, HA_DO_RECORD) && !leave_decide(v, p))
         cohort_decide(m, v, r, p);
 }
 

@@ -5,6 +5,7 @@
 #include "base/str.h"
 #include "core/ha/bootstrap.h"
 #include "core/ha/cohort.h"
+#include "core/ha/election.h"
 #include "core/ha/facts.h"
 #include "core/ha/mode.h"
 #include "core/ha/restart.h"
@@ -98,6 +99,17 @@ static void clone_decide(const struct ha_memory *m, const struct ha_view *v, str
     (void)plan_why(p, "cloning from %s", source);
 }
 
+/* Of quorum mode: the leader's timeline was open under a later term than ours, so it has all that was acknowledged. */
+static bool is_of_an_earlier_term(const struct ha_view *v, const struct ha_peer *leader)
+{
+    const struct record_key *r = mode_record(v);
+    term ours, theirs;
+
+    return r && r->phase == RECORD_OPEN && str_eq(r->leader, leader->name) &&
+           election_term_of(r, v->pg.control_timeline, &ours) && election_term_of(r, leader->timeline, &theirs) &&
+           ours < theirs;
+}
+
 /*
  * The directory of the higher timeline, or of more WAL on the same one, may be the only good one: the leader
  * itself may be the one that came back from the past. That is for an operator to judge.
@@ -108,7 +120,7 @@ static bool holds_more(const struct ha_view *v, const struct ha_peer *leader, st
         return false;
     bool later = v->pg.control_timeline > leader->timeline;
     bool further = v->pg.control_timeline == leader->timeline && v->pg.control_position > leader->position;
-    if (!later && !further)
+    if ((!later && !further) || is_of_an_earlier_term(v, leader))
         return false;
     return plan_why(p,
                     "this data directory holds more than %s does (timeline %u against %u): left alone for an operator",

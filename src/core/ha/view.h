@@ -52,6 +52,11 @@ struct ha_store {
     msec read_ms;                  /* when the newest answer arrived; 0: never */
     const struct cluster *cluster; /* NULL: never read */
     /*
+     * The store answers, and what it says is older than what this node has seen, or another store's (recover.h): it was
+     * put back or replaced. `cluster` is as it was before then, and `known` false. NULL: not so.
+     */
+    const struct cluster *past;
+    /*
      * A change of the record of ours (RECORD) has an end that this picture does not show yet, or may have: no other is
      * decided. One whose answer never came may still be carried out after the reading, but then over the same record.
      */
@@ -233,6 +238,8 @@ struct ha_request {
     bool reinit;
     bool reinit_force;
     bool reinit_from_leader;
+    bool recover; /* write the newest record seen into a store that does not have it (recover.h) */
+    bool recover_force;
     bool ending; /* SIGTERM */
 };
 

@@ -10,6 +10,7 @@
 #include "base/time.h"
 #include "wire/lsn.h"
 #include "wire/peer.h"
+#include "wire/record.h"
 
 enum ha_sync_mode { HA_SYNC_OFF, HA_SYNC_ON, HA_SYNC_QUORUM };
 
@@ -72,8 +73,10 @@ struct ha_marker { /* a record written and flushed here, to be seen on others */
 
 struct ha_quorum {
     struct ha_promise promise;
-    uint64_t incarnation; /* of the data directory's contents; 0: no data, or not known */
-    bool record_unsure;   /* a change of the record has an unknown outcome and was not read back yet */
+    const struct record_key *seen; /* the newest record that this node has seen, as its disk says; NULL: none */
+    uint64_t seen_store;           /* … in that store */
+    uint64_t incarnation;          /* of the data directory's contents; 0: no data, or not known */
+    bool record_unsure;            /* a change of the record has an unknown outcome and was not read back yet */
     struct ha_freeze freeze;
     struct ha_names names;
     struct ha_marker marker;

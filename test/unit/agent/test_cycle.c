@@ -51,6 +51,12 @@ static struct {
 
 /* ---- the parts ---- */
 
+struct cluster *registry_past(const struct registry *r)
+{
+    (void)r;
+    return NULL;
+}
+
 bool registry_answers(const struct registry *r)
 {
     return true;

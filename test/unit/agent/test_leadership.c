@@ -138,7 +138,7 @@ static bool is_done(void)
 static enum leadership_result acquire(void)
 {
     last.done = false;
-    leadership_acquire(leadership, 2, take, NULL);
+    leadership_acquire(leadership, 2, 0, take, NULL);
     until(is_done, "acquire");
     return last.result;
 }

@@ -75,6 +75,9 @@ static void answer(struct op *op)
     case OP_REINITIALIZE:
         op_reply(op, 200, NULL, "reinitialize started");
         break;
+    case OP_RECOVER_RECORD:
+        op_reply(op, 409, NULL, "there is nothing to recover");
+        break;
     case OP_SWITCHOVER:
         op_reply(op, 200, NULL, "Successfully switched over to \"n2\"");
         break;
@@ -365,6 +368,8 @@ static void test_every_request_for_a_change_reaches_the_agent_and_its_answer_the
         {"DELETE", "/restart", NULL, OP_RESTART_DELETE, NULL, 404, "no restarts are scheduled"},
         {"POST", "/reinitialize", "{\"force\": \"yes\"}", OP_REINITIALIZE, "{\"force\": true, \"from_leader\": false}",
          200, "reinitialize started"},
+        {"POST", "/recover_record", "{\"force\": 1}", OP_RECOVER_RECORD, "{\"force\": true}", 409,
+         "there is nothing to recover"},
         {"POST", "/switchover", "{\"leader\": \"n1\", \"member\": \"n2\"}", OP_SWITCHOVER,
          "{\"leader\": \"n1\", \"candidate\": \"n2\"}", 200, "Successfully switched over to \"n2\""},
         {"POST", "/failover", "{\"candidate\": \"n2\"}", OP_FAILOVER, "{\"candidate\": \"n2\"}", 412,
