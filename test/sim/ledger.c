@@ -85,6 +85,10 @@ static void promises(struct pg *p, struct rec *commit, unsigned int reign)
     if (wal_leads_to(commit, promised)) /* late, and covered */
         return;
     about_to_find();
+    if (!wal_common(promised, commit)) { /* by an empty node in an empty store: it cannot know of the other one */
+        world_excuse("a new database was born in a store that was wiped");
+        finding("N8", "%s acknowledges in another database", p->host->name);
+    }
     if (reign == book.reigns)
         finding("S1", "%s acknowledges on timeline %u and has not what was acknowledged at %lld on timeline %u",
                 p->host->name, commit->tli, (long long)promised->end, promised->tli);
