@@ -403,3 +403,39 @@ def test_a_standby_dies_while_the_store_is_away(cluster_of):
         assert cluster.wait_healthy() is leader
         assert record(cluster)['term'] == before['term']
     load.check(leader)
+
+
+def test_a_store_that_was_wiped_gets_the_record_from_the_leader(cluster_of):
+    cluster = cluster_of(3, more=quorum())
+    leader = up(cluster)
+    was = record(cluster)
+    with Load.on(cluster) as load:
+        load.warm_up(leader)
+        load.fault()
+        cluster.store.lose_everything()
+        wait_for('the record', lambda: record(cluster).get('term', 0) > was['term'], 20)
+        wait_for('the leader key', lambda: cluster.store.get(PREFIX + 'leader') == leader.name, 20)
+        assert record(cluster)['leader'] == leader.name and record(cluster)['phase'] == 'open'
+        load.wait_rows([leader], BACK_S)
+        assert load.gap_s(load.moment) < 5
+        assert cluster.wait_healthy() is leader
+    load.check(leader)
+
+
+def test_an_operator_says_from_whom_to_go_on_in_a_store_that_was_wiped(cluster_of):
+    cluster = cluster_of(3, more=quorum())
+    leader = up(cluster)
+    with Load.on(cluster) as load:
+        load.warm_up(leader)
+    for node in cluster.nodes:
+        node.crash()
+    cluster.store.lose_everything()
+    for node in cluster.nodes:
+        node.start()
+    wait_for('members', lambda: all(cluster.store.get(f'{PREFIX}members/{n.name}') for n in cluster.nodes), 30)
+    holds_for('nobody leads', lambda: not record(cluster), 3, every_s=0.2)
+    done = []
+    wait_for('an answer', lambda: done.append(leader.ctl('recover-record', leader.name, '--force')) or done[-1].returncode == 0, 30)
+    print(done[-1].stdout)
+    new = cluster.wait_healthy()
+    load.check(new)
