@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "core/ha/cohort.h"
 #include "test/sim/book.h"
 #include "test/sim/points.h"
 #include "test/sim/recovery.h"
@@ -70,19 +71,30 @@ static bool has(const char *name, uint64_t incarnation, const struct rec *r)
     return n && node_incarnation(n) == incarnation && n->pg.disk.flushed && wal_leads_to(r, n->pg.disk.flushed);
 }
 
-static int having(const struct record_cohort *c, const struct rec *r)
+/* Members of the cohort, and of the one that it changes to, that have it. */
+static int holders(const struct rec *r)
 {
     int count = 0;
 
-    for (size_t i = 0; i < c->count; i++)
-        count += has(c->at[i].name, c->at[i].incarnation, r);
+    for (size_t i = 0; i < record.open.count; i++)
+        count += has(record.open.at[i].name, record.open.at[i].incarnation, r);
+    for (size_t i = 0; record.joining && i < record.joint.count; i++) {
+        const struct record_member *m = &record.joint.at[i];
+        if (!cohort_has(&record.open, m->name, m->incarnation))
+            count += has(m->name, m->incarnation, r);
+    }
     return count;
 }
 
-/* No |S| - k + 1 members of S are all without it; with nobody in S nobody but the leader settles it. */
-static bool on_each_settling_set(const struct record_cohort *c, int holders)
+/*
+ * So many of both have each acknowledged commit, whichever list counted them (core/ha/cohort.h): every set of nodes that
+ * settles it has one of them. 0: nobody but the leader settles it.
+ */
+static int counted(void)
 {
-    return !c->count || holders >= c->k;
+    if (!record.open.count || (record.joining && !record.joint.count))
+        return 0;
+    return record.joining && record.joint.k < record.open.k ? record.joint.k : record.open.k;
 }
 
 static void tell_cohort(const char *which, const struct record_cohort *c)
@@ -102,15 +114,14 @@ static void check_promises(void)
 
     if (!is_quorum() || !promised)
         return;
-    bool by_open = on_each_settling_set(&record.open, having(&record.open, promised));
-    bool by_joint = record.joining && on_each_settling_set(&record.joint, having(&record.joint, promised));
-    if (!by_open && !by_joint) {
+    bool on_each_settling_set = holders(promised) >= counted();
+    if (!on_each_settling_set) {
         story("acknowledged last: %lld of timeline %u", (long long)promised->end, promised->tli);
         tell_cohort("open", &record.open);
         if (record.joining)
             tell_cohort("joint", &record.joint);
     }
-    if (!by_open && !by_joint)
+    if (!on_each_settling_set)
         broken("N2", "nodes could settle the record's cohort none of which has what was acknowledged last");
     const struct node *led = node_named(record.open_leader); /* rewound since, it settles nothing */
     if (led && node_incarnation(led) == record.open_incarnation &&
@@ -122,20 +133,15 @@ static void check_promises(void)
 
 /* ---- lists ---- */
 
-/* Which of the list's names the bits choose are members of the cohort. */
-static int chosen_members(const struct sync_list *l, unsigned int bits, const struct record_cohort *c)
+/* How many of the list's names that the bits choose are members of the cohort, or of the one that it changes to. */
+static int chosen_members(const struct sync_list *l, unsigned int bits)
 {
     int count = 0;
 
     for (int i = 0; i < l->count; i++)
-        for (size_t k = 0; k < c->count && (bits >> i & 1); k++)
-            count += str_eq_nocase(l->names[i], c->at[k].name);
+        count += (bits >> i & 1) && (cohort_has_name(&record.open, l->names[i]) ||
+                                     (record.joining && cohort_has_name(&record.joint, l->names[i])));
     return count;
-}
-
-static bool covered(const struct record_cohort *c, int members)
-{
-    return c->count ? members >= c->k : true;
 }
 
 /* Every set that the list lets acknowledge is met by every set of nodes, other than the leader, that settles. */
@@ -146,8 +152,7 @@ static bool is_covered(const struct sync_list *l)
     for (unsigned int bits = 0; bits < 1U << l->count; bits++) {
         if (__builtin_popcount(bits) != l->wanted)
             continue;
-        if (!covered(&record.open, chosen_members(l, bits, &record.open)) &&
-            !(record.joining && covered(&record.joint, chosen_members(l, bits, &record.joint))))
+        if (chosen_members(l, bits) < counted())
             return false;
     }
     return true;
@@ -191,8 +196,7 @@ static void check_quarantine(const struct pg *p)
 {
     const struct rec *end = at_start[p->host->id];
 
-    if (!end || on_each_settling_set(&record.open, having(&record.open, end)) ||
-        (record.joining && on_each_settling_set(&record.joint, having(&record.joint, end))))
+    if (!end || holders(end) >= counted())
         return;
     broken("S5", "the fence is lifted, and what the server came up with is not on the cohort");
 }

@@ -66,9 +66,8 @@ static struct position mth_lowest(struct position *at, size_t count, size_t m)
     return at[m - 1];
 }
 
-/* What a node needs to have all that this cohort can have acknowledged; false: the frozen ones do not settle it. */
-static bool needed_for(const struct record_key *r, const struct record_cohort *c, const struct ballot *ballots,
-                       size_t count, struct position *ret_needed)
+/* What a node needs to have all that can have been acknowledged; false: the frozen ones do not settle that. */
+static bool needed(const struct record_key *r, const struct ballot *ballots, size_t count, struct position *ret_needed)
 {
     struct position members[BALLOTS_MAX];
     size_t found = 0;
@@ -84,32 +83,17 @@ static bool needed_for(const struct record_key *r, const struct record_cohort *c
         if (led && !MUTANT(P_NOT_A_VOTER)) {
             *ret_needed = at;
             settled = true;
-        } else if (cohort_has(c, b->name, b->incarnation)) {
+        } else if (cohort_counts(r, b->name, b->incarnation)) {
             members[found++] = at;
         }
     }
 
-    size_t enough = cohort_settling(c);
+    size_t enough = cohort_settling(r);
     if (found < enough)
         return settled;
     struct position lowest = mth_lowest(members, found, enough);
     if (!settled || position_compare(&lowest, ret_needed) < 0)
         *ret_needed = lowest;
-    return true;
-}
-
-static bool needed(const struct record_key *r, const struct ballot *ballots, size_t count, struct position *ret_needed)
-{
-    struct position joint;
-
-    if (!needed_for(r, &r->open, ballots, count, ret_needed))
-        return false;
-    if (!r->joining || MUTANT(JOINT_IGNORED))
-        return true;
-    if (!needed_for(r, &r->joint, ballots, count, &joint))
-        return false;
-    if (position_compare(&joint, ret_needed) > 0)
-        *ret_needed = joint;
     return true;
 }
 
@@ -145,18 +129,18 @@ static void say_needed(const struct election *e, char *ret_why, size_t cap)
 
 static void say_unsettled(const struct record_key *r, const struct ballot *ballots, size_t count, char *ret_why)
 {
-    size_t frozen = 0, enough = cohort_settling(&r->open);
+    size_t frozen = 0, enough = cohort_settling(r);
     struct position at;
 
     for (size_t i = 0; i < count; i++)
-        frozen += cohort_has(&r->open, ballots[i].name, ballots[i].incarnation) && counts(r, &ballots[i], &at);
+        frozen += cohort_counts(r, ballots[i].name, ballots[i].incarnation) && counts(r, &ballots[i], &at);
     if (enough == SIZE_MAX)
         (void)snprintf(ret_why, ELECTION_WHY_MAX, "only %s acknowledged by itself, and it is not frozen",
                        r->open_leader);
     else
         (void)snprintf(ret_why, ELECTION_WHY_MAX,
                        "%zu of the cohort's %zu members are frozen at a known place, %zu are needed%s", frozen,
-                       r->open.count, enough, r->joining ? " (of the one it changes to as well)" : "");
+                       cohort_counted(r), enough, r->joining ? " (with those that it changes to)" : "");
 }
 
 void election_hold(const struct record_key *r, const struct ballot *ballots, size_t count, struct election *ret)
@@ -193,8 +177,7 @@ void election_hold(const struct record_key *r, const struct ballot *ballots, siz
     (void)snprintf(ret->why, sizeof(ret->why), "%s; %s has it", place, ballots[ret->winner].name);
 }
 
-static bool could_settle(const struct record_key *r, const struct record_cohort *c, const struct ballot *ballots,
-                         size_t count)
+bool election_could_settle(const struct record_key *r, const struct ballot *ballots, size_t count)
 {
     size_t found = 0;
 
@@ -202,12 +185,7 @@ static bool could_settle(const struct record_key *r, const struct record_cohort 
         bool led = str_eq_nocase(ballots[i].name, r->open_leader) && ballots[i].incarnation == r->open_incarnation;
         if (led && !MUTANT(P_NOT_A_VOTER))
             return true;
-        found += cohort_has(c, ballots[i].name, ballots[i].incarnation);
+        found += cohort_counts(r, ballots[i].name, ballots[i].incarnation);
     }
-    return found >= cohort_settling(c);
-}
-
-bool election_could_settle(const struct record_key *r, const struct ballot *ballots, size_t count)
-{
-    return could_settle(r, &r->open, ballots, count) && (!r->joining || could_settle(r, &r->joint, ballots, count));
+    return found >= cohort_settling(r);
 }

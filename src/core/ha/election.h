@@ -6,9 +6,9 @@
  * timeline was last open, then by LSN: a timeline that nobody ever opened may be further and hold nothing that
  * counts.
  *
- * Everything acknowledged under the record's open cohort (and, while it changes, under its joint partner) is at or
- * before the position `needed`: of a settling set of each, the best member; of all such sets the one that asks for
- * least. A node at or beyond it may be elected.
+ * Everything acknowledged under the record's open cohort (and, while it changes, its joint partner: cohort.h) is at or
+ * before the position `needed`: of a settling set the best member; of all such sets the one that asks for least. A node
+ * at or beyond it may be elected.
  */
 #pragma once
 

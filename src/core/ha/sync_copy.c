@@ -30,18 +30,15 @@ static bool are_at_odds(const struct record_key *r)
     return false;
 }
 
-static bool settles_alone(const struct record_cohort *c, const char *name)
-{
-    return cohort_settling(c) == 1 && cohort_has_name(c, name);
-}
-
+/* Any of them has everything, or none is sure to. */
 static void list_complete(const struct record_key *r, struct copy *ret)
 {
-    for (size_t i = 0; i < r->open.count; i++) {
-        const char *name = r->open.at[i].name;
-        if (settles_alone(&r->open, name) && (!r->joining || settles_alone(&r->joint, name)))
-            list(ret, name);
-    }
+    if (cohort_settling(r) != 1)
+        return;
+    for (size_t i = 0; i < r->open.count; i++)
+        list(ret, r->open.at[i].name);
+    for (size_t i = 0; r->joining && i < r->joint.count; i++)
+        list(ret, r->joint.at[i].name);
 }
 
 static void list_voters(const struct record_key *r, struct copy *ret)
