@@ -125,7 +125,41 @@ ssize_t getrandom(void *bytes, size_t len, unsigned int flags)
     return (ssize_t)len;
 }
 
-void nodes_init(int count, const char *dcs)
+static char *node_yaml(int number, int store, const char *dcs)
+{
+    return str_fmt("scope: sim\n"
+                   "name: n%d\n"
+                   "restapi:\n"
+                   "  listen: 10.0.0.%d:8008\n"
+                   "  connect_address: 10.0.0.%d:8008\n"
+                   "etcd3:\n"
+                   "  host: 10.0.0.%d:2379\n"
+                   "bootstrap:\n"
+                   "  dcs:\n%s"
+                   "postgresql:\n"
+                   "  listen: 10.0.0.%d:5432\n"
+                   "  connect_address: 10.0.0.%d:5432\n"
+                   "  data_dir: /sim/n%d/data\n"
+                   "  authentication:\n"
+                   "    superuser: {username: postgres}\n"
+                   "    replication: {username: replicator}\n",
+                   number, number, number, store, dcs, number, number, number);
+}
+
+static char *witness_yaml(int number, int store)
+{
+    return str_fmt("scope: sim\n"
+                   "name: n%d\n"
+                   "restapi:\n"
+                   "  listen: 10.0.0.%d:8008\n"
+                   "  connect_address: 10.0.0.%d:8008\n"
+                   "etcd3:\n"
+                   "  host: 10.0.0.%d:2379\n"
+                   "pgkeep: {witness: true, state_dir: /sim/n%d/data.pgkeep}\n",
+                   number, number, number, store, number);
+}
+
+void nodes_init(int count, const char *dcs, bool witness)
 {
     CHECK(count <= NODES_MAX);
     world_agent_ended = agent_ended;
@@ -138,23 +172,8 @@ void nodes_init(int count, const char *dcs)
         CHECK(n->host->id == i);
         n->host->clock = chance(1000000000);
         n->host->clock_at = world.now;
-        n->yaml = str_fmt("scope: sim\n"
-                          "name: n%d\n"
-                          "restapi:\n"
-                          "  listen: 10.0.0.%d:8008\n"
-                          "  connect_address: 10.0.0.%d:8008\n"
-                          "etcd3:\n"
-                          "  host: 10.0.0.%d:2379\n"
-                          "bootstrap:\n"
-                          "  dcs:\n%s"
-                          "postgresql:\n"
-                          "  listen: 10.0.0.%d:5432\n"
-                          "  connect_address: 10.0.0.%d:5432\n"
-                          "  data_dir: /sim/n%d/data\n"
-                          "  authentication:\n"
-                          "    superuser: {username: postgres}\n"
-                          "    replication: {username: replicator}\n",
-                          i + 1, i + 1, i + 1, count + 1, dcs, i + 1, i + 1, i + 1);
+        n->witness = witness && i + 1 == count;
+        n->yaml = n->witness ? witness_yaml(i + 1, count + 1) : node_yaml(i + 1, count + 1, dcs);
         guard_sim_init(&n->guard, n->host, &n->pg, run_agent);
         pg_init(&n->pg, n->host, guard_sim_pg_died, &n->guard);
     }
@@ -207,6 +226,8 @@ bool node_follows(const struct node *n, const struct node *leader)
 {
     const struct pg *p = &n->pg;
 
+    if (n->witness)
+        return n->guard.agent.alive; /* that it hears and is heard is looked at, too */
     return p->postmaster.alive && p->in_recovery && p->receiver.state == RECEIVER_STREAMING &&
            wal_leads_to(p->disk.written, leader->pg.disk.written);
 }

@@ -17,6 +17,7 @@ struct node {
     struct pg pg;
     struct sim_guard guard;
     struct agent *agent; /* of the process that runs, or ran last */
+    bool witness;        /* it has no PostgreSQL: nothing ever runs in `pg` */
     char *yaml;
     struct settings *settings; /* what it says */
 };
@@ -24,8 +25,8 @@ struct node {
 extern struct node nodes[NODES_MAX];
 extern int node_count;
 
-/* dcs: the lines of bootstrap.dcs, indented by four. */
-void nodes_init(int count, const char *dcs);
+/* dcs: the lines of bootstrap.dcs, indented by four. witness: the last one is. */
+void nodes_init(int count, const char *dcs, bool witness);
 void node_power_cut(struct node *n);
 void node_power_on(struct node *n);
 void node_lose_disk(struct node *n); /* while it is down */

@@ -75,7 +75,7 @@ static void set_up(const struct schedule *s)
                         setup->strict && !setup->old_minor ? "true" : "false",
                         (long long)(setup->acknowledge ? setup->acknowledge : 1), profiles[setup->profile],
                         setup->archive ? archive : "");
-    nodes_init((int)setup->nodes, dcs);
+    nodes_init((int)setup->nodes, dcs, setup->witness && setup->synchronous && setup->nodes > 2);
     struct host *store = world_add_host("store");
     struct host *clients = world_add_host("client");
     store_sim_init(store, "/service/sim/");

@@ -42,8 +42,8 @@ struct fault {
 /*
  * The cluster: name, what is drawn. Times in ms; pace: of what lies between two faults, in percent; synchronous: off,
  * on, quorum; profile: default, fast, wan; old_minor: PostgreSQL before the fix of NAMES_MISSED_AT_START; storm: in
- * quorum mode one leader after the other is hit, as fast as they come (both by the seed itself, so that the histories of
- * the others stay what they were).
+ * quorum mode one leader after the other is hit, as fast as they come; witness: in a synchronous mode the last of three
+ * nodes or more has no PostgreSQL (all three by the seed itself, so that the histories of the others stay what they were).
  */
 #define SETUP(X)                                                                    \
     X(nodes, chance_one_in(4) ? 2 : chance_one_in(4) ? 5 : 3)                       \
@@ -61,7 +61,8 @@ struct fault {
     X(profile, chance(3))                                                           \
     X(archive, chance_one_in(4))                                                    \
     X(old_minor, seed % 8 == 5)                                                     \
-    X(storm, seed % 4 == 3)
+    X(storm, seed % 4 == 3)                                                         \
+    X(witness, seed % 16 == 9)
 
 struct setup {
 #define X(name, draw) int64_t name;
