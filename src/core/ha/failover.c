@@ -6,6 +6,7 @@
 
 #include "base/mutant.h"
 #include "base/str.h"
+#include "core/ha/flap.h"
 #include "core/ha/ledger.h"
 #include "core/ha/mode.h"
 #include "core/ha/promise.h"
@@ -205,6 +206,18 @@ static bool is_due(struct ha_memory *m, const struct ha_view *v, struct ha_plan 
     return true;
 }
 
+/* So soon after the last failover it is waited whether that one helps. */
+static bool is_held(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p, const struct suspect *s)
+{
+    msec until_ms = flap_hold_ms(m, v) + rank(v, s->name) * v->conf.profile.rank_ms;
+    bool of_an_open_one = v->store.cluster->record.phase == RECORD_OPEN && !str_eq(s->name, v->conf.name);
+
+    if (!of_an_open_one || s->kind == SUSPECT_DEAD || s->kind == SUSPECT_STUCK || v->now_ms >= until_ms)
+        return false;
+    plan_wake(p, until_ms);
+    return plan_why(p, "%s; so soon after the last failover that is borne for a while", s->why);
+}
+
 bool failover_call_anew(const struct ha_view *v, struct ha_plan *p)
 {
     const struct record_key *r = mode_record(v);
@@ -234,8 +247,9 @@ void failover_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pla
         elect(m, v, p);
         return;
     }
+    flap_look(m, v);
     struct suspect s = suspect_look(m, v, p);
-    if (!is_due(m, v, p, &s) || v->conf.pause)
+    if (!is_due(m, v, p, &s) || v->conf.pause || is_held(m, v, p, &s))
         return;
     bool possible = failover_is_possible(v, s.kind == SUSPECT_STUCK || str_eq(s.name, v->conf.name) ? NULL : s.name);
     if (!possible) {

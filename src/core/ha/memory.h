@@ -112,6 +112,12 @@ struct ha_memory {
     } frozen;
 
     struct {
+        term term;      /* under which somebody was seen open last */
+        int count;      /* failovers, one soon after the other; 0: none was seen */
+        msec opened_ms; /* when the last one ended */
+    } flap;
+
+    struct {
         msec past_ms; /* the store was first seen to be of the past; 0: it is not */
     } recover;
 

@@ -24,6 +24,7 @@ struct ha_profile {
     msec freeze_ms;  /* a standby that is not proved frozen by then is stopped */
     msec rank_ms;    /* between two nodes that could take a term */
     msec join_ms;    /* a newly elected leader waits that long for standbys that are up before it opens with fewer */
+    msec again_ms;   /* the least time between two failovers, at first (flap.h) */
     msec lost_ms;    /* a member of the cohort that stopped streaming leaves after that */
 };
 
