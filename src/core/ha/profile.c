@@ -10,7 +10,7 @@ static const struct ha_profile profiles[] = {
                       .rank_ms = 60,
                       .join_ms = 1000,
                       .lost_ms = 1000,
-                      .again_ms = 3000},
+                      .again_ms = 2000},
     [PROFILE_DEFAULT] = {.beat_ms = 100,
                          .suspect_ms = 1500,
                          .wal_ms = 1000,
