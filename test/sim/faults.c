@@ -32,9 +32,13 @@ struct doing { /* a fault that has begun */
     uint64_t generation, generation2; /* of the processes that were stopped */
     bool on;                          /* FLAPPING: it is cut now */
     bool over;
+    usec ends;
     int step;
 };
 
+enum { ARMED_MAX = 16, HIT_AFTER_MAX = 150000 };
+
+static struct doing *armed[ARMED_MAX]; /* RECORD_HIT: they wait for the record */
 static bool synchronous;
 static struct host *store_host, *operator_home;
 
@@ -346,6 +350,94 @@ static void set_trap(const struct doing *d)
     points_set(&trap);
 }
 
+/* ---- in the middle of a change of the record ---- */
+
+enum deed { DEED_NONE, DEED_POWER, DEED_CUT, DEED_AGENT, DEED_POSTGRES, DEED_POSTMASTER, DEED_COUNT };
+
+static bool is_awaited(const struct fault *f, const struct record_key *r)
+{
+    switch (salted(f, 1, 3)) {
+    case 0:
+        return r->joining;
+    case 1:
+        return r->phase == RECORD_TERM;
+    default:
+        return r->phase == RECORD_ELECTED;
+    }
+}
+
+static void hit(void *arg)
+{
+    struct doing *d = arg;
+    struct node *n = d->node;
+
+    story("=== in the middle of it: %s", n->host->name);
+    score_hit(n->host->id);
+    book_busy(world.now + BUSY_AFTER);
+    d->step = (int)(DEED_NONE + 1 + salted(d->fault, 2, DEED_COUNT - 1));
+    switch ((enum deed)d->step) {
+    case DEED_POWER:
+        node_power_cut(n);
+        break;
+    case DEED_CUT:
+        from_servers(n->host, true, true, net_cut);
+        break;
+    case DEED_AGENT:
+        guard_sim_bar_agent(&n->guard, world.now + stays_away(d->fault));
+        break;
+    case DEED_POSTGRES:
+        pg_kill(&n->pg);
+        break;
+    case DEED_POSTMASTER:
+        pg_kill_postmaster(&n->pg);
+        break;
+    case DEED_NONE:
+    case DEED_COUNT:
+        UNREACHABLE();
+    }
+}
+
+/* What goes on for so long: until the fault is over. */
+static void hit_over(const struct doing *d)
+{
+    if (d->step == DEED_POWER)
+        node_power_on(d->node);
+    else if (d->step == DEED_CUT)
+        from_servers(d->node->host, true, true, net_mend);
+}
+
+static void arm(struct doing *d)
+{
+    for (int i = 0; i < ARMED_MAX; i++)
+        if (!armed[i]) {
+            armed[i] = d;
+            return;
+        }
+}
+
+static void disarm(const struct doing *d)
+{
+    for (int i = 0; i < ARMED_MAX; i++)
+        if (armed[i] == d)
+            armed[i] = NULL;
+}
+
+void faults_see_record(const struct record_key *r)
+{
+    for (int i = 0; i < ARMED_MAX; i++) {
+        struct doing *d = armed[i];
+        if (!d || !is_awaited(d->fault, r))
+            continue;
+        armed[i] = NULL;
+        for (int k = 0; k < node_count && d->fault->leader; k++)
+            if (str_eq(nodes[k].host->name, r->leader))
+                d->node = &nodes[k];
+        usec after = salted(d->fault, 3, HIT_AFTER_MAX);
+        if (world.now + after < d->ends)
+            event_in(after, NULL, hit, d);
+    }
+}
+
 /* ---- beginning and end ---- */
 
 static void begin(struct doing *d)
@@ -491,6 +583,10 @@ static void begin(struct doing *d)
     case FAULT_POINT_FAIL:
         set_trap(d);
         break;
+    case FAULT_RECORD_HIT:
+        d->ends = world.now + f->lasts;
+        arm(d);
+        break;
     case FAULT_SWITCHOVER:
         switchover(d);
         break;
@@ -631,6 +727,10 @@ static void end(struct doing *d)
         break;
     case FAULT_PAUSE:
         resume((void *)(intptr_t)f->node);
+        break;
+    case FAULT_RECORD_HIT:
+        disarm(d);
+        hit_over(d);
         break;
     case FAULT_PG_CONFLICT:
     case FAULT_PG_PAUSED:

@@ -69,9 +69,13 @@ static void write_wrong(struct pg *p, uint64_t luck)
         "synchronous_standby_names = 'ANY 1 (n9)'\n", /* right, and of nobody */
         "primary_conninfo = ''\n",                    /* somebody else's freeze */
         "wal_retrieve_retry_interval = '100ms'\n",    /* nothing is wrong with it */
+        "include 'other.conf'\n",                     /* a wrong value, where nobody looks for it */
+        "include 'other.conf'\n",
     };
 
-    if (p->disk.kind == DATADIR_VALID && pg_conf_write(p, "postgresql.auto.conf", wrong[luck % ARRAY_LEN(wrong)]))
+    if (p->disk.kind != DATADIR_VALID || !pg_conf_write(p, "other.conf", "synchronous_standby_names = 'ANY 0 (n1)'\n"))
+        return;
+    if (pg_conf_write(p, "postgresql.auto.conf", wrong[luck % ARRAY_LEN(wrong)]))
         pg_reload(p);
 }
 

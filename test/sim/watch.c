@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "core/ha/cohort.h"
 #include "test/sim/book.h"
+#include "test/sim/faults.h"
 #include "test/sim/points.h"
 #include "test/sim/recovery.h"
 #include "test/sim/session.h"
@@ -418,6 +419,7 @@ static void record_changed(const struct record_key *r)
     ledger_quorum(is_quorum());
     if (!is_quorum())
         return;
+    faults_see_record(&record);
     const struct node *leader = node_named(record.leader);
     if (record.phase != RECORD_TERM)
         settled = record.term;

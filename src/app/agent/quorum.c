@@ -330,8 +330,7 @@ static void freeze(struct quorum *q, term t)
     msec budget_ms = profile_of(a->dynamic->failover_profile)->freeze_ms;
 
     local_view(a->local, &pg);
-    bool stopped = pg.process == HA_PROC_NONE || (pg.process == HA_PROC_ORPHANS && MUTANT(POSTMASTER_ONLY));
-    if (stopped && a->jobs->state != HA_JOB_RUNNING) {
+    if (pg.process == HA_PROC_NONE && a->jobs->state != HA_JOB_RUNNING) {
         freeze_stopped(q, &pg, t);
         return;
     }
@@ -534,8 +533,7 @@ void quorum_end_sender(struct quorum *q, uint32_t pid, const char *name)
 
 static void forget_postmaster(struct quorum *q)
 {
-    if (!MUTANT(FREEZE_OUTLIVES))
-        forget_freeze(q);
+    forget_freeze(q);
     forget_list(q);
     reload_cancel(q->loading);
     q->loading = NULL;

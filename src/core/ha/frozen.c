@@ -1,6 +1,5 @@
 #include "core/ha/frozen.h"
 
-#include "base/mutant.h"
 #include "core/ha/facts.h"
 #include "core/ha/start.h"
 
@@ -38,7 +37,7 @@ static bool shows_nothing(const struct ha_memory *m, const struct ha_view *v, st
 
 static void frozen_running(const struct ha_memory *m, const struct ha_view *v, struct ha_plan *p)
 {
-    if (m->promotion.doubt && !MUTANT(DOUBT_FORGOTTEN)) {
+    if (m->promotion.doubt) {
         frozen_stop(v, p, "a promotion that was begun may still happen, so PostgreSQL is stopped");
         return;
     }

@@ -92,5 +92,8 @@ static term settled(const struct ha_view *v)
 
 bool mode_must_freeze(const struct ha_view *v)
 {
-    return v->quorum.promise.term > settled(v);
+    const struct record_key *r = record(v);
+    term called = MUTANT(BELOW_PROMISE) && r ? r->term : v->quorum.promise.term;
+
+    return called > settled(v);
 }
