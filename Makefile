@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 MESON_ARGS ?=
 
 .DEFAULT_GOAL := build
-.PHONY: build help demo test cluster sim asan tsan bench format install clean
+.PHONY: build help demo test cluster sim mutants asan tsan bench format install clean
 
 build: $(BUILD)/build.ninja ## build the programs in build/
 	ninja -C $(BUILD)
@@ -37,6 +37,11 @@ sim: ## simulated clusters by seed: SEEDS=n FROM=m, or SEED=n for the story of o
 	tools/deps build
 	$(MAKE) build
 	build/test/sim/sim $(if $(SEED),-v --from $(SEED),--seeds $(or $(SEEDS),200) --from $(or $(FROM),1))
+
+mutants: ## deliberate mistakes, each to be caught by a simulated cluster: SEEDS=n FROM=m ONLY=NAME,NAME
+	tools/deps build
+	$(MAKE) build
+	build/test/sim/sim --mutants $(ONLY) --seeds $(or $(SEEDS),2000) --from $(or $(FROM),1)
 
 bench: ## measurements
 	tools/deps demo

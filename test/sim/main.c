@@ -7,7 +7,7 @@
  *   sim -v --from M                          the story of one seed
  *   sim --minimize M [--out FILE]            the smallest schedule that fails as that seed does, and its story
  *   sim --schedule FILE…                     schedules of before: each must be clean now
- *   sim --mutants [NAME] [--seeds N]         deliberate mistakes: each must be caught
+ *   sim --mutants [NAME,NAME…] [--seeds N]    deliberate mistakes: each must be caught
  *   sim --mutant NAME …                      one of them in any of the above
  */
 #include <stdio.h>
@@ -192,7 +192,7 @@ static int usage(void)
                   "usage: sim [-v] [--seeds N] [--from M] [--jobs J] [--twice] [--coverage [--at-least PERCENT]]\n"
                   "       sim --minimize M [--out FILE]\n"
                   "       sim [-v] [--minimize] --schedule FILE...\n"
-                  "       sim --mutants [NAME] [--seeds N] [--from M]\n"
+                  "       sim --mutants [NAME,NAME...] [--seeds N] [--from M]\n"
                   "       sim --mutant NAME ...\n");
     return 2;
 }

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/check.h"
@@ -144,19 +145,34 @@ static bool hunt(struct pool *p, size_t i, uint64_t from, uint64_t seeds)
     return h.seed != 0;
 }
 
+/* Names with commas between them. */
+static bool is_among(const char *names, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (const char *at = names; at; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (strncmp(at, name, len) == 0 && (at[len] == ',' || !at[len]))
+            return true;
+    }
+    return false;
+}
+
 int mutants_run(const char *only, uint64_t from, uint64_t seeds, int jobs)
 {
+    double begin = now();
     struct pool *p = pool_new(jobs);
     int survivors = 0;
     int hunted = 0;
 
     for (size_t i = 0; i < mutants_count(); i++) {
-        if (only && !str_eq(only, mutant_name(i)))
+        if (only && !is_among(only, mutant_name(i)))
             continue;
         hunted++;
         survivors += !hunt(p, i, from, seeds);
     }
     pool_free(p);
-    (void)printf("%d mutants, %d survived\n", hunted, survivors);
+    (void)printf("%d mutants, %d caught, %d survived, in %.0f s\n", hunted, hunted - survivors, survivors,
+                 now() - begin);
     return survivors;
 }
