@@ -362,8 +362,8 @@ static bool write_files(struct freeze_job *j, const struct conf_input *in, struc
     struct conf_result ignored;
 
     j->promote_seen |= file_exists(trigger);
-    bool good = datadir_clear_promote(in->instance->data_dir, err) &&
-                names_remove(in->instance, err) && conffile_write(in, &ignored, &findings, err);
+    bool good = datadir_clear_promote(in->instance->data_dir, err) && names_remove(in->instance, err) &&
+                conffile_write(in, &ignored, &findings, err);
     findings_deinit(&findings); /* told with every other writing of these files */
     return good;
 }

@@ -1,6 +1,5 @@
 #include "core/ha/promise.h"
 
-#include "base/mutant.h"
 #include "base/str.h"
 #include "core/ha/mode.h"
 #include "core/ha/suspect.h"
@@ -37,8 +36,6 @@ static struct call newest_call(const struct ha_view *v)
 const char *promise_beyond(const struct ha_view *v, term of_record, term *ret_term)
 {
     *ret_term = v->quorum.promise.term;
-    if (MUTANT(STORE_BEHIND_TRUSTED))
-        return NULL;
     if (*ret_term > of_record)
         return v->conf.name;
     for (size_t i = 0; v->mesh && i < v->mesh->count; i++) {
