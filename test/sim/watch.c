@@ -334,15 +334,24 @@ static void check_histories(const struct pg *p, const struct rec *first)
     }
 }
 
+/* One that nobody opens may have taken a number that another was to have (a promotion that came late). */
+static void check_number(const struct node *leader)
+{
+    uint32_t tli = record.leader_timeline % TLI_MAX;
+    struct rec *first = leader->pg.disk.history[tli];
+
+    if (timelines[tli] && first && timelines[tli] != first)
+        broken("N9", "two timelines were open under one number");
+    if (first)
+        timelines[tli] = first;
+}
+
 static void promoted(struct pg *p, struct rec *first)
 {
     int h = p->host->id;
 
     if (!is_quorum())
         return;
-    if (timelines[first->tli % TLI_MAX] && timelines[first->tli % TLI_MAX] != first)
-        broken("N9", "two timelines have one number");
-    timelines[first->tli % TLI_MAX] = first;
     if (claims[h].term > elected_under[h])
         broken("A12", "a node leaves recovery that was frozen since it was elected, if it ever was");
     check_fork(p, first);
@@ -425,6 +434,8 @@ static void record_changed(const struct record_key *r)
         settled = record.term;
     if (leader && record.phase != RECORD_TERM)
         elected_under[leader->host->id] = record.term;
+    if (leader && record.phase == RECORD_OPEN)
+        check_number(leader);
     if (elects)
         check_election();
     check_promises();

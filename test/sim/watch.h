@@ -10,7 +10,7 @@
  *        a frozen position is where its disk ends, of the right timeline, and not before what was acknowledged from it
  *   N5   who says that it is stopped has no process left
  *   N6   who says that it is frozen for a term acknowledges nothing new before somebody is elected under that term
- *   N9   a timeline's number is used once; it begins where its leader was frozen
+ *   N9   a number is one open timeline's, which begins where its leader was frozen
  *   A2   the elected acknowledges nothing before it is open
  *   S3   once somebody is elected nothing is acknowledged that it has not
  *   S4   what is told to be promised is on the disk
