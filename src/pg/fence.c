@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 
-#include "base/mutant.h"
 #include "base/str.h"
 #include "io/loop.h"
 #include "pg/hold.h"
@@ -118,10 +117,6 @@ static void loaded(const struct reload_result *result, void *arg)
         return;
     }
     j->sql = result->take_sql;
-    if (MUTANT(SENDERS_LEFT)) {
-        senders_gone(NULL, j);
-        return;
-    }
     j->senders = senders_end_older(j->loop, j->sql, result->connected_us, left_ms(j), senders_gone, j);
 }
 

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "base/mutant.h"
 #include "base/str.h"
 #include "pg/file.h"
 #include "pg/promise.h"
@@ -50,13 +49,10 @@ static bool note(const char *state_dir, uint64_t incarnation, struct err *err)
 
 bool incarnation_renew(const char *data_dir, const char *state_dir, uint64_t *ret_incarnation, struct err *err)
 {
-    struct promise had;
     uint64_t fresh = 0;
 
     while (!fresh) {
-        if (MUTANT(INCARNATION_KEPT) && promise_read(state_dir, &had, NULL) == PROMISE_READ && had.incarnation)
-            fresh = had.incarnation;
-        else if (getrandom(&fresh, sizeof(fresh), 0) != (ssize_t)sizeof(fresh))
+        if (getrandom(&fresh, sizeof(fresh), 0) != (ssize_t)sizeof(fresh))
             return err_sys(err, errno, "a new incarnation of the data directory");
     }
     AUTO(cstr) char *path = path_of(data_dir);

@@ -608,6 +608,10 @@ static void begin(struct doing *d)
     case FAULT_PG_CONFLICT:
     case FAULT_PG_PAUSED:
     case FAULT_PG_HANGS:
+        if (!n->pg.in_recovery) /* it is standbys whose replay stands */
+            n = d->node = d->other;
+        pg_fault_begin(f->kind, &n->pg, (uint64_t)salted(f, 1, INT32_MAX));
+        break;
     case FAULT_PG_SENDER_STUCK:
     case FAULT_PG_CRASH:
     case FAULT_PG_TOOL:

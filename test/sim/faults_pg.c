@@ -42,9 +42,12 @@ static void let_senders_go(struct pg *p)
 /* A pg_receivewal --synchronous with the name of somebody who streams, or of nobody, from the last host there is. */
 static void run_tool(struct pg *p, uint64_t luck)
 {
-    const struct pg_sender *like = &p->senders[luck % SENDERS_MAX];
+    const struct pg_sender *like = NULL;
 
-    walstream_tool(p, &world.hosts[world.host_count - 1], like->active ? like->name : "backup", NULL);
+    for (size_t i = 0; i < SENDERS_MAX && luck % 4; i++)
+        if (p->senders[(luck + i) % SENDERS_MAX].active)
+            like = &p->senders[(luck + i) % SENDERS_MAX];
+    walstream_tool(p, &world.hosts[world.host_count - 1], like ? like->name : "backup", NULL);
 }
 
 /* ---- sessions ---- */

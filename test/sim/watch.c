@@ -417,10 +417,23 @@ static void check_election(void)
         broken("N3", "somebody is elected who has not frozen under that term");
 }
 
+/* What the elected had when it was that, or opened with, is on its new cohort: the marker showed it. */
+static void check_opening(const struct node *leader)
+{
+    const struct claim *c = &claims[leader->host->id];
+    const struct rec *begin = at_start[leader->host->id];
+    const struct rec *frozen = c->term == record.term ? c->end : NULL;
+
+    if ((begin && !on_each_settling_set(&record.open, having(&record.open, begin))) ||
+        (frozen && !on_each_settling_set(&record.open, having(&record.open, frozen))))
+        broken("S5", "the elected is open, and its cohort has not what it came with");
+}
+
 /* ---- the record ---- */
 
 static void record_changed(const struct record_key *r)
 {
+    bool opened = is_quorum() && record.phase == RECORD_ELECTED && r->phase == RECORD_OPEN;
     bool elects = is_quorum() && record.phase == RECORD_TERM && r->phase == RECORD_ELECTED && r->term == record.term;
 
     record_key_deinit(&record);
@@ -438,6 +451,8 @@ static void record_changed(const struct record_key *r)
         check_number(leader);
     if (elects)
         check_election();
+    if (opened && leader)
+        check_opening(leader);
     check_promises();
     for (int i = 0; i < node_count; i++) {
         check_lists(&nodes[i].pg);

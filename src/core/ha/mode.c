@@ -28,10 +28,7 @@ const struct record_key *mode_record(const struct ha_view *v)
 {
     const struct record_key *r = record(v);
 
-    return r && r->mode == RECORD_QUORUM && is_settled(v, r) &&
-                   (r->term >= v->quorum.promise.term || MUTANT(BELOW_PROMISE))
-               ? r
-               : NULL;
+    return r && r->mode == RECORD_QUORUM && is_settled(v, r) && r->term >= v->quorum.promise.term ? r : NULL;
 }
 
 const char *mode_leader(const struct ha_view *v)
@@ -68,7 +65,7 @@ bool mode_may_lead(const struct ha_view *v)
     const struct record_key *r = mode_record(v);
 
     return r && v->quorum.promise.known && str_eq(r->leader, v->conf.name) &&
-           (r->leader_incarnation == v->quorum.incarnation || MUTANT(LEADS_BY_NAME)) && v->quorum.incarnation;
+           r->leader_incarnation == v->quorum.incarnation && v->quorum.incarnation;
 }
 
 bool mode_may_acknowledge(const struct ha_view *v)
@@ -92,8 +89,5 @@ static term settled(const struct ha_view *v)
 
 bool mode_must_freeze(const struct ha_view *v)
 {
-    const struct record_key *r = record(v);
-    term called = MUTANT(BELOW_PROMISE) && r ? r->term : v->quorum.promise.term;
-
-    return called > settled(v);
+    return v->quorum.promise.term > settled(v);
 }

@@ -36,7 +36,7 @@ static bool record_is_sure(const struct ha_view *v, struct ha_plan *p)
 {
     const struct record_key *now = mode_record(v);
 
-    if (v->store.sure_revision == now->mod_revision || MUTANT(RECORD_UNSURE))
+    if (v->store.sure_revision == now->mod_revision || MUTANT(RECORD_NOT_READ_BACK))
         return true;
     if (v->store.known && !v->store.reads_back && !plan_has(p, HA_DO_RECORD))
         (void)plan_record(p, now);
@@ -106,7 +106,8 @@ static bool cohort_is_ready(const struct ha_memory *m, const struct ha_view *v, 
 
     for (size_t i = 0; i < r->count; i++) {
         const struct follower *f = &r->at[i];
-        if (!f->follows || !f->sync_priority || f->wants_out || member_name_why_not_counted(f->name))
+        bool follows = f->follows || MUTANT(OPEN_BEFORE_MARKER);
+        if (!follows || !f->sync_priority || f->wants_out || member_name_why_not_counted(f->name))
             continue;
         if (v->conf.sync_mode == HA_SYNC_ON && (!f->marked || count == wanted))
             continue;

@@ -24,7 +24,7 @@ static const struct ha_sender *own_sender(const struct ha_view *v, const char *n
         const struct ha_sender *s = &v->quorum.senders[i];
         if (!str_eq_nocase(s->name, name))
             continue;
-        if (own && !MUTANT(DUPLICATE_TAKEN))
+        if (own)
             return NULL;
         own = s;
     }
@@ -40,8 +40,7 @@ static void read_follower(const struct ha_view *v, const struct peer_state *s, s
     *ret = (struct follower){
         .name = s->name, .incarnation = s->incarnation, .sync_priority = s->sync_priority, .wants_out = s->wants_out};
     ret->follows = r && sender && s->incarnation && s->in_recovery && s->freeze == PEER_FREEZE_NONE &&
-                   s->promised <= r->term && str_eq(s->upstream, v->conf.name) &&
-                   (s->upstream_term == r->term || MUTANT(FOLLOWER_OF_ANY_TERM)) &&
+                   s->promised <= r->term && str_eq(s->upstream, v->conf.name) && s->upstream_term == r->term &&
                    (s->timeline == v->pg.timeline || MUTANT(FOLLOWER_OF_ANY_TIMELINE));
     if (!ret->follows)
         return;
