@@ -12,6 +12,7 @@
 #include "test/sim/rest.h"
 #include "test/sim/score.h"
 #include "test/sim/store_sim.h"
+#include "test/sim/watch.h"
 
 enum {
     BUSY_BEFORE = 1500000,
@@ -320,7 +321,7 @@ static void replace_host(struct doing *d)
     for (int i = 0; i < node_count; i++)
         following += &nodes[i] != d->node && leader && node_follows(&nodes[i], leader);
     bool safe = leader && leader != d->node && (following || node_count == 2);
-    d->on = safe && d->node->host->up;
+    d->on = safe && d->node->host->up && watch_may_lose(d->node);
     if (!d->on)
         return;
     node_power_cut(d->node);

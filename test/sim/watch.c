@@ -379,6 +379,15 @@ static void touched(struct pg *p)
         broken("S7", "a data directory is touched that the record counts on");
 }
 
+bool watch_may_lose(const struct node *n)
+{
+    const struct node *leader = node_named(record.open_leader);
+
+    if (!is_quorum())
+        return true;
+    return record.phase == RECORD_OPEN && !record.joining && leader && leader != n && node_serves(leader);
+}
+
 void watch_disk_lost(const struct node *n)
 {
     CHECK(lost_count < LOST_MAX);
@@ -397,21 +406,29 @@ static bool is_frozen(const char *name, uint64_t incarnation)
     return n && claims[n->host->id].term == record.term && node_incarnation(n) == incarnation;
 }
 
-static bool is_settled_by_frozen(const struct record_cohort *c)
+/* Of both cohorts together: what is frozen leaves too few to acknowledge, and has one of each that did. */
+static bool is_settled_by_frozen(void)
 {
+    int members = (int)record.open.count;
     int frozen = 0;
 
-    for (size_t i = 0; i < c->count; i++)
-        frozen += is_frozen(c->at[i].name, c->at[i].incarnation);
-    return c->count && frozen > (int)c->count - c->k;
+    for (size_t i = 0; i < record.open.count; i++)
+        frozen += is_frozen(record.open.at[i].name, record.open.at[i].incarnation);
+    for (size_t i = 0; record.joining && i < record.joint.count; i++) {
+        const struct record_member *m = &record.joint.at[i];
+        if (cohort_has(&record.open, m->name, m->incarnation))
+            continue;
+        members++;
+        frozen += is_frozen(m->name, m->incarnation);
+    }
+    return counted() && frozen > members - counted();
 }
 
 static void check_election(void)
 {
     bool by_leader = record.open_leader && is_frozen(record.open_leader, record.open_incarnation);
-    bool by_members = is_settled_by_frozen(&record.open) && (!record.joining || is_settled_by_frozen(&record.joint));
 
-    if (!by_leader && !by_members)
+    if (!by_leader && !is_settled_by_frozen())
         broken("N3", "somebody is elected, and those who froze under that term do not settle the cohort");
     if (!is_frozen(record.leader, record.leader_incarnation))
         broken("N3", "somebody is elected who has not frozen under that term");
@@ -424,8 +441,7 @@ static void check_opening(const struct node *leader)
     const struct rec *begin = at_start[leader->host->id];
     const struct rec *frozen = c->term == record.term ? c->end : NULL;
 
-    if ((begin && !on_each_settling_set(&record.open, having(&record.open, begin))) ||
-        (frozen && !on_each_settling_set(&record.open, having(&record.open, frozen))))
+    if ((begin && holders(begin) < counted()) || (frozen && holders(frozen) < counted()))
         broken("S5", "the elected is open, and its cohort has not what it came with");
 }
 

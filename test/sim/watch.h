@@ -24,5 +24,7 @@
 
 /* For a cluster that may come to be in quorum mode: from now on. */
 void watch_init(void);
+/* Whoever loses that disk loses nothing with it: another one leads, is open, and has all of it. */
+bool watch_may_lose(const struct node *n);
 /* Its disk is about to be lost: by a fault, and so not by a decision of anybody here. */
 void watch_disk_lost(const struct node *n);
