@@ -74,15 +74,6 @@ static bool last_record_may_come(const struct race *r)
            plan_why(r->p, "no leader; waiting for the last record of %s", r->v->store.cluster->record.leader);
 }
 
-/* The leader counts on those members only whom it asks. */
-static bool not_asked_in_failsafe(const struct race *r)
-{
-    const json_t *asked = r->v->store.cluster->failsafe;
-
-    return r->v->conf.failsafe_mode && asked && !json_object_get(asked, r->v->conf.name) &&
-           plan_why(r->p, "no leader; this node is not in /failsafe yet");
-}
-
 /* Behind what was published last. */
 static int64_t lag_bytes(const struct ha_view *v)
 {
@@ -147,7 +138,6 @@ static const struct {
     {standing_back, true},
     {paused, true},
     {last_record_may_come, true},
-    {not_asked_in_failsafe, false},
     {far_behind, false},
     {on_old_timeline, false},
     {better_may_come_up, false},
@@ -265,6 +255,28 @@ static bool may_run_on(const struct race *r)
         record->leader);
 }
 
+/*
+ * A leader counts on those members only whom it asks, and this node is none of them: one of them may be that leader, or
+ * let it stay, for all that is known here. Not when each of them says that it is no primary (another_is_better()).
+ */
+static bool not_asked_in_failsafe(const struct race *r)
+{
+    const struct ha_view *v = r->v;
+    json_t *asked = v->store.cluster->failsafe;
+    const char *name;
+    json_t *url;
+
+    if (!v->conf.failsafe_mode || r->turn == TURN_FORCED || !asked || json_object_get(asked, v->conf.name))
+        return false;
+    json_object_foreach(asked, name, url)
+    {
+        const struct ha_peer *peer = peer_answer(v, name);
+        if (!peer || peer->answer != HA_ANSWER_YES)
+            return plan_why(r->p, "no leader; this node is not in /failsafe yet, and %s does not answer", name);
+    }
+    return false;
+}
+
 /* Somebody else should have it, or may still be what it was. */
 static bool others_come_first(const struct race *r)
 {
@@ -272,7 +284,8 @@ static bool others_come_first(const struct race *r)
         return plan_why(r->p, "no leader; asking the members how far they are");
 
     plan_wake(r->p, r->v->now_ms + ROUND_AGAIN_MS);
-    return (r->turn == TURN_OTHERS && handover_leave(r->v, r->p)) || may_run_on(r) || another_is_better(r);
+    return (r->turn == TURN_OTHERS && handover_leave(r->v, r->p)) || may_run_on(r) || not_asked_in_failsafe(r) ||
+           another_is_better(r);
 }
 
 static uint32_t max_timeline(uint32_t a, uint32_t b)
