@@ -39,6 +39,10 @@ def test_two_nodes_and_a_witness(cluster_of):
     for path in ('/restart', '/reinitialize'):
         refused = witness.rest.call('POST', path, {})
         assert (refused.status, refused.text) == (503, 'a witness has no PostgreSQL')
+    assert f'port={other.pg_port}' in ok(old.ctl('dsn', '-r', 'replica')), 'the first one that is no leader is the witness'
+    restarted = ok(old.ctl('restart', 'myapp-cluster', '-r', 'replica', '--force'))
+    assert f'restart on member {other.name}' in restarted and 'arbiter,' not in restarted, restarted
+    wait_cohort(cluster, [other])
     checked = cluster.bench.run(['pgkeep', 'check', '-i', witness.yml], witness.folder)
     assert checked.returncode == 0, checked.stdout
 

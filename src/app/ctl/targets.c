@@ -6,6 +6,7 @@
 #include "app/ctl/prompt.h"
 #include "app/ctl/show.h"
 #include "base/str.h"
+#include "wire/cluster_view.h"
 
 void targets_deinit(struct targets *t)
 {
@@ -82,7 +83,7 @@ const struct member *targets_any(const struct cluster *c, const char *role, cons
     if (name)
         return cluster_member(c, name);
     for (size_t i = 0; i < c->member_count; i++)
-        if (targets_have_role(c, &c->members[i], role ? role : "leader"))
+        if (!member_is_witness(&c->members[i]) && targets_have_role(c, &c->members[i], role ? role : "leader"))
             return &c->members[i];
     return NULL;
 }
@@ -95,13 +96,21 @@ static bool named(const char *name, int argc, char **argv)
     return argc == 0;
 }
 
-static void add_members(struct targets *t, int argc, char **argv, const char *role, bool leader)
+/* Of an agent without PostgreSQL only its configuration can be loaded anew; who names it is told so by itself. */
+static bool is_no_target(const struct member *m, int argc, const char *action)
+{
+    return member_is_witness(m) && argc == 0 && !str_eq(action, "reload");
+}
+
+static void add_members(struct targets *t, int argc, char **argv, const char *role, bool leader, const char *action)
 {
     const struct cluster *c = t->cluster;
 
     for (size_t i = 0; i < c->member_count; i++) {
         const struct member *m = &c->members[i];
         if (is_leader(c, m) != leader || !targets_have_role(c, m, role) || !named(m->name, argc, argv))
+            continue;
+        if (is_no_target(m, argc, action))
             continue;
         /* NOLINTNEXTLINE(bugprone-sizeof-expression): an array of pointers */
         t->at = mem_grow(t->at, t->count + 1, sizeof(*t->at));
@@ -126,8 +135,8 @@ bool targets_pick(struct ctl *ctl, struct targets *t, int argc, char **argv, con
     bool must_name = str_eq(action, "reinitialize");
     AUTO(cstr) char *answer = NULL;
 
-    add_members(t, 0, NULL, role, false);
-    add_members(t, 0, NULL, role, true);
+    add_members(t, 0, NULL, role, false, action);
+    add_members(t, 0, NULL, role, true, action);
     if (argc == 0 && t->count == 0) {
         *ret_exit = ctl_refuse("%s cluster doesn't have any members", t->cluster_name);
         return false;
@@ -146,8 +155,8 @@ bool targets_pick(struct ctl *ctl, struct targets *t, int argc, char **argv, con
     }
 
     t->count = 0;
-    add_members(t, argc, argv, role, false);
-    add_members(t, argc, argv, role, true);
+    add_members(t, argc, argv, role, false, action);
+    add_members(t, argc, argv, role, true, action);
     for (int i = 0; i < argc; i++)
         if (!cluster_member(t->cluster, argv[i])) {
             *ret_exit = ctl_refuse("%s is not a member of cluster", argv[i]);

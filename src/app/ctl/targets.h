@@ -29,7 +29,8 @@ MUST_USE bool targets_read(struct ctl *ctl, int *argc, char ***argv, struct targ
 
 /*
  * Fills at[] with the members of the role, narrowed to the names given; shows the cluster first. `reinitialize`
- * asks for a name where none is given rather than taking all. Standbys come before the leader.
+ * asks for a name where none is given rather than taking all. Standbys come before the leader; a witness is taken if it
+ * is named, or for a reload.
  */
 MUST_USE bool targets_pick(struct ctl *ctl, struct targets *t, int argc, char **argv, const char *role, bool force,
                            const char *action, int *ret_exit);
@@ -40,6 +41,6 @@ MUST_USE bool targets_confirm(const struct targets *t, bool force, const char *a
 /* "n1, n2"; free() it. */
 char *targets_names(const struct targets *t);
 
-/* The first member of a role (leader if role and name are NULL), or the one of a name. NULL: there is none. */
+/* The first member with PostgreSQL of a role (leader if role and name are NULL), or the one of a name. NULL: there is none. */
 const struct member *targets_any(const struct cluster *c, const char *role, const char *name);
 bool targets_have_role(const struct cluster *c, const struct member *m, const char *role);
