@@ -23,6 +23,18 @@ bool names_remove(const struct pg_instance *i, struct err *err)
     return file_remove(path, err) && (str_eq(path, copied) || file_remove(copied, err));
 }
 
+bool names_floor_stands(const struct pg_instance *i)
+{
+    enum { CONFIG_MAX = 1024 * 1024 };
+    char *text = NULL;
+
+    if (!file_read(i->config_file, CONFIG_MAX, &text, NULL, NULL))
+        return false;
+    bool stands = str_starts(text, CONFFILE_HEADER) && strstr(text, "\ninclude_if_exists '" NAMES_FILE "'\n");
+    free(text);
+    return stands;
+}
+
 static struct reload_job *prove(struct loop *l, struct pg_instance *i, pid_t postmaster, const char *value,
                                 const char *file, msec budget_ms, reload_fn *fn, void *arg)
 {

@@ -29,6 +29,9 @@ char *names_path(const struct pg_instance *i);
 /* Remove the override, on disk, without a word to the server. Absent is fine. */
 MUST_USE bool names_remove(const struct pg_instance *i, struct err *err);
 
+/* postgresql.conf, as it is on disk, has the floor and the include. */
+bool names_floor_stands(const struct pg_instance *i);
+
 /*
  * Load this list into the running server ("": nobody is waited for), or go back to the floor: files on disk, SIGHUP,
  * proof. That one server process has the list does not mean that all have: reload_result.connected_us tells who may

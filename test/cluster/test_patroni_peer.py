@@ -4,8 +4,9 @@ import json
 import pytest
 
 from lab.bench import ok
+from lab.cluster import PREFIX
 from lab.node import REWIND, merged
-from lab.quorum import quorum, record, up
+from lab.quorum import quorum, record, up, wait_cohort
 from lab.wait import wait_for
 from lab.writer import Writers
 
@@ -198,3 +199,80 @@ def test_detach_of_a_former_primary_makes_it_a_standby_first(cluster_of):
     old.write_yml()
     old.start()
     assert cluster.wait_healthy() is new
+
+
+def sync_key(cluster):
+    return json.loads(cluster.store.get(PREFIX + 'sync') or '{}')
+
+
+def listed(cluster):
+    return sync_key(cluster).get('sync_standby') or ''
+
+
+SYNC = merged(TIMINGS, {'bootstrap': {'dcs': {'synchronous_mode': True, 'failover_profile': 'fast'}}})
+
+
+@pytest.mark.parametrize('winner', [1, 2], ids=['patroni', 'pgkeep'])
+def test_beside_patroni_who_is_in_sync_takes_over_and_nothing_is_lost(cluster_of, winner):
+    cluster = cluster_of(3, flavours=['pgkeep', 'patroni', 'pgkeep'], more=SYNC,
+                         more_of=lambda name: {'tags': {'nosync': True}} if name == f'db-0{4 - winner}' else {})
+    cluster.store.start()
+    old = cluster.nodes[0]
+    old.start()
+    cluster.wait_leader(90)
+    for node in cluster.nodes[1:]:
+        node.start()
+    assert cluster.wait_healthy() is old
+    to = cluster.nodes[winner]
+    wait_for('the rules of Patroni', lambda: record(cluster).get('mode') == 'patroni', 30)
+    wait_for(f'{to.name} in the sync key', lambda: listed(cluster) == to.name, 30)
+    assert old.value('show synchronous_standby_names') == f'ANY 1 ("{to.name}")'
+    with Writers.on_each(cluster) as writers:
+        wait_for('acknowledged rows', lambda: len(writers.acks(old)) > 20, 10)
+        old.crash()
+        assert cluster.wait_leader(LEASE_AND_ELECTION_S, other_than=old) is to
+        wait_for('rows on the new leader', lambda: writers.acks(to), 30)
+        old.start()
+        assert cluster.wait_healthy() is to
+        wait_for('the old leader in the sync key', lambda: listed(cluster) == old.name, 60)
+        assert sync_key(cluster)['leader'] == to.name
+    writers.check_one_primary()
+    assert not writers.missing(to)
+    # And back: from Patroni, which dies as leader; from pgkeep by a switchover.
+    with Writers.on_each(cluster) as writers:
+        wait_for('acknowledged rows', lambda: len(writers.acks(to)) > 20, 10)
+        if to.flavour == 'patroni':
+            to.crash()
+            assert cluster.wait_leader(LEASE_AND_ELECTION_S, other_than=to) is old
+            to.start()
+        else:
+            assert cluster.switchover(old) is old
+        wait_for('rows on the old leader', lambda: writers.acks(old), 30)
+        assert cluster.wait_healthy() is old
+    writers.check_one_primary()
+    assert not writers.missing(old)
+
+
+def test_a_member_of_patroni_ends_quorum_mode_and_its_end_brings_it_back(cluster_of):
+    cluster = cluster_of(3, more=merged(TIMINGS, quorum()))
+    leader = up(cluster)
+    guest, other = cluster.others(leader)
+    with Writers.on_each(cluster) as writers:
+        wait_for('acknowledged rows', lambda: len(writers.acks(leader)) > 20, 10)
+        become(guest, 'patroni', guest.more)
+        wait_for('the rules of Patroni', lambda: record(cluster).get('mode') == 'patroni', 60)
+        wait_for('somebody in the sync key', lambda: listed(cluster), 60)
+        assert cluster.wait_healthy() is leader
+        before = len(writers.acks(leader))
+        wait_for('more rows', lambda: len(writers.acks(leader)) > before + 20, 15)
+        become(guest, 'pgkeep', guest.more)
+        wait_for('quorum mode', lambda: record(cluster).get('mode') == 'quorum', 60)
+        wait_cohort(cluster, [guest, other], 60)
+        before = len(writers.acks(leader))
+        wait_for('more rows', lambda: len(writers.acks(leader)) > before + 20, 15)
+        # No lease is waited for any more.
+        leader.crash()
+        new = cluster.wait_leader(15, other_than=leader)
+        wait_for('rows on the new leader', lambda: writers.acks(new), 15)
+    writers.check_one_primary()
+    assert not writers.missing(new)

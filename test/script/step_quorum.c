@@ -75,7 +75,7 @@ struct told {
 static void set_record_field(struct scenario *s, struct record_key *r, const char *k, char *v, struct told *told)
 {
     if (str_eq(k, "mode"))
-        r->mode = CHOICE(s, v, "async", "quorum") ? RECORD_QUORUM : RECORD_ASYNC;
+        r->mode = (enum record_mode)CHOICE(s, v, "async", "patroni", "quorum");
     else if (str_eq(k, "phase"))
         r->phase = (enum record_phase)CHOICE(s, v, "open", "term", "elected");
     else if (str_eq(k, "term"))

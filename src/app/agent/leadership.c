@@ -563,7 +563,8 @@ static void change_done(const struct cas_result *r, void *arg)
         finish(s, LEADERSHIP_OK, NULL);
         break;
     case CAS_OTHER_KEY:
-        finish(s, LEADERSHIP_LOST, "there is a leader key already");
+        finish(s, LEADERSHIP_LOST,
+               s->takes ? "there is a leader key already" : "the leader key is another's, or was put anew");
         break;
     case CAS_OTHER_RECORD:
         know_record(s, r->record);
@@ -588,6 +589,10 @@ void leadership_change(struct leadership *s, const struct ha_record_change *chan
         finish(s, LEADERSHIP_LOST, "what became of the last change is not known yet");
         return;
     }
+    if (change->own_leader_key && !s->owner) {
+        finish(s, LEADERSHIP_LOST, "the leader key is not ours");
+        return;
+    }
     if (change->take_leader_key && !lease_id(s->lease)) {
         finish(s, LEADERSHIP_LOST, "there is no lease");
         return;
@@ -599,9 +604,11 @@ void leadership_change(struct leadership *s, const struct ha_record_change *chan
         s->texts(&texts, s->arg);
     struct cas_change all = {.next = &change->next,
                              .record_revision = change->expected_revision,
-                             .key = s->takes   ? CAS_KEY_TAKE
-                                    : s->drops ? CAS_KEY_DROP
-                                               : CAS_KEY_ANY,
+                             .key = s->takes                 ? CAS_KEY_TAKE
+                                    : s->drops               ? CAS_KEY_DROP
+                                    : change->own_leader_key ? CAS_KEY_OURS
+                                                             : CAS_KEY_ANY,
+                             .key_revision = s->key_revision,
                              .lease = lease_id(s->lease),
                              .sync = change->sync,
                              .status = texts.status};

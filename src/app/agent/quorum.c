@@ -15,6 +15,7 @@
 #include "base/fault.h"
 #include "base/mutant.h"
 #include "base/str.h"
+#include "core/ha/beside.h"
 #include "core/ha/facts.h"
 #include "core/ha/failover.h"
 #include "core/ha/mode.h"
@@ -362,14 +363,19 @@ static void note_mode(struct quorum *q, bool by_quorum)
     read_promise(q);
 }
 
-/* What the files of this node have to say, whoever writes them next. */
+/*
+ * What the files of this node have to say, whoever writes them next. Before the record is read: what they say. In
+ * quorum mode that is known from the disk; beside Patroni a list may be in force that its line must not be taken from.
+ */
 static void hold_files(struct quorum *q, const struct ha_plan *p)
 {
     struct agent *a = q->a;
     const struct cluster *c = registry_cluster(a->registry);
+    const struct record_key *r = c && c->record.present ? &c->record : NULL;
 
-    bool by_quorum = c && c->record.present ? c->record.mode == RECORD_QUORUM : q->promise.by_quorum;
-    const char *floor = by_quorum ? NAMES_FENCE : NULL;
+    bool by_quorum = r ? r->mode == RECORD_QUORUM : q->promise.by_quorum;
+    bool stands = !r && !c && (a->freeze.names_floor || (a->instance && names_floor_stands(a->instance)));
+    const char *floor = by_quorum || (r && r->mode == RECORD_PATRONI) || stands ? NAMES_FENCE : NULL;
 
     note_mode(q, by_quorum);
     if ((floor == NULL) != (a->freeze.names_floor == NULL)) {
@@ -738,6 +744,10 @@ bool quorum_waits(const struct quorum *q, const struct ha_view *v)
 
     if (q->a->freeze.frozen && q->shown.kind == PEER_FREEZE_NONE)
         return true;
+    if (beside_patroni(v) && v->lease.owner && pg_is_primary(v)) {
+        const struct record_key *own = &v->store.cluster->record;
+        return own->joining || !q->list || (str_eq(q->list, ROSTER_FENCE) && own->open.count);
+    }
     if (r && leader_is_other(v) && pg_is_standby(v)) /* the leader waits for our place in its history */
         return r->phase == RECORD_ELECTED || r->joining;
     if (!r || !mode_may_lead(v) || !pg_is_primary(v))

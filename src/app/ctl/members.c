@@ -338,7 +338,7 @@ static void add_record(const struct record_key *r, struct buf *out)
     if (r->mode == RECORD_QUORUM)
         buf_printf(out, ", phase: %s", record_phase_text(r->phase));
     buf_add_char(out, '\n');
-    if (r->mode != RECORD_QUORUM)
+    if (r->mode == RECORD_ASYNC)
         return;
     buf_add_str(out, " Commits wait for: ");
     add_cohort(&r->open, out);

@@ -1,6 +1,7 @@
 #include "core/ha/candidate.h"
 
 #include "base/str.h"
+#include "core/ha/beside.h"
 #include "core/ha/facts.h"
 
 bool candidate_may_lead(const struct ha_view *v, const struct member *member, const char **ret_why_not)
@@ -33,7 +34,9 @@ static bool may_succeed(const struct ha_view *v, const struct member *member, co
     /* A server that is down tells no position; successors go by the one that was published. */
     lsn published = v->store.cluster->status.optime;
     lsn position = v->pg.position > published ? v->pg.position : published;
-    if (peer->timeline && v->pg.timeline && peer->timeline != v->pg.timeline)
+    if (beside_is_barred(v, member->name))
+        *ret_why_not = "is not in /sync";
+    else if (peer->timeline && v->pg.timeline && peer->timeline != v->pg.timeline)
         *ret_why_not = "is on another timeline";
     else if (position > peer->position && (int64_t)(position - peer->position) > v->conf.maximum_lag_on_failover)
         *ret_why_not = "is too far behind";

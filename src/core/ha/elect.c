@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mutant.h"
 #include "base/str.h"
+#include "core/ha/beside.h"
 #include "core/ha/candidate.h"
 #include "core/ha/facts.h"
 #include "core/ha/handover.h"
@@ -28,7 +29,7 @@ static bool more_is_promised(const struct race *r)
 {
     char unkept[UNKEPT_MAX];
 
-    return promise_is_unkept(r->v, unkept) && plan_why(r->p, "no leader; %s, so it does not lead", unkept);
+    return node_is_unfit(r->v, unkept) && plan_why(r->p, "no leader; %s, so it does not lead", unkept);
 }
 
 /* And started by hand: its files may be of two histories. */
@@ -52,6 +53,13 @@ static bool shut_until(const struct race *r, msec until_ms)
         return false;
     plan_wake(r->p, until_ms);
     return true;
+}
+
+/* An operator may name it all the same; a switchover is to lose nothing. */
+static bool not_synchronous(const struct race *r)
+{
+    return r->turn != TURN_FORCED && beside_is_barred(r->v, r->v->conf.name) &&
+           plan_why(r->p, "no leader; /sync does not say that this node has all that was acknowledged");
 }
 
 static bool standing_back(const struct race *r)
@@ -132,16 +140,10 @@ static const struct {
     bool (*is_shut)(const struct race *r);
     bool named_too; /* also for the one that an operator asked for */
 } gates[] = {
-    {more_is_promised, true},
-    {rewind_is_unfinished, true},
-    {tagged, true},
-    {standing_back, true},
-    {paused, true},
-    {last_record_may_come, true},
-    {far_behind, false},
-    {on_old_timeline, false},
-    {better_may_come_up, false},
-    {wal_still_arrives, false},
+    {more_is_promised, true},     {rewind_is_unfinished, true}, {tagged, true},
+    {not_synchronous, true},      {standing_back, true},        {paused, true},
+    {last_record_may_come, true}, {far_behind, false},          {on_old_timeline, false},
+    {better_may_come_up, false},  {wal_still_arrives, false},
 };
 
 static bool we_may_lead(const struct race *r)
@@ -284,8 +286,11 @@ static bool others_come_first(const struct race *r)
         return plan_why(r->p, "no leader; asking the members how far they are");
 
     plan_wake(r->p, r->v->now_ms + ROUND_AGAIN_MS);
-    return (r->turn == TURN_OTHERS && handover_leave(r->v, r->p)) || may_run_on(r) || not_asked_in_failsafe(r) ||
-           another_is_better(r);
+    if ((r->turn == TURN_OTHERS && handover_leave(r->v, r->p)) || may_run_on(r) || not_asked_in_failsafe(r) ||
+        another_is_better(r))
+        return true;
+    return r->turn != TURN_FORCED && beside_lacks_votes(r->v) &&
+           plan_why(r->p, "no leader; too few of those in /sync answer that they are not ahead");
 }
 
 static uint32_t max_timeline(uint32_t a, uint32_t b)

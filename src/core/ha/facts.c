@@ -121,18 +121,6 @@ bool node_is_unfit(const struct ha_view *v, char ret_why[UNKEPT_MAX])
     return true;
 }
 
-bool promise_is_unkept(const struct ha_view *v, char ret_why[UNKEPT_MAX])
-{
-    const struct cluster *c = v->store.cluster;
-
-    if (node_is_unfit(v, ret_why))
-        return true;
-    if (!c || v->conf.sync_mode == HA_SYNC_OFF || !mode_has_strangers(c))
-        return false;
-    str_copy(ret_why, UNKEPT_MAX, "synchronous_mode with a member of Patroni's is not built yet");
-    return true;
-}
-
 bool handover_is_asked(const struct ha_view *v)
 {
     const struct failover_key *key = v->store.cluster ? &v->store.cluster->failover : NULL;

@@ -46,8 +46,6 @@ bool leader_is_proved(const struct ha_view *v);
  */
 enum { UNKEPT_MAX = 160 };
 bool node_is_unfit(const struct ha_view *v, char ret_why[UNKEPT_MAX]);
-/* The same, or who else is in the cluster. */
-bool promise_is_unkept(const struct ha_view *v, char ret_why[UNKEPT_MAX]);
 
 /* The failover key asks this node, the leader, to hand over (its time may be in the future). */
 bool handover_is_asked(const struct ha_view *v);

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "core/ha/beside.h"
 #include "core/ha/candidate.h"
 #include "core/ha/elect.h"
 #include "core/ha/facts.h"
@@ -68,7 +69,7 @@ static void lead_stopped(struct ha_memory *m, const struct ha_view *v, struct ha
         (void)plan_why(p, "the data directory is gone or unusable: letting go of the leader key");
         return;
     }
-    if (promise_is_unkept(v, unkept)) {
+    if (node_is_unfit(v, unkept)) {
         (void)plan_add(p, HA_DO_RELEASE);
         (void)plan_why(p, "%s: letting go of the leader key", unkept);
         return;
@@ -157,7 +158,7 @@ static void lead_primary(struct ha_memory *m, const struct ha_view *v, struct ha
 {
     p->serving = p->leading = true;
     (void)plan_why(p, "the leader with the lock");
-    if (!lead_chores(m, v, p))
+    if (!lead_chores(m, v, p) && !beside_decide(m, v, p))
         reign_enter(v, p);
 }
 

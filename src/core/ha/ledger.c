@@ -49,14 +49,15 @@ static void set_open_leader(struct record_key *r)
 
 void ledger_enter(struct record_key *r, uint64_t incarnation, uint32_t timeline)
 {
-    CHECK(r->mode == RECORD_ASYNC && r->leader);
+    CHECK(r->mode != RECORD_QUORUM && r->leader && !r->joining);
+    if (r->mode == RECORD_ASYNC)
+        set_open(r, NULL);
     r->mode = RECORD_QUORUM;
     r->phase = RECORD_OPEN;
     str_set(&r->coordinator, r->leader);
     r->leader_incarnation = incarnation;
     r->leader_timeline = timeline;
     set_open_leader(r);
-    set_open(r, NULL);
     set_joint(r, NULL);
     set_line(r, timeline, r->term, 0);
 }
@@ -69,6 +70,37 @@ void ledger_leave(struct record_key *r)
     r->leader_timeline = 0;
     str_set(&r->open_leader, NULL);
     str_set(&r->coordinator, NULL);
+}
+
+static void forget_reign(struct record_key *r)
+{
+    r->phase = RECORD_OPEN;
+    r->leader_incarnation = 0;
+    r->leader_timeline = 0;
+    str_set(&r->open_leader, NULL);
+    str_set(&r->coordinator, NULL);
+}
+
+void ledger_go_beside(struct record_key *r, bool keep)
+{
+    CHECK(r->leader && (r->mode == RECORD_QUORUM) == keep);
+    CHECK(!keep || (r->phase == RECORD_OPEN && !r->joining));
+    r->mode = RECORD_PATRONI;
+    forget_reign(r);
+    if (!keep)
+        set_open(r, NULL);
+    for (size_t i = 0; i < r->open.count; i++)
+        r->open.at[i].incarnation = 0; /* nobody tells it of a member of Patroni's */
+    set_joint(r, NULL);
+}
+
+void ledger_leave_patroni(struct record_key *r)
+{
+    CHECK(r->mode == RECORD_PATRONI);
+    r->mode = RECORD_ASYNC;
+    forget_reign(r);
+    set_open(r, NULL);
+    set_joint(r, NULL);
 }
 
 void ledger_call(struct record_key *r, term t, const char *coordinator)
@@ -129,7 +161,7 @@ void ledger_open(struct record_key *r, const struct record_cohort *cohort)
 
 void ledger_join(struct record_key *r, const struct record_cohort *to)
 {
-    CHECK(r->mode == RECORD_QUORUM && r->phase == RECORD_OPEN && (!r->joining || !to->count));
+    CHECK(r->mode != RECORD_ASYNC && r->phase == RECORD_OPEN && (!r->joining || !to->count));
     set_joint(r, to);
     if (MUTANT(SINGLE_STEP))
         ledger_settle(r, true);
@@ -137,7 +169,7 @@ void ledger_join(struct record_key *r, const struct record_cohort *to)
 
 void ledger_settle(struct record_key *r, bool to_joint)
 {
-    CHECK(r->mode == RECORD_QUORUM && r->phase == RECORD_OPEN && r->joining);
+    CHECK(r->mode != RECORD_ASYNC && r->phase == RECORD_OPEN && r->joining);
     if (to_joint)
         set_open(r, &r->joint);
     set_joint(r, NULL);
@@ -178,6 +210,29 @@ static bool open_goes_on(const struct record_key *from, const struct record_key 
     return from->joining && (cohort_equal(&to->open, &from->open) || cohort_equal(&to->open, &from->joint));
 }
 
+/* Names and number: who of Patroni's is one has no incarnation. */
+static bool same_names(const struct record_cohort *a, const struct record_cohort *b)
+{
+    if (a->count != b->count || a->k != b->k)
+        return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (!cohort_has_name(b, a->at[i].name))
+            return false;
+    return true;
+}
+
+/* Into and out of quorum mode, and outside of it. */
+static bool other_rules_may_follow(const struct record_key *from, const struct record_key *to)
+{
+    if (from->phase != RECORD_OPEN || to->phase != RECORD_OPEN)
+        return false;
+    if (from->mode != RECORD_QUORUM && to->mode != RECORD_QUORUM)
+        return from->mode == to->mode || (!to->open.count && !to->joining);
+    if (from->mode == RECORD_PATRONI || to->mode == RECORD_PATRONI)
+        return !from->joining && !to->joining && same_names(&from->open, &to->open);
+    return from->mode == RECORD_QUORUM ? !from->open.count && !from->joining : !to->open.count && !to->joining;
+}
+
 bool ledger_may_follow(const struct record_key *from, const struct record_key *to)
 {
     if (MUTANT(SINGLE_STEP) || MUTANT(COHORT_AT_ELECTION))
@@ -185,9 +240,7 @@ bool ledger_may_follow(const struct record_key *from, const struct record_key *t
     if (to->term < from->term || to->timeline < from->timeline)
         return false;
     if (from->mode != RECORD_QUORUM || to->mode != RECORD_QUORUM)
-        return from->mode == to->mode ||
-               (from->mode == RECORD_QUORUM ? from->phase == RECORD_OPEN && !from->open.count && !from->joining
-                                            : to->phase == RECORD_OPEN && !to->open.count && !to->joining);
+        return other_rules_may_follow(from, to);
 
     switch (to->phase) {
     case RECORD_TERM:

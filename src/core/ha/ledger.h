@@ -23,10 +23,21 @@
 
 #include "wire/record.h"
 
-/* Quorum mode begins: nobody's acknowledgement counts yet. By the leader, as long as its lease and fence hold. */
+/*
+ * Quorum mode begins, by the leader, as long as its lease and fence hold. From asynchronous mode: nobody's acknowledgement
+ * counts yet. From Patroni's rules (beside.h): the open cohort goes on counting, by the incarnations that it has by now.
+ */
 void ledger_enter(struct record_key *r, uint64_t incarnation, uint32_t timeline);
 /* It ends. By the open leader, with an empty cohort that does not change, and the fence armed. */
 void ledger_leave(struct record_key *r);
+
+/*
+ * Patroni's rules begin (beside.h), or begin anew with a new leader. keep: the open cohort goes on counting, out of
+ * quorum mode; else nobody is counted.
+ */
+void ledger_go_beside(struct record_key *r, bool keep);
+/* They end, with synchronous_mode. */
+void ledger_leave_patroni(struct record_key *r);
 
 void ledger_call(struct record_key *r, term t, const char *coordinator);
 /* timeline: the number it is promoted to, or the one that it is primary on. fork: where it ended up, frozen. */

@@ -48,8 +48,10 @@ bool mode_needs_no_fence(const struct ha_view *v)
         return v->quorum.promise.known && v->quorum.promise.by_quorum;
     if (!mode_is_quorum(v))
         return false;
-    return v->conf.sync_mode != HA_SYNC_OFF || r->phase != RECORD_OPEN || r->open.count || r->joining ||
-           !v->lease.owner;
+    bool beside = v->conf.sync_mode != HA_SYNC_OFF && mode_has_strangers(v->store.cluster);
+    bool off = v->conf.sync_mode == HA_SYNC_OFF && !r->open.count;
+    bool about_to_leave = (off || beside) && r->phase == RECORD_OPEN && !r->joining && v->lease.owner;
+    return !about_to_leave;
 }
 
 bool mode_has_strangers(const struct cluster *c)
@@ -78,11 +80,14 @@ bool mode_may_serve(const struct ha_view *v)
     return mode_may_acknowledge(v) && v->lease.owner && v->now_ms < v->lease.deadline_ms;
 }
 
-/* The highest term that somebody was elected under, as far as this node knows or remembers. */
+/*
+ * The highest term that somebody was elected under, as far as this node knows or remembers. Quorum mode is left by an
+ * open leader only: who missed that finds a record of other rules, and its term is settled as well.
+ */
 static term settled(const struct ha_view *v)
 {
     const struct record_key *r = record(v);
-    term now = r && r->mode == RECORD_QUORUM && is_settled(v, r) ? r->term : 0;
+    term now = r && is_settled(v, r) ? r->term : 0;
 
     return now > v->quorum.promise.settled ? now : v->quorum.promise.settled;
 }

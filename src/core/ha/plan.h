@@ -95,6 +95,7 @@ struct ha_record_change {
     bool recovers;             /* it is over what a store of the past says (view.store.past) */
     bool take_leader_key;      /* put it on our lease; there must be none */
     bool drop_leader_key;      /* delete it, whoever has it */
+    bool own_leader_key;       /* it must be ours, and stays so */
     char *sync; /* the plan's own: copy for Patroni's `sync` (sync_copy.h); "": deleted; NULL: it stays as it is */
 };
 

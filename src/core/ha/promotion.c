@@ -1,5 +1,6 @@
 #include "core/ha/promotion.h"
 
+#include "core/ha/beside.h"
 #include "core/ha/elect.h"
 #include "core/ha/facts.h"
 #include "core/ha/observe.h"
@@ -14,7 +15,7 @@ void promotion_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pl
 {
     char unkept[UNKEPT_MAX];
 
-    if (promise_is_unkept(v, unkept)) {
+    if (node_is_unfit(v, unkept)) {
         (void)plan_add(p, HA_DO_RELEASE);
         (void)plan_why(p, "%s: letting go of the leader key", unkept);
         return;
@@ -32,6 +33,8 @@ void promotion_decide(struct ha_memory *m, const struct ha_view *v, struct ha_pl
                        v->store.failsafe_heard_from, (long long)(until_ms - v->now_ms));
         return;
     }
+    if (!beside_may_promote(v, p))
+        return;
     if (v->conf.pre_promote && m->promotion.pre_term != v->lease.term) {
         (void)plan_job(p, HA_JOB_PRE_PROMOTE, NULL);
         (void)plan_why(p, "running pre_promote before the promotion");

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/mutant.h"
 #include "base/str.h"
+#include "core/ha/beside.h"
 #include "core/ha/cohort.h"
 #include "core/ha/facts.h"
 #include "core/ha/failover.h"
@@ -383,7 +384,8 @@ static void open_goes_on(struct ha_memory *m, const struct ha_view *v, const str
      * as it is now, and would be in force when the record says another.
      */
     bool on_its_way = v->quorum.names.loading || plan_has(p, HA_DO_LOAD_NAMES);
-    if (!on_its_way && (proved || is_fenced(v)) && !plan_has(p, HA_DO_RECORD) && !leave_decide(v, p))
+    if (!on_its_way && (proved || is_fenced(v)) && !plan_has(p, HA_DO_RECORD) && !leave_decide(v, p) &&
+        !beside_begins(v, p))
         cohort_decide(m, v, r, p);
 }
 
@@ -532,7 +534,7 @@ void reign_enter(const struct ha_view *v, struct ha_plan *p)
         now->term != v->lease.term || !v->pg.timeline || !v->store.cluster->initialize)
         return;
     char unkept[UNKEPT_MAX];
-    if (promise_is_unkept(v, unkept)) {
+    if (node_is_unfit(v, unkept)) {
         (void)plan_why(p, "the leader with the lock; synchronous_mode does not begin: %s", unkept);
         return;
     }
@@ -547,7 +549,7 @@ void reign_enter(const struct ha_view *v, struct ha_plan *p)
         return;
     }
     /* Who is not heard now learns of it from the record, without which nobody can take the leader key. */
-    if (!v->mesh || mode_has_strangers(v->store.cluster))
+    if (!v->mesh)
         return;
     ledger_enter(&plan_record(p, now)->next, v->quorum.incarnation, v->pg.timeline);
     (void)plan_why(p, "the leader with the lock; quorum mode begins");

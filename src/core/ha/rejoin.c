@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mutant.h"
 #include "base/str.h"
+#include "core/ha/beside.h"
 #include "core/ha/bootstrap.h"
 #include "core/ha/cohort.h"
 #include "core/ha/election.h"
@@ -134,12 +135,20 @@ static bool holds_more(const struct ha_view *v, const struct ha_peer *leader, st
 static bool is_counted_on(const struct ha_view *v, struct ha_plan *p)
 {
     const struct cluster *c = v->store.cluster;
+    const struct record_key *r = &c->record;
+    bool counted;
 
-    if (!mode_is_quorum(v) || !v->quorum.incarnation || MUTANT(TOUCHED_IN_COHORT))
+    if (MUTANT(TOUCHED_IN_COHORT))
+        return false;
+    if (mode_is_quorum(v) && v->quorum.incarnation)
+        counted = cohort_has(&r->open, v->conf.name, v->quorum.incarnation) ||
+                  (r->joining && cohort_has(&r->joint, v->conf.name, v->quorum.incarnation));
+    else if (beside_patroni(v) && str_eq(r->leader, leader_name(v))) /* a leader of ours, which hears of it */
+        counted = cohort_has_name(&r->open, v->conf.name) || (r->joining && cohort_has_name(&r->joint, v->conf.name));
+    else
         return false;
     p->wants_out = true;
-    if (!cohort_has(&c->record.open, v->conf.name, v->quorum.incarnation) &&
-        !(c->record.joining && cohort_has(&c->record.joint, v->conf.name, v->quorum.incarnation)))
+    if (!counted)
         return false;
     plan_wake(p, v->now_ms + ROUND_AGAIN_MS);
     return plan_why(p, "waiting to be taken out of the cohort before this data directory is touched");

@@ -15,8 +15,7 @@
 
 enum { JOIN_LAG_MAX = 16 * 1024 * 1024 }; /* a standby that is further behind would make commits wait */
 
-/* The one walsender that is this member's; NULL: none, or not only one. */
-static const struct ha_sender *own_sender(const struct ha_view *v, const char *name)
+const struct ha_sender *roster_own_sender(const struct ha_view *v, const char *name)
 {
     const struct ha_sender *own = NULL;
 
@@ -34,7 +33,7 @@ static const struct ha_sender *own_sender(const struct ha_view *v, const char *n
 static void read_follower(const struct ha_view *v, const struct peer_state *s, struct follower *ret)
 {
     const struct record_key *r = mode_record(v);
-    const struct ha_sender *sender = own_sender(v, s->name);
+    const struct ha_sender *sender = roster_own_sender(v, s->name);
     lsn marker = v->quorum.marker.at;
 
     *ret = (struct follower){
@@ -95,8 +94,7 @@ size_t roster_marked(const struct roster *r, const struct record_cohort *c)
     return found;
 }
 
-/* Since when a member of the cohort does not follow; 0: it does. */
-static msec missing_since(struct ha_memory *m, const struct ha_view *v, const char *name, bool follows)
+msec roster_missing_since(struct ha_memory *m, const struct ha_view *v, const char *name, bool follows)
 {
     struct ha_missing *empty = NULL;
 
@@ -144,7 +142,7 @@ static bool belongs(struct ha_memory *m, const struct ha_view *v, const struct r
         return f->follows && !f->stalled && f->lag <= (lag_max < JOIN_LAG_MAX ? lag_max : JOIN_LAG_MAX);
     if (f->follows && f->lag > lag_max)
         return false;
-    msec since_ms = missing_since(m, v, f->name, f->follows && !f->stalled);
+    msec since_ms = roster_missing_since(m, v, f->name, f->follows && !f->stalled);
     if (!since_ms)
         return true;
     msec due_ms = since_ms + patience;

@@ -43,6 +43,11 @@ size_t roster_marked(const struct roster *r, const struct record_cohort *c);
 bool roster_target(struct ha_memory *m, const struct ha_view *v, const struct roster *r, struct record_cohort *ret,
                    struct ha_plan *p);
 
+/* The one walsender that is this member's, streaming; NULL: none, or not only one. */
+const struct ha_sender *roster_own_sender(const struct ha_view *v, const char *name);
+/* Since when a member of the cohort does not follow; 0: it does. */
+msec roster_missing_since(struct ha_memory *m, const struct ha_view *v, const char *name, bool follows);
+
 /* An agent of that name is in the mesh, or the record's cohorts have a member of it. */
 bool roster_is_member(const struct ha_view *v, const char *name);
 

@@ -5,7 +5,9 @@
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/str.h"
+#include "core/ha/beside.h"
 #include "core/ha/cohort.h"
+#include "core/ha/facts.h"
 #include "core/ha/mode.h"
 
 struct copy {
@@ -61,7 +63,7 @@ char *sync_copy_text(const struct record_key *next, bool by_votes)
     AUTO(buf) struct buf names = BUF_EMPTY;
     struct copy copy = {0};
 
-    if (next->mode != RECORD_QUORUM)
+    if (next->mode == RECORD_ASYNC)
         return str_dup("");
     if (next->phase != RECORD_OPEN)
         return NULL;
@@ -83,24 +85,41 @@ static bool is_as_written(const struct sync_key *key, const char *text)
     return key->present && str_eq(there, text);
 }
 
+/* Ours to say what the copy is: by the record, or beside Patroni by the leader key. */
+static bool is_ours(const struct ha_view *v)
+{
+    if (mode_is_quorum(v))
+        return mode_may_acknowledge(v);
+    if (!beside_patroni(v) || !v->lease.owner || !pg_is_primary(v))
+        return false;
+    const struct record_key *r = &v->store.cluster->record;
+    return str_eq(r->leader, v->conf.name) && r->term == v->lease.term;
+}
+
 static bool may_repair(const struct ha_view *v, const struct ha_plan *p)
 {
-    return mode_may_acknowledge(v) && v->store.known && !v->store.reads_back && p->count < HA_ACTIONS_MAX &&
+    return is_ours(v) && v->store.known && !v->store.reads_back && p->count < HA_ACTIONS_MAX &&
            !plan_has(p, HA_DO_START_JOB) && !plan_has(p, HA_DO_EXIT) && !plan_has(p, HA_DO_LEAVE);
 }
 
 void sync_copy_decide(const struct ha_view *v, struct ha_plan *p)
 {
-    bool by_votes = v->conf.sync_mode == HA_SYNC_QUORUM;
+    const struct cluster *c = v->store.cluster;
 
+    if (!c)
+        return;
+    bool by_votes = beside_by_votes(v);
     if (plan_has(p, HA_DO_RECORD)) {
         p->record.sync = sync_copy_text(&p->record.next, by_votes);
         return;
     }
     if (!may_repair(v, p))
         return;
-    AUTO(cstr) char *text = sync_copy_text(mode_record(v), by_votes);
+    AUTO(cstr) char *text = sync_copy_text(&c->record, by_votes);
     CHECK(text);
-    if (!is_as_written(&v->store.cluster->sync, text))
-        plan_record(p, mode_record(v))->sync = TAKE(text);
+    if (is_as_written(&c->sync, text))
+        return;
+    struct ha_record_change *change = plan_record(p, &c->record);
+    change->own_leader_key = !mode_is_quorum(v);
+    change->sync = TAKE(text);
 }

@@ -154,6 +154,48 @@ static void test_quorum_mode_is_left_only_when_nobody_is_counted(void **state)
     assert_false(ledger_may_follow(&at[6], &r));
 }
 
+/* at[3]: open with n2 and n3. at[4]: that changes. */
+static void test_patronis_rules_begin_and_end_with_the_cohort_as_it_is(void **state)
+{
+    AUTO(record_key) struct record_key beside = {0};
+    AUTO(record_key) struct record_key changing = {0};
+    AUTO(record_key) struct record_key again = {0};
+
+    record_key_copy(&at[3], &beside);
+    ledger_go_beside(&beside, true);
+    assert_true(cohort_has_name(&beside.open, "n2") && cohort_has_name(&beside.open, "n3"));
+    assert_true(ledger_may_follow(&at[3], &beside));
+    assert_false(ledger_may_follow(&at[4], &beside)); /* what is under way ends first */
+    assert_false(ledger_may_follow(&at[5], &beside)); /* and an election */
+    assert_false(ledger_may_follow(&at[1], &beside)); /* whom nobody counted on is not counted by this */
+
+    record_key_copy(&beside, &changing);
+    ledger_join(&changing, &at[8].open);
+    assert_true(ledger_may_follow(&beside, &changing));
+
+    record_key_copy(&beside, &again);
+    ledger_enter(&again, 0x1, 2);
+    assert_int_equal(again.open.count, 2);
+    assert_true(ledger_may_follow(&beside, &again));
+    assert_false(ledger_may_follow(&changing, &again));
+    assert_false(ledger_may_follow(&at[0], &again)); /* from asynchronous mode nobody is counted yet */
+}
+
+static void test_who_leads_next_by_patronis_rules_counts_on_nobody(void **state)
+{
+    AUTO(record_key) struct record_key r = {0};
+    AUTO(record_key) struct record_key off = {0};
+
+    record_key_copy(&at[3], &r);
+    ledger_go_beside(&r, true);
+    record_key_copy(&r, &off);
+    ledger_go_beside(&off, false);
+    assert_true(off.mode == RECORD_PATRONI && !off.open.count && !off.joining);
+    ledger_leave_patroni(&off);
+    assert_true(off.mode == RECORD_ASYNC);
+    assert_true(ledger_may_follow(&r, &off));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -163,6 +205,8 @@ int main(void)
         cmocka_unit_test(test_only_the_change_to_nobody_may_replace_another_change),
         cmocka_unit_test(test_terms_and_numbers_never_fall),
         cmocka_unit_test(test_quorum_mode_is_left_only_when_nobody_is_counted),
+        cmocka_unit_test(test_patronis_rules_begin_and_end_with_the_cohort_as_it_is),
+        cmocka_unit_test(test_who_leads_next_by_patronis_rules_counts_on_nobody),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
