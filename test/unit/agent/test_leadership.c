@@ -547,6 +547,40 @@ static void test_a_leader_writes_nothing_into_a_term_that_another_took(void **st
     assert_int_equal(revision_of("pgkeep"), written);
 }
 
+/* The rules of Patroni's, begun by us: while the leader key is as it came to us. */
+static enum leadership_result go_beside(void)
+{
+    struct ha_plan plan = {.count = 0};
+
+    struct ha_record_change *c = plan_record(&plan, &registry_cluster(registry)->record);
+    c->next.mode = RECORD_PATRONI;
+    c->own_leader_key = true;
+    c->sync = str_dup("{\"leader\":\"n1\",\"quorum\":0,\"sync_standby\":null}");
+    last.done = false;
+    leadership_change(leadership, c, take, NULL);
+    until(is_done, "the change");
+    plan_reset(&plan);
+    return last.result;
+}
+
+/* A member of Patroni's that took the key says in `sync` who may win; what we still believe must not come over that. */
+static void test_a_leader_that_was_replaced_does_not_write_the_sync_key(void **state)
+{
+    lead();
+    refresh();
+    assert_int_equal(go_beside(), LEADERSHIP_OK);
+    until(has_read_back, "the picture");
+    assert_string_equal(registry_cluster(registry)->sync.leader, "n1");
+    (void)ask_put(loop, other, PREFIX "leader", "n2", 0);
+    (void)ask_put(loop, other, PREFIX "sync", "{\"leader\":\"n2\",\"sync_standby\":\"n3\"}", 0);
+    assert_int_equal(go_beside(), LEADERSHIP_LOST);
+    AUTO(cluster) struct cluster *c = read_cluster();
+    assert_string_equal(c->sync.leader, "n2");
+    refresh();
+    assert_false(lease().owner);
+    assert_int_equal(go_beside(), LEADERSHIP_LOST);
+}
+
 /* ---- a key of an earlier life ---- */
 
 /* In quorum mode the record says who leads: the key is put on our lease, the record stays as it is. */
@@ -853,6 +887,7 @@ int main(void)
         LEADERSHIP_TEST(test_nothing_is_changed_before_what_became_of_a_change_is_known),
         LEADERSHIP_TEST(test_a_change_that_arrives_late_does_not_come_after_a_later_one),
         LEADERSHIP_TEST(test_a_leader_writes_nothing_into_a_term_that_another_took),
+        LEADERSHIP_TEST(test_a_leader_that_was_replaced_does_not_write_the_sync_key),
         LEADERSHIP_TEST(test_a_key_of_an_earlier_life_follows_a_record_of_quorum_mode),
         LEADERSHIP_TEST(test_a_key_of_an_earlier_life_is_left_where_the_record_says_another),
         LEADERSHIP_TEST(test_a_key_that_we_never_served_under_is_not_said_to_be_free),
