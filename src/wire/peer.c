@@ -10,7 +10,8 @@ enum {
     LENGTH_BYTES = 4,
     FIELD_HEAD = 4, /* tag, length */
     HEARD_TAG = 30,
-    HEARD_ENTRY = 1 + 1 + PEER_NAME_MAX - 1 + 4,
+    HEARD_TAIL = 4 + 8 + 8, /* of an entry: age, boot, told */
+    HEARD_ENTRY = 1 + 1 + PEER_NAME_MAX - 1 + HEARD_TAIL,
 };
 
 enum kind { KIND_BOOL, KIND_NUMBER, KIND_TEXT, KIND_FREEZE, KIND_PROCESS };
@@ -56,10 +57,14 @@ static const struct field {
     FIELD(31, KIND_BOOL, unfit), /* 30 is HEARD_TAG */
     FIELD(32, KIND_NUMBER, beat_ms),
     FIELD(33, KIND_NUMBER, store),
+    FIELD(34, KIND_NUMBER, told_ms),
+    FIELD(35, KIND_TEXT, grants),
+    FIELD(36, KIND_NUMBER, free_of),
+    FIELD(37, KIND_BOOL, elector),
 #undef FIELD
 };
 
-_Static_assert(LENGTH_BYTES + 2 + ARRAY_LEN(fields) * (FIELD_HEAD + 8) + 3 * (PEER_NAME_MAX + 16) + FIELD_HEAD +
+_Static_assert(LENGTH_BYTES + 2 + ARRAY_LEN(fields) * (FIELD_HEAD + 8) + 4 * (PEER_NAME_MAX + 16) + FIELD_HEAD +
                        PEER_HEARD_MAX * HEARD_ENTRY <=
                    PEER_STATE_MAX,
                "the longest message fits");
@@ -118,7 +123,8 @@ bool peer_state_is_news(const struct peer_state *before, const struct peer_state
     return before->boot != now->boot || before->ending != now->ending || before->planned != now->planned ||
            before->wants_out != now->wants_out || before->unfit != now->unfit || before->beat_ms != now->beat_ms ||
            promise_is_news(before, now) || freeze_is_news(before, now) || server_is_news(before, now) ||
-           before->failover_priority != now->failover_priority || before->sync_priority != now->sync_priority;
+           before->failover_priority != now->failover_priority || before->sync_priority != now->sync_priority ||
+           !str_eq(before->grants, now->grants) || before->free_of != now->free_of || before->elector != now->elector;
 }
 
 /* ---- writing ---- */
@@ -201,16 +207,18 @@ static void put_heard(struct writer *w, const struct peer_state *s)
 
     CHECK(s->heard_count <= PEER_HEARD_MAX);
     for (size_t i = 0; i < s->heard_count; i++)
-        total += 1 + 1 + text_len(s->heard[i].name, PEER_NAME_MAX) + 4;
+        total += 1 + 1 + text_len(s->heard[i].name, PEER_NAME_MAX) + HEARD_TAIL;
     put_number(w, 2, HEARD_TAG);
     put_number(w, 2, total);
     for (size_t i = 0; i < s->heard_count; i++) {
         size_t len = text_len(s->heard[i].name, PEER_NAME_MAX);
 
-        put_number(w, 1, 1 + len + 4);
+        put_number(w, 1, 1 + len + HEARD_TAIL);
         put_number(w, 1, len);
         put_bytes(w, s->heard[i].name, len);
         put_number(w, 4, s->heard[i].age_ms);
+        put_number(w, 8, s->heard[i].boot);
+        put_number(w, 8, s->heard[i].told_ms);
     }
 }
 
@@ -279,7 +287,7 @@ static bool set_field(struct peer_state *s, const struct field *f, struct span v
 static bool set_heard(struct peer_state *s, struct span value)
 {
     while (value.len) {
-        struct peer_heard heard;
+        struct peer_heard heard = {.boot = 0};
         struct span entry;
         struct span name;
         uint64_t len;
@@ -289,6 +297,9 @@ static bool set_heard(struct peer_state *s, struct span value)
             !span_take_number(&entry, 1, &len) || !span_take(&entry, len, &name) ||
             !span_take_number(&entry, 4, &age_ms) || !name.len || !span_text(name, heard.name, sizeof(heard.name)))
             return false;
+        bool told = span_take_number(&entry, 8, &heard.boot) && span_take_number(&entry, 8, &heard.told_ms);
+        if (!told) /* by one that knew nothing of it yet */
+            heard.boot = heard.told_ms = 0;
         heard.age_ms = (uint32_t)age_ms;
         if (s->heard_count < PEER_HEARD_MAX)
             s->heard[s->heard_count++] = heard;

@@ -12,7 +12,8 @@
  *
  *   u32 length of the rest · u8 version of the writer · u8 oldest version that can read it · fields
  *   field: u16 tag · u16 length · value, tags ascending
- *   heard (a field): u8 length of the rest · u8 length of the name · name · u32 age_ms · what a later version adds
+ *   heard (a field): u8 length of the rest · u8 length of the name · name · u32 age_ms ·
+ *                    u64 boot · u64 told_ms · what a later version adds
  *
  * A later version may add fields, entries' tails and values of an enum: a reader skips the former and takes the latter
  * for "unknown" or "none". What it may not change without raising the oldest version is a field that there is.
@@ -57,15 +58,18 @@ enum {
 struct peer_heard { /* another agent, as the sender heard it last */
     char name[PEER_NAME_MAX];
     uint32_t age_ms; /* UINT32_MAX: never */
+    /* Of the newest message from it, as it stands there: by its own clock, which nobody else can read. 0: not told */
+    uint64_t boot, told_ms;
 };
 
 struct peer_state {
     char name[PEER_NAME_MAX]; /* the sender; must be the name that the connection was authenticated for */
     uint64_t boot, seq;
-    bool ending;    /* this agent is about to exit */
-    bool planned;   /* what its PostgreSQL does (being down, too) is as an operator asked, or as this agent decided */
-    bool wants_out; /* its data directory is to be rewound or replaced: it must not be counted on any more */
-    bool unfit;     /* something is promised that it cannot keep: it must not become primary (its log says what) */
+    uint64_t told_ms; /* by the sender's clock, before the message was sent */
+    bool ending;      /* this agent is about to exit */
+    bool planned;     /* what its PostgreSQL does (being down, too) is as an operator asked, or as this agent decided */
+    bool wants_out;   /* its data directory is to be rewound or replaced: it must not be counted on any more */
+    bool unfit;       /* something is promised that it cannot keep: it must not become primary (its log says what) */
 
     /* The promise on the sender's disk: nothing of any term below it is acknowledged or executed. */
     term promised;
@@ -94,6 +98,15 @@ struct peer_state {
     char upstream[PEER_NAME_MAX]; /* member that its primary_conninfo in force names; "" none */
     term upstream_term;           /* it follows that one under this term */
     uint32_t wal_age_ms;          /* since its WAL last moved by streaming; UINT32_MAX: never */
+
+    /*
+     * Asynchronous mode's peer lease. The sender helps nobody against this leader before a lease has passed since that
+     * leader's message which it heard last (heard: told_ms); "" it grants nobody anything.
+     */
+    char grants[PEER_NAME_MAX];
+    /* It has granted nothing for a lease, and grants nothing while the record is of this revision; 0: not so. */
+    int64_t free_of;
+    bool elector; /* it has been up for so long that it could be free of whom it grants nothing any more */
 
     size_t heard_count;
     struct peer_heard heard[PEER_HEARD_MAX]; /* the last: what is beyond heard_count is not even copied */

@@ -181,12 +181,34 @@ static bool read_lines(const json_t *value, struct record_key *r)
     return true;
 }
 
+static bool read_electorate(const json_t *value, struct record_electorate *ret_electorate)
+{
+    const json_t *members = json_object_get(value, "members");
+    json_int_t lease_ms;
+
+    if (!read_number(json_object_get(value, "lease_ms"), INT32_MAX, &lease_ms) || !lease_ms)
+        return false;
+    if (!json_array_size(members) || json_array_size(members) > RECORD_MEMBERS_MAX)
+        return false;
+    ret_electorate->lease_ms = (msec)lease_ms;
+    for (size_t i = 0; i < json_array_size(members); i++) {
+        const json_t *name = json_array_get(members, i);
+        const char *text = json_string_value(name);
+        if (str_empty(text) || json_string_length(name) > RECORD_NAME_MAX ||
+            record_electorate_has(ret_electorate, text))
+            return false;
+        record_electorate_add(ret_electorate, text);
+    }
+    return true;
+}
+
 /* NULL: well; else the field that is not. */
 static const char *read_fields(json_t *json, struct record_key *r)
 {
     size_t mode = 0, phase = 0;
     json_t *open = json_object_get(json, "open");
     json_t *joint = json_object_get(json, "joint");
+    const json_t *electorate = json_object_get(json, "electorate");
     const json_t *incarnation = json_object_get(json, "leader_incarnation");
 
     if (!read_term(json_object_get(json, "term"), &r->term))
@@ -201,6 +223,14 @@ static const char *read_fields(json_t *json, struct record_key *r)
         return "malformed released";
     if (!read_flag(json_object_get(json, "unfenced"), &r->unfenced))
         return "malformed unfenced";
+    if (electorate && !read_electorate(electorate, &r->electorate))
+        return "malformed electorate";
+    if (!read_name(json_object_get(json, "challenger"), RECORD_NAME_MAX, &r->challenger))
+        return "malformed challenger";
+    if (r->challenger && !r->electorate.count)
+        return "a challenger without an electorate";
+    if (!read_flag(json_object_get(json, "deposed"), &r->deposed))
+        return "malformed deposed";
     if (!read_word(json_object_get(json, "mode"), mode_texts, ARRAY_LEN(mode_texts), &mode))
         return "unknown mode";
     if (!read_word(json_object_get(json, "phase"), phase_texts, ARRAY_LEN(phase_texts), &phase))
@@ -253,6 +283,7 @@ void record_key_deinit(struct record_key *r)
     free(r->leader);
     free(r->coordinator);
     free(r->open_leader);
+    record_key_drop_electorate(r);
     record_cohort_deinit(&r->open);
     record_cohort_deinit(&r->joint);
     free(r->lines);
@@ -268,6 +299,8 @@ void record_key_copy(const struct record_key *from, struct record_key *ret_copy)
     ret_copy->open_leader = str_dup(from->open_leader);
     record_cohort_copy(&from->open, &ret_copy->open);
     record_cohort_copy(&from->joint, &ret_copy->joint);
+    record_electorate_copy(&from->electorate, &ret_copy->electorate);
+    ret_copy->challenger = str_dup(from->challenger);
     ret_copy->lines = NULL;
     ret_copy->line_count = 0;
     for (size_t i = 0; i < from->line_count; i++)
@@ -327,6 +360,60 @@ const struct record_member *record_cohort_find(const struct record_cohort *c, co
         if (str_eq(c->at[i].name, name))
             return &c->at[i];
     return NULL;
+}
+
+void record_electorate_deinit(struct record_electorate *e)
+{
+    for (size_t i = 0; i < e->count; i++)
+        free(e->names[i]);
+    free(e->names);
+    *e = (struct record_electorate){0};
+}
+
+void record_electorate_copy(const struct record_electorate *from, struct record_electorate *ret_copy)
+{
+    *ret_copy = (struct record_electorate){.lease_ms = from->lease_ms};
+    for (size_t i = 0; i < from->count; i++)
+        record_electorate_add(ret_copy, from->names[i]);
+}
+
+void record_electorate_add(struct record_electorate *e, const char *name)
+{
+    size_t at = 0;
+
+    CHECK(e->count < RECORD_MEMBERS_MAX);
+    CHECK(!record_electorate_has(e, name));
+    while (at < e->count && strcmp(e->names[at], name) < 0)
+        at++;
+    e->names = mem_grow(e->names, e->count + 1, sizeof(*e->names));
+    memmove(&e->names[at + 1], &e->names[at], (e->count - at) * sizeof(*e->names));
+    e->names[at] = str_dup(name);
+    e->count++;
+}
+
+bool record_electorate_has(const struct record_electorate *e, const char *name)
+{
+    for (size_t i = 0; i < e->count; i++)
+        if (str_eq(e->names[i], name))
+            return true;
+    return false;
+}
+
+bool record_electorate_equal(const struct record_electorate *a, const struct record_electorate *b)
+{
+    if (a->count != b->count || a->lease_ms != b->lease_ms)
+        return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (!str_eq(a->names[i], b->names[i]))
+            return false;
+    return true;
+}
+
+void record_key_drop_electorate(struct record_key *r)
+{
+    record_electorate_deinit(&r->electorate);
+    free(r->challenger);
+    r->challenger = NULL;
 }
 
 void record_key_add_line(struct record_key *r, const struct record_line *line)

@@ -6,6 +6,10 @@
  *    "mode":"quorum", "phase":"open", "coordinator":"n2#3",
  *    "open":{"k":1,"members":{"n2":"8c…","n3":"01…"}}, "joint":{…}, "lines":[[3,5,"0/3000110"],[4,7,"0/0"]]}
  *
+ * In asynchronous mode, while a peer lease is in force (docs/async-lease.md): "electorate":{"lease_ms":4000,
+ * "members":["n1","n2","n3"]}, and "challenger":"n2" once somebody asks the electors to let the leader go. A record
+ * with an electorate is of version 3: who does not know what that means must not lead by it.
+ *
  * It changes on transitions only, each of which compares the record's revision; that the leader lives is in the key
  * `pgkeep_beat`. Who changes it copies what was read and writes over that copy, so that fields that this program does
  * not know survive. A record of a higher version than RECORD_VERSION, or one that is malformed in any field that safety
@@ -23,7 +27,7 @@
 #include "wire/lsn.h"
 
 enum {
-    RECORD_VERSION = 2,
+    RECORD_VERSION = 3,           /* 2 where there is no electorate */
     RECORD_MEMBERS_MAX = 64,      /* of a cohort: as many as a view has room for */
     RECORD_NAME_MAX = 127,        /* bytes of a member's name: as many as a plan has room for */
     RECORD_COORDINATOR_MAX = 160, /* bytes: a name, "#" and a number */
@@ -51,6 +55,16 @@ struct record_cohort {
     int k; /* 1..count; 0 with count 0 */
 };
 
+/*
+ * Whose grants the leader needs beside its lease in the store: of most of them. All zero: there is no peer lease. That
+ * there is one says, too, that the leader's guard is armed.
+ */
+struct record_electorate {
+    char **names; /* sorted, each once; the leader's among them */
+    size_t count;
+    msec lease_ms;
+};
+
 /* A timeline's number that was taken. */
 struct record_line {
     uint32_t timeline;
@@ -72,8 +86,11 @@ struct record_key {
     char *coordinator;           /* "name#attempt" that allocated the term; NULL: the leader itself */
     bool released;               /* the holder let go of the leader key itself: nobody has to wait for its ttl */
     bool unfenced;               /* paused: nothing stops the holder's PostgreSQL when its lease ends */
-    struct record_cohort open;   /* last OPEN configuration; none in quorum mode: degraded, commits wait for nobody */
-    char *open_leader;           /* who was OPEN with it, of which incarnation, under which term; NULL: nobody yet */
+    struct record_electorate electorate;
+    char *challenger;          /* asks the electors to grant the leader nothing more; NULL: nobody does */
+    bool deposed;              /* released, by the electors' word: the holder's peer lease is over */
+    struct record_cohort open; /* last OPEN configuration; none in quorum mode: degraded, commits wait for nobody */
+    char *open_leader;         /* who was OPEN with it, of which incarnation, under which term; NULL: nobody yet */
     uint64_t open_incarnation;
     term open_term;
     struct record_cohort joint; /* while joining: the one that it is to become, whose acknowledgement counts as well */
@@ -123,6 +140,20 @@ void record_cohort_copy(const struct record_cohort *from, struct record_cohort *
 void record_cohort_add(struct record_cohort *c, const char *name, uint64_t incarnation);
 /* NULL: it is not in it. */
 const struct record_member *record_cohort_find(const struct record_cohort *c, const char *name);
+
+void record_electorate_deinit(struct record_electorate *e);
+static inline UNUSED void record_electorate_freep(struct record_electorate *e)
+{
+    record_electorate_deinit(e);
+}
+/* Deep; *ret_copy is overwritten as it is. */
+void record_electorate_copy(const struct record_electorate *from, struct record_electorate *ret_copy);
+/* A name that is not in it, at its place. At most RECORD_MEMBERS_MAX. */
+void record_electorate_add(struct record_electorate *e, const char *name);
+bool record_electorate_has(const struct record_electorate *e, const char *name);
+bool record_electorate_equal(const struct record_electorate *a, const struct record_electorate *b);
+/* No peer lease, and nobody who asks for its end. */
+void record_key_drop_electorate(struct record_key *r);
 
 /* The newest; the oldest goes where there is no room. */
 void record_key_add_line(struct record_key *r, const struct record_line *line);

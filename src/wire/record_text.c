@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "wire/record.h"
 
-enum { HEX_MAX = 17 };
+enum { HEX_MAX = 17, VERSION_WITHOUT_ELECTORATE = 2 };
 
 static void put(json_t *object, const char *key, json_t *take_value)
 {
@@ -80,6 +80,18 @@ static json_t *lines(const struct record_key *r)
     return list;
 }
 
+static json_t *electorate(const struct record_electorate *e, const json_t *was)
+{
+    json_t *o = json_is_object(was) ? json_deep_copy(was) : json_object();
+    json_t *members = json_array();
+
+    for (size_t i = 0; i < e->count; i++)
+        CHECK(json_array_append_new(members, json_string(e->names[i])) == 0);
+    put(o, "lease_ms", json_integer(e->lease_ms));
+    put(o, "members", members);
+    return o;
+}
+
 char *record_key_text(const struct record_key *r)
 {
     CHECK(!record_key_is_opaque(r));
@@ -87,7 +99,8 @@ char *record_key_text(const struct record_key *r)
     bool by_quorum = r->mode == RECORD_QUORUM || r->open.count || r->phase != RECORD_OPEN;
     bool has_mode = by_quorum || r->mode != RECORD_ASYNC;
 
-    put(o, "version", json_integer(RECORD_VERSION));
+    CHECK(!r->challenger || r->electorate.count);
+    put(o, "version", json_integer(r->electorate.count ? RECORD_VERSION : VERSION_WITHOUT_ELECTORATE));
     put(o, "term", json_integer((json_int_t)r->term));
     put(o, "leader", string_or_null(r->leader));
     put_if(r->leader_incarnation, o, "leader_incarnation", hex(r->leader_incarnation));
@@ -95,6 +108,9 @@ char *record_key_text(const struct record_key *r)
     put_if(r->timeline, o, "timeline", json_integer(r->timeline));
     put(o, "released", json_boolean(r->released));
     put_if(r->unfenced, o, "unfenced", json_true());
+    put_if(r->deposed, o, "deposed", json_true());
+    put_if(r->electorate.count, o, "electorate", electorate(&r->electorate, json_object_get(o, "electorate")));
+    put_if(r->challenger, o, "challenger", string_or_null(r->challenger));
     put_if(has_mode, o, "mode", json_string(record_mode_text(r->mode)));
     put_if(has_mode, o, "phase", json_string(record_phase_text(r->phase)));
     put_if(r->coordinator, o, "coordinator", string_or_null(r->coordinator));

@@ -41,8 +41,12 @@ static void fill(struct peer_state *s)
     s->upstream_term = 19;
     s->wal_age_ms = 20;
     s->unfit = true;
-    s->heard[0] = (struct peer_heard){"n2", 21};
-    s->heard[1] = (struct peer_heard){"n3", UINT32_MAX};
+    s->told_ms = 22;
+    str_copy(s->grants, sizeof(s->grants), "n4");
+    s->free_of = 23;
+    s->elector = true;
+    s->heard[0] = (struct peer_heard){"n2", 21, 0xb007, 123456};
+    s->heard[1] = (struct peer_heard){.name = "n3", .age_ms = UINT32_MAX};
     s->heard_count = 2;
 }
 
@@ -100,9 +104,15 @@ static void test_a_state_comes_back_as_it_was_sent(void **state)
     assert_int_equal(got.upstream_term, 19);
     assert_int_equal(got.wal_age_ms, 20);
     assert_true(got.unfit);
+    assert_int_equal(got.told_ms, 22);
+    assert_string_equal(got.grants, "n4");
+    assert_int_equal(got.free_of, 23);
+    assert_true(got.elector);
     assert_int_equal(got.heard_count, 2);
     assert_string_equal(got.heard[0].name, "n2");
     assert_int_equal(got.heard[0].age_ms, 21);
+    assert_int_equal(got.heard[0].boot, 0xb007);
+    assert_int_equal(got.heard[0].told_ms, 123456);
     assert_string_equal(got.heard[1].name, "n3");
     assert_true(got.heard[1].age_ms == UINT32_MAX);
 }
@@ -306,6 +316,9 @@ static void test_what_others_must_hear_at_once(void **state)
     assert_true(SET(upstream[0] = '\0'));
     assert_true(SET(upstream_term = 1));
     assert_true(SET(timeline = 100));
+    assert_true(SET(grants[0] = '\0'));
+    assert_true(SET(free_of = 24));
+    assert_true(SET(elector = false));
 }
 
 static void test_what_merely_moves_waits_for_the_heartbeat(void **state)
@@ -314,6 +327,7 @@ static void test_what_merely_moves_waits_for_the_heartbeat(void **state)
     before.freeze = PEER_FREEZE_NONE;
     now = before;
     assert_false(SET(seq = 100));
+    assert_false(SET(told_ms = 100));
     assert_false(SET(position = 100));
     assert_false(SET(replayed = 100));
     assert_false(SET(wal_age_ms = 100));

@@ -276,6 +276,70 @@ static void test_the_newest_lines_are_kept(void **state)
     assert_int_equal(copy.lines[0].timeline, 4);
 }
 
+/* ---- the electorate ---- */
+
+static void test_an_electorate_reads_back_as_written_and_makes_another_version(void **state)
+{
+    AUTO(record_key) struct record_key r = {0};
+    AUTO(record_key) struct record_key copy = {0};
+
+    assert_int_equal(read_text("{\"term\":4,\"leader\":\"n1\",\"challenger\":\"n2\","
+                               "\"electorate\":{\"lease_ms\":4000,\"members\":[\"n3\",\"n1\",\"n2\"],\"since\":5}}",
+                               &r),
+                     RECORD_OK);
+    assert_int_equal(r.electorate.lease_ms, 4000);
+    assert_int_equal(r.electorate.count, 3);
+    assert_string_equal(r.electorate.names[0], "n1");
+    assert_string_equal(r.electorate.names[2], "n3");
+    assert_string_equal(r.challenger, "n2");
+
+    record_key_copy(&r, &copy);
+    assert_true(record_electorate_equal(&r.electorate, &copy.electorate));
+    AUTO(cstr) char *text = record_key_text(&copy);
+    assert_non_null(strstr(text, "\"version\":3"));
+    assert_non_null(strstr(text, "{\"lease_ms\":4000,\"members\":[\"n1\",\"n2\",\"n3\"],\"since\":5}"));
+    record_key_drop_electorate(&copy);
+    AUTO(cstr) char *without = record_key_text(&copy);
+    assert_string_equal(without, "{\"term\":4,\"leader\":\"n1\",\"version\":2,\"released\":false}");
+}
+
+static void test_electorates_differ_by_name_and_lease(void **state)
+{
+    AUTO(record_electorate) struct record_electorate a = {.lease_ms = 4000};
+    AUTO(record_electorate) struct record_electorate b = {.lease_ms = 4000};
+
+    record_electorate_add(&a, "n1");
+    record_electorate_add(&b, "n2");
+    assert_false(record_electorate_equal(&a, &b));
+    record_electorate_add(&a, "n2");
+    record_electorate_add(&b, "n1");
+    assert_true(record_electorate_equal(&a, &b));
+    assert_true(record_electorate_has(&a, "n2"));
+    assert_false(record_electorate_has(&a, "n3"));
+    b.lease_ms = 3000;
+    assert_false(record_electorate_equal(&a, &b));
+}
+
+static void test_a_malformed_electorate_makes_the_record_opaque(void **state)
+{
+    static const char *const cases[] = {
+        "{\"term\":4,\"electorate\":{\"members\":[\"n1\"]}}",
+        "{\"term\":4,\"electorate\":{\"lease_ms\":0,\"members\":[\"n1\"]}}",
+        "{\"term\":4,\"electorate\":{\"lease_ms\":4000,\"members\":[]}}",
+        "{\"term\":4,\"electorate\":{\"lease_ms\":4000,\"members\":[\"n1\",\"n1\"]}}",
+        "{\"term\":4,\"electorate\":{\"lease_ms\":4000,\"members\":[\"n1\",7]}}",
+        "{\"term\":4,\"electorate\":[\"n1\"]}",
+        "{\"term\":4,\"challenger\":\"n2\"}",
+        "{\"term\":4,\"deposed\":\"yes\"}",
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO(record_key) struct record_key r = {0};
+        assert_int_equal(read_text(cases[i], &r), RECORD_BAD);
+        assert_true(record_key_is_opaque(&r));
+    }
+}
+
 /* ---- versions ---- */
 
 static void test_a_version_that_is_higher_or_no_number_is_opaque(void **state)
@@ -287,11 +351,12 @@ static void test_a_version_that_is_higher_or_no_number_is_opaque(void **state)
         {"{\"term\":1}", false},
         {"{\"term\":1,\"version\":1}", false},
         {"{\"term\":1,\"version\":2}", false},
-        {"{\"term\":1,\"version\":3}", true},
+        {"{\"term\":1,\"version\":3}", false},
+        {"{\"term\":1,\"version\":4}", true},
         {"{\"term\":1,\"version\":\"2\"}", true},
         {"{\"term\":1,\"version\":0}", true},
         {"{\"term\":1,\"version\":99999999999}", true},
-        {"{\"version\":3}", true}, /* though it has no term as we know it */
+        {"{\"version\":4}", true}, /* though it has no term as we know it */
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -313,6 +378,9 @@ int main(void)
         cmocka_unit_test(test_unknown_fields_of_a_cohort_survive),
         cmocka_unit_test(test_the_members_of_a_cohort_are_in_one_order),
         cmocka_unit_test(test_the_newest_lines_are_kept),
+        cmocka_unit_test(test_an_electorate_reads_back_as_written_and_makes_another_version),
+        cmocka_unit_test(test_electorates_differ_by_name_and_lease),
+        cmocka_unit_test(test_a_malformed_electorate_makes_the_record_opaque),
         cmocka_unit_test(test_a_version_that_is_higher_or_no_number_is_opaque),
     };
 
