@@ -65,6 +65,10 @@ void print_plan(struct buf *out, const struct ha_plan *p, msec now_ms)
     if (p->promise.term)
         buf_printf(out, ">   promise term %" PRIu64 " to %s, settled %" PRIu64 "\n", p->promise.term, p->promise.to,
                    p->promise.settled);
+    if (p->vote.grants[0])
+        buf_printf(out, ">   grants %s\n", p->vote.grants);
+    if (p->vote.free_of)
+        buf_printf(out, ">   free of %" PRId64 "\n", p->vote.free_of);
     if (p->freeze)
         buf_printf(out, ">   freeze for term %" PRIu64 "\n", p->freeze);
     for (size_t i = 0; i < p->count; i++)

@@ -38,6 +38,8 @@ static void set_conf(struct scenario *s, char *rest)
             c->refused = str_eq(v, "-") ? NULL : keep(s, v);
         else if (str_eq(k, "maximum_lag_on_failover"))
             c->maximum_lag_on_failover = value_integer(s, v);
+        else if (str_eq(k, "peer_lease"))
+            c->peer_lease = value_flag(s, v);
         else if (str_eq(k, "pause"))
             c->pause = value_flag(s, v);
         else if (str_eq(k, "failsafe_mode"))
@@ -107,6 +109,10 @@ static void set_lease(struct scenario *s, char *rest)
             l->tried_ms = value_seconds(s, v);
         else if (str_eq(k, "renewing"))
             l->renewing = value_flag(s, v);
+        else if (str_eq(k, "inherited_stop"))
+            l->inherited_stop_ms = value_seconds(s, v);
+        else if (str_eq(k, "inherited_quit"))
+            l->inherited_quit_ms = value_seconds(s, v);
         else if (str_eq(k, "inherited_kill"))
             l->inherited_kill_ms = value_seconds(s, v);
         else if (str_eq(k, "failsafe"))

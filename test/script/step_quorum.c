@@ -67,6 +67,19 @@ static void was(struct scenario *s, char *text, struct record_key *r)
     r->open_term = (term)value_integer(s, text);
 }
 
+/* "4:n1,n2,n3": seconds of the lease, and the electors; "none". */
+static void electorate(struct scenario *s, char *text, struct record_key *r)
+{
+    char *seconds = strsep(&text, ":");
+
+    record_key_drop_electorate(r);
+    if (!text)
+        return;
+    r->electorate.lease_ms = value_seconds(s, seconds);
+    for (char *name = strsep(&text, ","); name; name = strsep(&text, ","))
+        record_electorate_add(&r->electorate, name);
+}
+
 struct told {
     bool was;  /* who was open, where that is not the leader */
     bool sure; /* it is as this node wrote it last */
@@ -99,6 +112,12 @@ static void set_record_field(struct scenario *s, struct record_key *r, const cha
         line(s, v, r);
     else if (str_eq(k, "sure"))
         told->sure = value_flag(s, v);
+    else if (str_eq(k, "electorate"))
+        electorate(s, v, r);
+    else if (str_eq(k, "challenger"))
+        str_set(&r->challenger, str_eq(v, "-") ? NULL : v);
+    else if (str_eq(k, "deposed"))
+        r->deposed = value_flag(s, v);
     else if (str_eq(k, "released"))
         r->released = value_flag(s, v);
     else if (str_eq(k, "unfenced"))
@@ -201,6 +220,16 @@ static void set_agent_hears(struct scenario *s, struct peer_state *p, char *v)
     }
 }
 
+/* By our message of so long ago. */
+static void set_agent_grants(struct scenario *s, struct ha_mesh_peer *peer, const char *v)
+{
+    bool does = !str_eq(v, "no");
+
+    str_copy(peer->state.grants, sizeof(peer->state.grants), does ? s->view.conf.name : "");
+    if (does)
+        peer->granted_ms = s->view.now_ms - value_seconds(s, v);
+}
+
 static bool set_agent_server(struct scenario *s, struct peer_state *p, const char *k, char *v)
 {
     if (str_eq(k, "process"))
@@ -244,7 +273,13 @@ static void set_agent_field(struct scenario *s, const char *name, const char *k,
     } else if (str_eq(k, "hears")) {
         more->hears_told = true;
         set_agent_hears(s, p, v);
-    } else if (str_eq(k, "ending"))
+    } else if (str_eq(k, "grants"))
+        set_agent_grants(s, peer, v);
+    else if (str_eq(k, "elector"))
+        p->elector = value_flag(s, v);
+    else if (str_eq(k, "free"))
+        p->free_of = value_flag(s, v) ? s->cluster->record.mod_revision : 0;
+    else if (str_eq(k, "ending"))
         p->ending = value_flag(s, v);
     else if (str_eq(k, "planned"))
         p->planned = value_flag(s, v);
@@ -469,6 +504,10 @@ bool step_quorum(struct scenario *s, const char *word, char *rest)
         see_record(s);
     else if (str_eq(word, "other-store"))
         s->store_id++;
+    else if (str_eq(word, "granted")) /* this node, by a message that it heard so long ago */
+        s->view.elector.granted_ms = s->view.now_ms - value_seconds(s, rest);
+    else if (str_eq(word, "setback"))
+        s->view.store.setback_ms = s->view.now_ms;
     else if (str_eq(word, "forgetful"))
         s->forgetful = true;
     else

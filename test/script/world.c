@@ -55,6 +55,27 @@ void see_record(struct scenario *s)
     s->view.quorum.seen_store = (uint64_t)s->store_id;
 }
 
+/* As leadership.c does it: of a record of ours; what is in doubt is so until the record is known to be a later one. */
+static void know_electorate(struct scenario *s)
+{
+    const struct record_key *r = &s->cluster->record;
+    struct ha_lease *l = &s->view.lease;
+
+    if (l->owner && r->present && str_eq(r->leader, s->view.conf.name) && !r->released) {
+        record_electorate_deinit(&s->electorate);
+        record_electorate_copy(&r->electorate, &s->electorate);
+    }
+    l->electorate = s->electorate.count ? &s->electorate : NULL;
+    l->electorate_doubt = s->doubt.count ? &s->doubt : NULL;
+}
+
+static void doubt_electorate(struct scenario *s, const struct record_electorate *e)
+{
+    record_electorate_deinit(&s->doubt);
+    record_electorate_copy(e, &s->doubt);
+    know_electorate(s);
+}
+
 static void reread(struct scenario *s)
 {
     struct cluster_key keys[KEYS_MAX];
@@ -68,6 +89,7 @@ static void reread(struct scenario *s)
         bad(s, "malformed key", s->cluster->bad);
     believe(s, was);
     s->view.store.read_ms = s->view.now_ms;
+    know_electorate(s);
 }
 
 void put_key(struct scenario *s, const char *name, const char *value, int64_t lease, bool same_txn)
@@ -129,6 +151,8 @@ static void begin_record(struct scenario *s)
     s->change.sync = change->sync ? keep(s, change->sync) : NULL;
     s->change.take_leader_key = change->take_leader_key;
     s->change.drop_leader_key = change->drop_leader_key;
+    if (s->view.lease.owner)
+        doubt_electorate(s, &change->next.electorate);
 }
 
 void carry_out(struct scenario *s)
@@ -173,6 +197,7 @@ void record_ended(struct scenario *s, bool done)
         bad(s, "no change of the record is under way", "");
     s->view.store.reads_back = false;
     s->view.store.sure_revision = 0;
+    doubt_electorate(s, &(struct record_electorate){0});
     if (!done)
         return;
     put_key(s, "pgkeep", s->change.text, 0, false);
@@ -208,6 +233,7 @@ void restart_agent(struct scenario *s)
     s->view.job = (struct ha_job){0};
     s->view.peers = (struct ha_peers){0};
     s->view.store.sure_revision = 0;
+    s->view.elector.granted_ms = 0;
 }
 
 void scenario_init(struct scenario *s, const char *path)
@@ -247,6 +273,8 @@ void scenario_deinit(struct scenario *s)
         free(s->acts[i].text);
     for (size_t i = 0; i < s->extra_count; i++)
         free(s->extras[i].text);
+    record_electorate_deinit(&s->electorate);
+    record_electorate_deinit(&s->doubt);
     cluster_free(s->cluster);
     cluster_free(s->before);
     record_key_deinit(&s->seen);

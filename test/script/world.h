@@ -31,6 +31,7 @@ struct scenario {
     struct cluster *cluster;
     char *strings[STRINGS_MAX]; /* what the view points at */
     size_t string_count;
+    struct record_electorate electorate, doubt; /* of the lease */
     struct {
         const char *text, *sync;
         bool take_leader_key, drop_leader_key;

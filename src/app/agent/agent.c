@@ -128,8 +128,11 @@ static void guard_state(const struct guard_msg *m, void *arg)
         a->twin = TWIN_NONE;
     if (!a->guard_ready && m->postmaster_pid)
         withdraw_promotion(a);
-    if (!a->guard_ready && m->kill_at_ms != MSEC_NEVER && m->kill_at_ms)
+    if (!a->guard_ready && m->kill_at_ms != MSEC_NEVER && m->kill_at_ms) {
+        a->inherited_stop_ms = m->stop_at_ms;
+        a->inherited_quit_ms = m->quit_at_ms;
         a->inherited_kill_ms = m->kill_at_ms;
+    }
     log_fence(a, m);
     adopt(a, m);
     a->guard_seen = *m;

@@ -213,7 +213,7 @@ static void remember_leader(struct blackbox *b, const struct ha_memory *m, const
     if (r->phase != RECORD_OPEN || r->term != b->seen || !r->leader)
         return;
     str_copy(b->last_leader, sizeof(b->last_leader), r->leader);
-    b->released = r->released;
+    b->released = r->released && !r->deposed;
     b->optime = v->store.cluster->status.optime;
     if (str_eq(m->leader.name, r->leader))
         b->last_alive_ms = m->leader.alive_ms;

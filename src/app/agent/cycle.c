@@ -63,6 +63,7 @@ static void conf_view(struct agent *a, struct ha_conf *conf)
         .pg_ctl_timeout_ms = d->pg_ctl_timeout_s * 1000LL,
         .primary_stop_timeout_ms = d->primary_stop_timeout_ms,
         .maximum_lag_on_failover = d->maximum_lag_on_failover,
+        .peer_lease = d->peer_lease,
         .pause = d->pause,
         .failsafe_mode = d->failsafe_mode,
         .use_pg_rewind = d->use_pg_rewind,
@@ -81,10 +82,19 @@ static void conf_view(struct agent *a, struct ha_conf *conf)
     member_tags_read(a->settings->tags.all, &conf->tags);
 }
 
+static void notice_setbacks(struct agent *a)
+{
+    if (a->setbacks == registry_setbacks(a->registry))
+        return;
+    a->setbacks = registry_setbacks(a->registry);
+    a->setback_ms = loop_clock_ms();
+}
+
 void cycle_view(struct agent *a, struct ha_view *ret_view)
 {
     struct ha_view *v = ret_view;
 
+    notice_setbacks(a);
     *v = (struct ha_view){.now_ms = loop_clock_ms(), .wall_ms = wall_clock_ms()};
     conf_view(a, &v->conf);
     v->store.known = registry_answers(a->registry);
@@ -93,11 +103,15 @@ void cycle_view(struct agent *a, struct ha_view *ret_view)
     v->store.past = registry_past(a->registry);
     v->store.reads_back = leadership_reads_back(a->leadership);
     v->store.sure_revision = leadership_sure_revision(a->leadership);
+    v->store.setback_ms = a->setback_ms;
+    v->elector.granted_ms = a->vote_granted_ms;
     v->store.failsafe_heard_ms = a->failsafe_heard_ms;
     v->store.failsafe_heard_from = a->failsafe_heard_from;
     v->store.failsafe_heard_ttl_ms = a->failsafe_heard_ttl_ms;
     rounds_failsafe_view(a->rounds, &v->lease);
     leadership_view(a->leadership, &v->lease);
+    v->lease.inherited_stop_ms = a->inherited_stop_ms;
+    v->lease.inherited_quit_ms = a->inherited_quit_ms;
     v->lease.inherited_kill_ms = a->inherited_kill_ms;
     local_view(a->local, &v->pg);
     v->pg.checkpoint_failed_ms = a->checkpoint_failed_ms;
@@ -197,7 +211,10 @@ static void keep_lease(struct agent *a)
     ha_keep_lease(&a->memory, &view, &light);
     member_tags_deinit(&view.conf.tags);
     FAULT_POINT("cycle.keep_lease");
-    if (!arm(a, &light.fence))
+    a->vote = light.vote;
+    if (arm(a, &light.fence))
+        publish_fence(a, &light.fence);
+    else
         plan_wake(&light, a->arm_not_before_ms);
     msec again_ms = MSEC_NEVER;
     (void)quorum_carry_out(a->quorum, &light, &again_ms); /* what waits goes on or not by its own term */
@@ -272,6 +289,7 @@ static void cycle_run(void *arg)
     struct ha_memory before = a->memory;
     ha_decide(&a->memory, &view, &a->plan);
     FAULT_POINT("cycle.decided");
+    a->vote = a->plan.vote;
     say_unfit(a, &view);
     member_tags_deinit(&view.conf.tags);
     bool armed = MUTANT(FENCE_AFTER_ACTING) || arm(a, &a->plan.fence);

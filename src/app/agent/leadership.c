@@ -60,6 +60,12 @@ struct leadership {
     uint64_t reading_ticket; /* what became of the last change that reading will show; 0: it is known */
     int64_t shown_revision;  /* or any picture from this revision on; 0: no change yet */
     int64_t sure_revision;   /* of the record as our last change left it, known for sure; 0: not so */
+
+    /* The peer lease: as the record has it, as long as it is known to be ours and no longer; kept where it is not. */
+    struct record_electorate electorate;
+    /* Of a change that may still be carried out, over the record of doubt_revision. */
+    struct record_electorate doubt;
+    int64_t doubt_revision;
 };
 
 static void changed(struct leadership *s)
@@ -135,6 +141,22 @@ static void compare_record(struct leadership *s)
     s->record_due = s->owner && (ours ? differs : !s->record.present); /* another's is not ours to change */
 }
 
+/*
+ * That a record has no electorate says that nobody can take over by one only while the record is of our own reign:
+ * who deposed us left none either.
+ */
+static void compare_electorate(struct leadership *s)
+{
+    const struct record_key *r = &s->record;
+
+    if (s->doubt.count && r->mod_revision > s->doubt_revision)
+        record_electorate_deinit(&s->doubt);
+    if (!s->owner || !record_is_ours(s) || r->released || r->term != s->term)
+        return;
+    record_electorate_deinit(&s->electorate);
+    record_electorate_copy(&r->electorate, &s->electorate);
+}
+
 static void know_record(struct leadership *s, const struct record_key *record)
 {
     struct record_key copy;
@@ -149,6 +171,7 @@ static void know_record(struct leadership *s, const struct record_key *record)
                      record_key_why_opaque(&s->record, why));
     s->told_opaque = record_key_is_opaque(&s->record);
     compare_record(s);
+    compare_electorate(s);
 }
 
 /*
@@ -234,6 +257,8 @@ static void write_record(struct leadership *s)
     }
     next.timeline = s->timeline;
     next.unfenced = s->unfenced;
+    if (next.unfenced) /* that there is an electorate says that the guard is armed */
+        record_key_drop_electorate(&next);
     struct cas_change change = {
         .next = &next, .record_revision = s->record.mod_revision, .key = CAS_KEY_OURS, .key_revision = s->key_revision};
     s->told_under = s->key_revision;
@@ -338,7 +363,8 @@ static void take_over_record(const struct leadership *s, const struct record_key
     ret_next->present = true;
     ret_next->term = now->term + 1;
     str_set(&ret_next->leader, s->name);
-    ret_next->released = ret_next->unfenced = false;
+    ret_next->released = ret_next->unfenced = ret_next->deposed = false;
+    record_key_drop_electorate(ret_next);
 }
 
 /*
@@ -534,7 +560,8 @@ void leadership_release(struct leadership *s, leadership_done_fn *done, void *ar
     next.timeline = s->timeline;
     str_set(&next.leader, s->name);
     next.released = certain;
-    next.unfenced = false;
+    next.unfenced = next.deposed = false;
+    record_key_drop_electorate(&next);
     struct cas_change change = {.next = writes ? &next : NULL,
                                 .record_revision = writes ? s->record.mod_revision : CAS_ANY_REVISION,
                                 .key = CAS_KEY_GIVE_UP,
@@ -549,6 +576,8 @@ static void change_done(const struct cas_result *r, void *arg)
 
     FAULT_POINT("leadership.changed");
     heard(s, r->answer);
+    if (r->outcome != CAS_UNSURE)
+        record_electorate_deinit(&s->doubt);
     s->reading_ticket = registry_read_anew(s->registry);
     switch (r->outcome) {
     case CAS_DONE:
@@ -579,9 +608,26 @@ static void change_done(const struct cas_result *r, void *arg)
     }
 }
 
+/* It makes others able to take over from us; from before it is sent we have to obey it. */
+static bool begins_electorate(const struct leadership *s, const struct ha_record_change *change)
+{
+    return change->next.electorate.count && str_eq(change->next.leader, s->name);
+}
+
+static void doubt_electorate(struct leadership *s, const struct ha_record_change *change)
+{
+    const struct record_electorate *e = &change->next.electorate;
+
+    CHECK(!s->doubt.count || record_electorate_equal(&s->doubt, e)); /* another could be carried out before this one */
+    record_electorate_deinit(&s->doubt);
+    record_electorate_copy(e, &s->doubt);
+    s->doubt_revision = change->expected_revision;
+}
+
 void leadership_change(struct leadership *s, const struct ha_record_change *change, leadership_done_fn *done, void *arg)
 {
     struct keys_texts texts = {0};
+    bool begins = begins_electorate(s, change);
 
     begin(s, done, arg);
     CHECK(!(change->take_leader_key && change->drop_leader_key));
@@ -597,18 +643,27 @@ void leadership_change(struct leadership *s, const struct ha_record_change *chan
         finish(s, LEADERSHIP_LOST, "there is no lease");
         return;
     }
+    if (begins && !s->owner) {
+        finish(s, LEADERSHIP_LOST, "the leader key is not ours any more");
+        return;
+    }
     s->sure_revision = 0;
     s->takes = change->take_leader_key;
-    s->drops = change->drop_leader_key;
+    s->drops = change->drop_leader_key && !change->drops_as_read;
+    if (begins) {
+        doubt_electorate(s, change);
+        FAULT_POINT("leadership.begins");
+    }
     if (s->owner && s->drops) /* the last word of who led */
         s->texts(&texts, s->arg);
     struct cas_change all = {.next = &change->next,
                              .record_revision = change->expected_revision,
-                             .key = s->takes                 ? CAS_KEY_TAKE
-                                    : s->drops               ? CAS_KEY_DROP
-                                    : change->own_leader_key ? CAS_KEY_OURS
-                                                             : CAS_KEY_ANY,
-                             .key_revision = s->key_revision,
+                             .key = s->takes                           ? CAS_KEY_TAKE
+                                    : change->drops_as_read            ? CAS_KEY_GIVE_UP
+                                    : s->drops                         ? CAS_KEY_DROP
+                                    : change->own_leader_key || begins ? CAS_KEY_OURS
+                                                                       : CAS_KEY_ANY,
+                             .key_revision = change->drops_as_read ? change->drop_revision : s->key_revision,
                              .lease = lease_id(s->lease),
                              .sync = change->sync,
                              .status = texts.status};
@@ -727,6 +782,8 @@ void leadership_view(const struct leadership *s, struct ha_lease *ret_lease)
     ret_lease->telling = s->tell.busy;
     ret_lease->renewing = is_renewing(s);
     ret_lease->tried_ms = lease_tried_ms(s->lease);
+    ret_lease->electorate = s->electorate.count ? &s->electorate : NULL;
+    ret_lease->electorate_doubt = s->doubt.count ? &s->doubt : NULL;
 }
 
 int64_t leadership_lease(const struct leadership *s)
@@ -773,6 +830,8 @@ void leadership_free(struct leadership *s)
     cas_deinit(&s->transition);
     record_key_deinit(&s->record);
     record_key_deinit(&s->reattach_record);
+    record_electorate_deinit(&s->electorate);
+    record_electorate_deinit(&s->doubt);
     lease_free(s->lease);
     keys_free(s->keys);
     free(s->name);

@@ -52,7 +52,7 @@ struct mesh_peer *mesh_peer_add(struct mesh *m, const char *name, msec now_ms)
     p->mesh = m;
     str_copy(p->name, sizeof(p->name), name);
     p->absent_ms = now_ms; /* until the members say otherwise */
-    entry->heard_ms = 0;
+    entry->heard_ms = entry->granted_ms = 0;
     peer_state_init(&entry->state);
     str_copy(entry->state.name, sizeof(entry->state.name), name);
     m->peers[m->view.count++] = p;
@@ -130,6 +130,7 @@ static void own_state(struct mesh *m, msec now_ms, struct peer_state *ret)
 {
     peer_state_init(ret);
     m->state(ret, m->arg);
+    ret->told_ms = (uint64_t)now_ms;
     str_copy(ret->name, sizeof(ret->name), m->self.name);
     ret->boot = m->boot;
     ret->beat_ms = (uint16_t)m->heartbeat_ms;
@@ -137,6 +138,8 @@ static void own_state(struct mesh *m, msec now_ms, struct peer_state *ret)
     for (size_t i = 0; i < m->view.count; i++) {
         str_copy(ret->heard[i].name, sizeof(ret->heard[i].name), m->peers[i]->name);
         ret->heard[i].age_ms = age_ms(m, &m->view.at[i], now_ms);
+        ret->heard[i].boot = m->view.at[i].state.boot;
+        ret->heard[i].told_ms = m->view.at[i].state.told_ms;
     }
 }
 

@@ -23,7 +23,7 @@ struct loop;
 struct mesh;
 struct settings;
 
-/* Fill in what there is to tell; name, boot, seq and heard are the mesh's. Called often: asks nobody. */
+/* Fill in what there is to tell; name, boot, seq, told_ms and heard are the mesh's. Called often: asks nobody. */
 typedef void mesh_state_fn(struct peer_state *state, void *arg);
 /* A peer said something new (peer_state_is_news), or was heard for the first time; or mesh_address() changed. */
 typedef void mesh_news_fn(void *arg);

@@ -54,6 +54,19 @@ static bool in_up(struct mesh_link *k, char ret_why[PEER_REASON_MAX], void *arg)
     return true;
 }
 
+/* What was granted before goes on, whatever is said now. Another boot's clock is not ours. */
+static msec granted_by(const struct mesh *m, const struct peer_state *s, msec now_ms)
+{
+    if (!str_eq(s->grants, m->self.name))
+        return 0;
+    for (size_t i = 0; i < s->heard_count; i++) {
+        const struct peer_heard *h = &s->heard[i];
+        if (str_eq(h->name, m->self.name) && h->boot == m->boot && h->told_ms <= (uint64_t)now_ms)
+            return (msec)h->told_ms;
+    }
+    return 0;
+}
+
 static bool in_state(struct mesh_link *k, const struct peer_state *s, char ret_why[PEER_REASON_MAX], void *arg)
 {
     struct incoming *in = arg;
@@ -77,6 +90,7 @@ static bool in_state(struct mesh_link *k, const struct peer_state *s, char ret_w
     bool news = !entry->heard_ms || peer_state_is_news(&entry->state, s);
     peer_state_copy(&entry->state, s);
     entry->heard_ms = now_ms;
+    entry->granted_ms = msec_max(entry->granted_ms, granted_by(m, s, now_ms));
     if (news)
         m->news(m->arg);
     return true;

@@ -5,11 +5,11 @@
 
 #include "app/agent/health.h"
 #include "app/agent/local.h"
+#include "app/agent/mesh.h"
 #include "app/agent/quorum.h"
 #include "app/agent/state.h"
 #include "base/check.h"
 #include "base/str.h"
-#include "io/loop.h"
 #include "wire/cluster.h"
 #include "wire/conf/settings.h"
 #include "wire/peer.h"
@@ -56,6 +56,24 @@ static void put_server(struct peer_state *s, struct agent *a, const struct ha_pg
         str_copy(s->upstream, sizeof(s->upstream), pg->upstream);
 }
 
+/*
+ * A grant is about the leader's newest message here, which it sent before it was heard. It counts as given from now on,
+ * whether this state is sent or not.
+ */
+static void put_vote(struct peer_state *s, struct agent *a)
+{
+    const struct ha_mesh *mesh = mesh_view(a->mesh);
+
+    s->free_of = a->vote.free_of;
+    s->elector = a->vote.elector;
+    for (size_t i = 0; i < mesh->count; i++) {
+        if (!str_eq(mesh->at[i].state.name, a->vote.grants) || !mesh->at[i].heard_ms)
+            continue;
+        str_copy(s->grants, sizeof(s->grants), a->vote.grants);
+        a->vote_granted_ms = msec_max(a->vote_granted_ms, mesh->at[i].heard_ms);
+    }
+}
+
 void mesh_own_state(struct peer_state *state, void *arg)
 {
     struct agent *a = arg;
@@ -70,4 +88,5 @@ void mesh_own_state(struct peer_state *state, void *arg)
     state->unfit = a->plan.unfit;
     put_server(state, a, &pg);
     quorum_state(a->quorum, state);
+    put_vote(state, a);
 }

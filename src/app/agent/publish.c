@@ -630,6 +630,17 @@ msec publish(struct agent *a)
     return again_ms;
 }
 
+void publish_fence(struct agent *a, const struct ha_fence *fence)
+{
+    struct ha_pg pg;
+
+    if (a->plan.fence.stop_ms == fence->stop_ms)
+        return;
+    a->plan.fence = *fence;
+    local_view(a->local, &pg);
+    snapshot_publish(a->board, snapshot_make(a, &pg));
+}
+
 void publish_deinit(struct agent *a)
 {
     char *texts[] = {a->member_text, a->member_core, a->member_urgent, a->status_text, a->failsafe_text};

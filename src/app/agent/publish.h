@@ -13,3 +13,6 @@ void publish_deinit(struct agent *a);
 void publish_texts(struct keys_texts *ret_texts, void *arg);
 /* HA_DO_ASK_FAILSAFE. */
 void publish_ask_failsafe(struct agent *a);
+
+/* While an action waits: REST knows the fence that was armed since. */
+void publish_fence(struct agent *a, const struct ha_fence *fence);

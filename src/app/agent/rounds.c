@@ -11,7 +11,8 @@
 #include "io/loop.h"
 
 enum {
-    ANSWER_MS = 1000,   /* a member that lives answers within milliseconds; a dead host costs this much of a failover */
+    ANSWER_MS = 1000, /* a member that lives answers within milliseconds; a dead host costs this much of a failover */
+    DEPOSED_MS = 200, /* one that was deposed is stopped, and most agents have not heard it for seconds: just in case */
     FAILSAFE_MS = 2000, /* Patroni's limit for POST /failsafe */
 };
 
@@ -130,7 +131,7 @@ static void granted(const struct http_reply *reply, void *arg)
     r->fn(r->arg);
 }
 
-static void send_question(struct question *q, const char *url, const char *body)
+static void send_question(struct question *q, const char *url, const char *body, msec budget_ms)
 {
     static const char *const json_header[] = {"Content-Type: application/json", NULL};
     struct http_request request = {
@@ -139,7 +140,7 @@ static void send_question(struct question *q, const char *url, const char *body)
         .body = body,
         .body_len = body ? strlen(body) : 0,
         .headers = body ? json_header : NULL,
-        .budget_ms = body ? FAILSAFE_MS : ANSWER_MS,
+        .budget_ms = budget_ms,
     };
 
     q->call = http_client_send(q->rounds->client, &request, body ? granted : answered, q);
@@ -166,7 +167,8 @@ void rounds_ask(struct rounds *r, const struct cluster *c)
         struct question *q = question_new(r, m->name);
         char *url = str_fmt("%s%sfresh=1", m->api_url, strchr(m->api_url, '?') ? "&" : "?");
         r->peers[r->peer_count++] = q;
-        send_question(q, url, NULL);
+        bool deposed = c->record.deposed && c->record.released && str_eq(c->record.leader, m->name);
+        send_question(q, url, NULL, deposed ? DEPOSED_MS : ANSWER_MS);
         free(url);
     }
     if (!r->peer_count)
@@ -196,7 +198,7 @@ void rounds_ask_failsafe(struct rounds *r, const json_t *failsafe, const char *b
         const char *slash = host ? strchr(host + 3, '/') : NULL;
         char *target = str_fmt("%.*s/failsafe", slash ? (int)(slash - text) : (int)strlen(text), text);
         r->grants[r->grant_count++] = q;
-        send_question(q, target, body);
+        send_question(q, target, body, FAILSAFE_MS);
         free(target);
     }
     if (!r->grant_count && !r->failsafe_refused) {

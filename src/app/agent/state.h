@@ -88,12 +88,17 @@ struct agent {
     char said[HA_WHY_MAX]; /* last `why` that was logged */
     msec said_ms;
     char said_unfit[UNKEPT_MAX]; /* the same of what keeps it from becoming primary; "": nothing */
-    msec inherited_kill_ms;
+    msec inherited_stop_ms, inherited_quit_ms, inherited_kill_ms;
     msec fence_sent_kill_ms; /* what the guard was told last; 0: nothing yet */
     msec fence_sent_stop_ms;
     bool guard_ready;            /* the guard's first STATE has arrived */
     struct guard_msg guard_seen; /* the last STATE that was news */
     uint64_t job_seq;            /* the guard's answer to this request is the running job's */
+
+    struct ha_vote vote;   /* what the mesh tells of the newest decision */
+    msec vote_granted_ms;  /* when the newest message was heard that it granted by; 0: none */
+    unsigned int setbacks; /* of the store, as seen last … */
+    msec setback_ms;       /* … and when the last one was seen; 0: none */
 
     /* operators (ops.c) */
     struct ha_request request;

@@ -5,6 +5,7 @@
 #include "base/str.h"
 #include "base/trace.h"
 #include "core/ha/bootstrap.h"
+#include "core/ha/depose.h"
 #include "core/ha/duty.h"
 #include "core/ha/elect.h"
 #include "core/ha/facts.h"
@@ -16,6 +17,7 @@
 #include "core/ha/ledger.h"
 #include "core/ha/mode.h"
 #include "core/ha/observe.h"
+#include "core/ha/peer_lease.h"
 #include "core/ha/promise.h"
 #include "core/ha/promotion.h"
 #include "core/ha/recover.h"
@@ -212,6 +214,9 @@ void ha_decide(struct ha_memory *m, const struct ha_view *v, struct ha_plan *ret
         failover_decide(m, v, p);
     if (!v->request.ending)
         recover_decide(m, v, p);
+    peer_lease_decide(m, v, p);
+    depose_vote(m, v, p);
+    depose_decide(v, p);
     sync_copy_decide(v, p);
 
     trace_add("decide %lld: %zu actions, %s", (long long)v->now_ms, p->count, p->why);
@@ -223,6 +228,8 @@ void ha_keep_lease(struct ha_memory *m, const struct ha_view *v, struct ha_plan 
     observe(m, v);
     fence_decide(m, v, p);
     promise_decide(v, p);
+    depose_vote(m, v, p);
+    peer_lease_wake(m, v, p);
 }
 
 /* Under a promise that nobody is elected under nothing is followed, promoted or acknowledged. */
@@ -249,6 +256,9 @@ static void check_record(const struct ha_view *v, const struct ha_record_change 
     CHECK(change->next.term >= now->term);
     CHECK(!change->take_leader_key || v->lease.exists);
     CHECK(!change->take_leader_key || !change->drop_leader_key);
+    CHECK(!change->drops_as_read || change->drop_leader_key);
+    /* An electorate is begun by the leader itself. */
+    CHECK(!change->next.electorate.count || now->electorate.count || v->lease.owner);
 }
 
 void ha_check(const struct ha_memory *m, const struct ha_view *v, const struct ha_plan *p)

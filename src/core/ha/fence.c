@@ -5,6 +5,7 @@
 #include "base/str.h"
 #include "core/ha/facts.h"
 #include "core/ha/mode.h"
+#include "core/ha/peer_lease.h"
 
 enum {
     RENEW_RETRY_MS =
@@ -31,7 +32,7 @@ static msec ttl_of(const struct ha_view *v)
  * Last moment for which this node holds a promise of the store, of all members (failsafe), or of an older
  * agent's fence.
  */
-static msec deadline(const struct ha_memory *m, const struct ha_view *v)
+static msec promised_until(const struct ha_view *v)
 {
     msec deadline_ms = 0;
 
@@ -40,6 +41,19 @@ static msec deadline(const struct ha_memory *m, const struct ha_view *v)
         deadline_ms = v->lease.deadline_ms;
     if (v->lease.failsafe_ms)
         deadline_ms = msec_max(deadline_ms, v->lease.failsafe_ms + msec_min(ttl_of(v), v->conf.ttl_ms));
+    return deadline_ms;
+}
+
+/* Nobody has promised this agent anything yet: the fence stays as the one before it has left it. */
+static bool fence_is_inherited(const struct ha_view *v)
+{
+    return v->lease.inherited_stop_ms && v->lease.inherited_kill_ms && !promised_until(v) && !leader_is_other(v);
+}
+
+static msec deadline(const struct ha_memory *m, const struct ha_view *v)
+{
+    msec deadline_ms = promised_until(v);
+
     if (deadline_ms || leader_is_other(v))
         return deadline_ms;
     /* Never renewed: a running PostgreSQL that we took over, from an older agent or from somebody else. */
@@ -51,7 +65,19 @@ static msec deadline(const struct ha_memory *m, const struct ha_view *v)
 
 static msec stop_at(const struct ha_memory *m, const struct ha_view *v)
 {
-    return deadline(m, v) - (ttl_of(v) - share(ttl_of(v), STOP_AT));
+    msec by_store_ms = deadline(m, v) - (ttl_of(v) - share(ttl_of(v), STOP_AT));
+
+    return msec_min(by_store_ms, peer_lease_stop_at(peer_lease_deadline(m, v)));
+}
+
+/* The peer lease makes it earlier, never later. */
+static void obey_peers(const struct ha_memory *m, const struct ha_view *v, struct ha_fence *f)
+{
+    msec deadline_ms = peer_lease_deadline(m, v);
+
+    f->stop_ms = msec_min(f->stop_ms, peer_lease_stop_at(deadline_ms));
+    f->quit_ms = msec_min(f->quit_ms, peer_lease_quit_at(deadline_ms));
+    f->kill_ms = msec_min(f->kill_ms, peer_lease_kill_at(deadline_ms));
 }
 
 bool fence_may_serve(const struct ha_memory *m, const struct ha_view *v)
@@ -99,11 +125,19 @@ static void fence_set(const struct ha_memory *m, const struct ha_view *v, struct
         p->fence.stop_ms = since_ms;
         p->fence.quit_ms = since_ms + LOST_KILL_MS / 2;
         p->fence.kill_ms = since_ms + LOST_KILL_MS;
+        obey_peers(m, v, &p->fence);
+        return;
+    }
+    if (fence_is_inherited(v)) {
+        p->fence.stop_ms = v->lease.inherited_stop_ms;
+        p->fence.quit_ms = v->lease.inherited_quit_ms;
+        p->fence.kill_ms = v->lease.inherited_kill_ms;
         return;
     }
     p->fence.stop_ms = deadline_ms - (ttl_ms - share(ttl_ms, STOP_AT));
     p->fence.quit_ms = deadline_ms - (ttl_ms - share(ttl_ms, QUIT_AT));
     p->fence.kill_ms = deadline_ms - (ttl_ms - share(ttl_ms, KILL_AT));
+    obey_peers(m, v, &p->fence);
     CHECK(p->fence.stop_ms <= p->fence.quit_ms);
     CHECK(p->fence.kill_ms <= deadline_ms);
 }

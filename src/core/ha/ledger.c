@@ -52,6 +52,8 @@ void ledger_enter(struct record_key *r, uint64_t incarnation, uint32_t timeline)
     CHECK(r->mode != RECORD_QUORUM && r->leader && !r->joining);
     if (r->mode == RECORD_ASYNC)
         set_open(r, NULL);
+    record_key_drop_electorate(r);
+    r->deposed = false;
     r->mode = RECORD_QUORUM;
     r->phase = RECORD_OPEN;
     str_set(&r->coordinator, r->leader);

@@ -66,6 +66,12 @@ struct ha_memory {
     } elect;
 
     struct {
+        uint64_t wish; /* an electorate that the record does not have yet, and the fence obeys already; 0: none … */
+        msec wish_ms;  /* … since */
+        msec rest_until_ms; /* one was given up: another is not asked for before */
+    } peer_lease;
+
+    struct {
         bool pre_ok; /* of pre_promote, for the term below */
         term pre_term;
         bool doubt;        /* a promotion was begun and did not end well: it may still happen */

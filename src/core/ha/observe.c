@@ -7,6 +7,7 @@
 #include "core/ha/facts.h"
 #include "core/ha/lead.h"
 #include "core/ha/mode.h"
+#include "core/ha/peer_lease.h"
 #include "core/ha/promotion.h"
 #include "core/ha/rejoin.h"
 #include "core/ha/restart.h"
@@ -16,8 +17,9 @@
 static int64_t newest_beat(const struct cluster *c, const char *leader)
 {
     int64_t beat = c->status.mod_revision > c->beat_revision ? c->status.mod_revision : c->beat_revision;
+    bool its_own = c->record.present && str_eq(c->record.leader, leader) && !c->record.challenger;
 
-    if (c->record.present && str_eq(c->record.leader, leader) && c->record.mod_revision > beat)
+    if (its_own && c->record.mod_revision > beat)
         beat = c->record.mod_revision;
     return beat;
 }
@@ -262,4 +264,5 @@ void observe(struct ha_memory *m, const struct ha_view *v)
     postgres_seen(m, v);
     rival_seen(m, v);
     job_ended(m, v);
+    peer_lease_seen(m, v);
 }

@@ -84,6 +84,13 @@ struct ha_fence {
     msec stop_ms, quit_ms, kill_ms;
 };
 
+/* What this agent tells as an elector from now on (wire/peer.h); like the fence, it waits behind no action. */
+struct ha_vote {
+    char grants[HA_NAME_MAX]; /* "": nobody */
+    int64_t free_of;
+    bool elector;
+};
+
 /*
  * RECORD: the whole next record, over the one that was read, and what else its transaction does. It is carried out only
  * if the record is still at expected_revision. Nothing is decided about the record until a picture shows the end of it
@@ -94,7 +101,9 @@ struct ha_record_change {
     int64_t expected_revision; /* 0: there must be none */
     bool recovers;             /* it is over what a store of the past says (view.store.past) */
     bool take_leader_key;      /* put it on our lease; there must be none */
-    bool drop_leader_key;      /* delete it, whoever has it */
+    bool drop_leader_key;      /* delete it, whoever has it … */
+    bool drops_as_read;        /* … but only while it is the one of drop_revision */
+    int64_t drop_revision;     /* 0: there was none, and there must be none */
     bool own_leader_key;       /* it must be ours, and stays so */
     char *sync; /* the plan's own: copy for Patroni's `sync` (sync_copy.h); "": deleted; NULL: it stays as it is */
 };
@@ -104,6 +113,7 @@ struct ha_plan {
     struct ha_action actions[HA_ACTIONS_MAX];
     size_t count;
     struct ha_fence fence;
+    struct ha_vote vote;
     struct ha_plan_promise promise; /* like the fence, these two wait behind no action */
     term freeze;                    /* PostgreSQL here must acknowledge nothing of an earlier term; 0: it may */
     char list[HA_LIST_MAX];         /* what LOAD_NAMES loads */

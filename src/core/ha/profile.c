@@ -10,7 +10,9 @@ static const struct ha_profile profiles[] = {
                       .rank_ms = 60,
                       .join_ms = 1000,
                       .lost_ms = 1000,
-                      .again_ms = 2000},
+                      .again_ms = 2000,
+
+                      .lease_ms = 3000},
     [PROFILE_DEFAULT] = {.beat_ms = 100,
                          .suspect_ms = 1500,
                          .wal_ms = 1000,
@@ -20,7 +22,9 @@ static const struct ha_profile profiles[] = {
                          .rank_ms = 200,
                          .join_ms = 2000,
                          .lost_ms = 3000,
-                         .again_ms = 10000},
+                         .again_ms = 10000,
+
+                         .lease_ms = 4000},
     [PROFILE_WAN] = {.beat_ms = 500,
                      .suspect_ms = 5000,
                      .wal_ms = 3000,
@@ -30,7 +34,9 @@ static const struct ha_profile profiles[] = {
                      .rank_ms = 800,
                      .join_ms = 5000,
                      .lost_ms = 10000,
-                     .again_ms = 30000},
+                     .again_ms = 30000,
+
+                     .lease_ms = 10000},
 };
 
 const struct ha_profile *profile_of(enum failover_profile profile)

@@ -34,6 +34,7 @@ struct ha_conf {
     int sync_node_count;             /* members whose acknowledgement a commit needs; 0 counts as 1 */
     int64_t maximum_lag_on_syncnode; /* bytes; -1: any */
     struct ha_profile profile;
+    bool peer_lease; /* wanted, where it can be had */
     bool pause;
     bool failsafe_mode;
     bool use_pg_rewind;
@@ -66,6 +67,7 @@ struct ha_store {
     msec failsafe_heard_ms; /* 0: never */
     const char *failsafe_heard_from;
     msec failsafe_heard_ttl_ms; /* as its sender told; 0: it told none, ours counts */
+    msec setback_ms;            /* it was found put back to an earlier state last then; 0: never */
 };
 
 /* Our lease in the store (it carries member and leader key). */
@@ -83,10 +85,16 @@ struct ha_lease {
     bool telling;     /* a change of the record is under way */
     bool renewing;    /* a renewal is under way */
     msec tried_ms;    /* when the last renewal was begun, whatever came of it */
-    msec inherited_kill_ms; /* fence that the guard already had when this agent started; 0: none */
-    msec failsafe_ms;       /* every member granted us, by POST /failsafe sent at this moment; 0: no */
+    /* The fence that the guard already had when this agent started; 0: none. */
+    msec inherited_stop_ms, inherited_quit_ms, inherited_kill_ms;
+    msec failsafe_ms; /* every member granted us, by POST /failsafe sent at this moment; 0: no */
     bool failsafe_asking;
     msec failsafe_tried_ms;
+    /*
+     * Whose grants our ownership needs, too, as the record says or said when it was known last; NULL: nobody's. And
+     * the same of a change that has an unknown end: it may be in force, or will be.
+     */
+    const struct record_electorate *electorate, *electorate_doubt;
 };
 
 enum ha_data {
@@ -187,6 +195,7 @@ struct ha_peers {
 struct ha_mesh_peer {
     struct peer_state state; /* the newest; only the name while nothing was heard */
     msec heard_ms;           /* when it arrived; 0: never */
+    msec granted_ms;         /* when our newest message was sent that it granted us a lease by; 0: none */
 };
 
 struct ha_mesh {
@@ -252,6 +261,11 @@ struct ha_health {
     msec resumed_ms;      /* this agent did not run for longer than a few heartbeats until then; 0: it never did not */
 };
 
+/* What this agent, as an elector, told leaders (peer_lease.h). */
+struct ha_elector {
+    msec granted_ms; /* when the newest message was heard that it granted a leader by; 0: none since it started */
+};
+
 struct ha_view {
     msec now_ms;
     int64_t wall_ms; /* only for scheduled actions of people */
@@ -262,6 +276,7 @@ struct ha_view {
     struct ha_peers peers;
     const struct ha_mesh *mesh; /* NULL: none (scenarios without it) */
     struct ha_quorum quorum;
+    struct ha_elector elector;
     struct ha_job job;
     struct ha_request request;
     struct ha_health health;

@@ -26,6 +26,7 @@ struct ha_profile {
     msec join_ms;    /* a newly elected leader waits that long for standbys that are up before it opens with fewer */
     msec again_ms;   /* the least time between two failovers, at first (flap.h) */
     msec lost_ms;    /* a member of the cohort that stopped streaming leaves after that */
+    msec lease_ms;   /* asynchronous mode: what the electors grant a leader (peer_lease.h) */
 };
 
 /* What this node promised, as its disk says. */

@@ -115,6 +115,7 @@ static void read_scalars(const struct typed *t, struct dynamic *d)
     d->synchronous_mode_strict = typed_bool(t, "synchronous_mode_strict");
     d->synchronous_node_count = (int)typed_int(t, "synchronous_node_count");
     d->failover_profile = (enum failover_profile)typed_enum(t, "failover_profile");
+    d->peer_lease = typed_bool(t, "peer_lease");
     d->member_slots_ttl_ms = seconds_of(t, "member_slots_ttl");
     d->use_slots = typed_bool(t, "postgresql.use_slots");
 }

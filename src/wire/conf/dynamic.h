@@ -27,6 +27,7 @@ struct dynamic {
     bool synchronous_mode_strict;
     int synchronous_node_count;
     enum failover_profile failover_profile;
+    bool peer_lease;
     msec member_slots_ttl_ms;
     /*
      * Permanent slots, NULL: none. {name: {"type": "physical" | "logical", …}}, `type` always there.

@@ -62,6 +62,12 @@ bool registry_answers(const struct registry *r)
     return true;
 }
 
+unsigned int registry_setbacks(const struct registry *r)
+{
+    (void)r;
+    return 0;
+}
+
 msec registry_read_ms(const struct registry *r)
 {
     return loop_clock_ms();
@@ -185,6 +191,11 @@ bool twin_looked_for(struct agent *agent)
 bool clone_works_alone(const struct pg_instance *i)
 {
     return false;
+}
+
+void publish_fence(struct agent *agent, const struct ha_fence *fence)
+{
+    agent->plan.fence = *fence;
 }
 
 msec publish(struct agent *agent)

@@ -389,7 +389,7 @@ static void test_a_record_that_is_removed_is_written_anew(void **state)
 /* What it promises is not known here. */
 static void test_a_record_of_a_newer_version_is_left_as_it_is(void **state)
 {
-    static const char newer[] = "{\"version\":3,\"term\":1,\"leader\":\"n1\",\"timeline\":2,\"released\":false}";
+    static const char newer[] = "{\"version\":9,\"term\":1,\"leader\":\"n1\",\"timeline\":2,\"released\":false}";
 
     lead();
     put_record(newer);
@@ -760,6 +760,140 @@ static void test_a_member_that_is_not_in_the_list_yet_is_asked(void **state)
     assert_true(asks("n3"));
 }
 
+/* ---- the electorate of a peer lease ---- */
+
+/* The record, which is ours, has these two and us from now on. */
+static enum leadership_result begin_electorate(void)
+{
+    struct ha_plan plan = {.count = 0};
+
+    refresh();
+    struct ha_record_change *c = plan_record(&plan, &registry_cluster(registry)->record);
+    record_key_drop_electorate(&c->next);
+    c->next.electorate.lease_ms = 4000;
+    record_electorate_add(&c->next.electorate, "n1");
+    record_electorate_add(&c->next.electorate, "n2");
+    record_electorate_add(&c->next.electorate, "n3");
+    last.done = false;
+    leadership_change(leadership, c, take, NULL);
+    assert_non_null(lease().electorate_doubt); /* from before it is sent */
+    until(is_done, "the change");
+    plan_reset(&plan);
+    return last.result;
+}
+
+static enum leadership_result end_electorate(void)
+{
+    struct ha_plan plan = {.count = 0};
+
+    refresh();
+    struct ha_record_change *c = plan_record(&plan, &registry_cluster(registry)->record);
+    record_key_drop_electorate(&c->next);
+    last.done = false;
+    leadership_change(leadership, c, take, NULL);
+    until(is_done, "the change");
+    plan_reset(&plan);
+    return last.result;
+}
+
+static void test_an_electorate_is_obeyed_until_the_record_is_known_to_have_none(void **state)
+{
+    lead();
+    assert_int_equal(begin_electorate(), LEADERSHIP_OK);
+    assert_null(lease().electorate_doubt);
+    assert_int_equal(lease().electorate->count, 3);
+    mem_server_set_fault(server, MEM_LATE);
+    assert_int_equal(end_electorate(), LEADERSHIP_UNSURE);
+    refresh();
+    assert_int_equal(lease().electorate->count, 3);
+    mem_server_set_fault(server, MEM_HEALTHY);
+    mem_server_deliver(server);
+    refresh();
+    assert_null(lease().electorate);
+}
+
+static void test_an_electorate_in_doubt_may_come_later(void **state)
+{
+    lead();
+    mem_server_set_fault(server, MEM_LATE);
+    assert_int_equal(begin_electorate(), LEADERSHIP_UNSURE);
+    refresh();
+    assert_non_null(lease().electorate_doubt);
+    assert_null(lease().electorate);
+    mem_server_set_fault(server, MEM_HEALTHY);
+    mem_server_deliver(server);
+    refresh();
+    assert_null(lease().electorate_doubt);
+    assert_int_equal(lease().electorate->count, 3);
+}
+
+static void test_another_record_ends_the_doubt(void **state)
+{
+    lead();
+    mem_server_set_fault(server, MEM_LATE);
+    assert_int_equal(begin_electorate(), LEADERSHIP_UNSURE);
+    mem_server_set_fault(server, MEM_HEALTHY);
+    until(has_read_back, "the picture");
+    assert_non_null(lease().electorate_doubt);
+    assert_int_equal(end_electorate(), LEADERSHIP_OK);
+    assert_null(lease().electorate_doubt);
+    mem_server_deliver(server);
+    refresh();
+    assert_null(lease().electorate);
+}
+
+/* Whoever took the key from us by the electorate left a record without one. */
+static void test_who_is_deposed_still_obeys(void **state)
+{
+    static const char deposed[] =
+        "{\"version\":2,\"term\":1,\"leader\":\"n1\",\"timeline\":2,\"released\":true,\"deposed\":true}";
+
+    lead();
+    assert_int_equal(begin_electorate(), LEADERSHIP_OK);
+    put_record(deposed);
+    (void)ask_delete(loop, other, PREFIX "leader");
+    until(owns_not, "the loss of the key");
+    refresh();
+    assert_int_equal(lease().electorate->count, 3);
+    assert_int_equal(acquire(), LEADERSHIP_OK);
+    assert_null(lease().electorate);
+    AUTO(cluster) struct cluster *c = read_cluster();
+    assert_false(c->record.deposed);
+}
+
+static void test_a_record_that_says_that_the_fence_is_off_has_no_electorate(void **state)
+{
+    lead();
+    assert_int_equal(begin_electorate(), LEADERSHIP_OK);
+    leadership_tell(leadership, true);
+    until(is_unfenced, "the record");
+    assert_null(lease().electorate);
+    AUTO(cluster) struct cluster *c = read_cluster();
+    assert_int_equal(c->record.electorate.count, 0);
+    assert_true(c->record.unfenced);
+}
+
+static void test_a_leader_is_deposed_only_while_its_key_is_as_it_was_read(void **state)
+{
+    struct ha_plan plan = {.count = 0};
+
+    follow_n2();
+    refresh();
+    struct ha_record_change *c = plan_record(&plan, &registry_cluster(registry)->record);
+    c->next.released = c->next.deposed = true;
+    c->drop_leader_key = c->drops_as_read = true;
+    c->drop_revision = registry_cluster(registry)->leader_revision;
+    (void)ask_put(loop, other, PREFIX "leader", "n3", 0); /* a Patroni's, which writes no record */
+    last.done = false;
+    leadership_change(leadership, c, take, NULL);
+    until(is_done, "the change");
+    plan_reset(&plan);
+    assert_int_equal(last.result, LEADERSHIP_LOST);
+    AUTO(cluster) struct cluster *now = read_cluster();
+    assert_string_equal(now->leader, "n3");
+    assert_false(now->record.released);
+}
+
 /* ---- a store that is put back to an earlier state ---- */
 
 static bool is_stranger(void)
@@ -895,6 +1029,12 @@ int main(void)
         LEADERSHIP_TEST(test_an_answer_that_comes_late_does_not_bring_a_released_key_back),
         LEADERSHIP_TEST(test_who_is_in_a_list_that_may_have_arrived_is_asked),
         LEADERSHIP_TEST(test_a_member_that_is_not_in_the_list_yet_is_asked),
+        LEADERSHIP_TEST(test_an_electorate_is_obeyed_until_the_record_is_known_to_have_none),
+        LEADERSHIP_TEST(test_an_electorate_in_doubt_may_come_later),
+        LEADERSHIP_TEST(test_another_record_ends_the_doubt),
+        LEADERSHIP_TEST(test_who_is_deposed_still_obeys),
+        LEADERSHIP_TEST(test_a_record_that_says_that_the_fence_is_off_has_no_electorate),
+        LEADERSHIP_TEST(test_a_leader_is_deposed_only_while_its_key_is_as_it_was_read),
         LEADERSHIP_TEST(test_a_leader_of_the_past_lets_its_key_end),
         LEADERSHIP_TEST(test_a_leader_of_the_past_does_not_take_a_key_of_another_lease),
         LEADERSHIP_TEST(test_an_election_in_a_store_that_went_back_counts),

@@ -231,6 +231,30 @@ static void test_agents_hear_each_other(void **state)
     assert_string_equal(mesh_view(a->mesh)->own.name, "n1");
 }
 
+/* By our own message, however long the answer was under way; and it holds whatever is said later. */
+static void test_a_grant_counts_from_our_own_message(void **state)
+{
+    struct side *a = agent(0, "n1", "c", WITH_PASSWORD, BEAT_MS);
+    struct side *b = agent(1, "n2", "c", WITH_PASSWORD, BEAT_MS);
+
+    introduce_both(a, b);
+    str_copy(b->state.grants, sizeof(b->state.grants), "n3");
+    UNTIL(str_eq(view_of(a, "n2")->state.grants, "n3"));
+    assert_int_equal(view_of(a, "n2")->granted_ms, 0);
+    str_copy(b->state.grants, sizeof(b->state.grants), "n1");
+    UNTIL(view_of(a, "n2")->granted_ms);
+    msec first_ms = view_of(a, "n2")->granted_ms;
+    assert_true(first_ms <= view_of(a, "n2")->heard_ms);
+    UNTIL(view_of(a, "n2")->granted_ms > first_ms);
+    b->state.grants[0] = '\0';
+    UNTIL(!view_of(a, "n2")->state.grants[0]);
+    msec last_ms = view_of(a, "n2")->granted_ms;
+    assert_true(last_ms > first_ms);
+    uint64_t seq = view_of(a, "n2")->state.seq;
+    UNTIL(view_of(a, "n2")->state.seq > seq + 1);
+    assert_int_equal(view_of(a, "n2")->granted_ms, last_ms);
+}
+
 static void test_news_is_told_at_once_and_wakes(void **state)
 {
     struct side *a = agent(0, "n1", "c", WITH_PASSWORD, 3000);
@@ -950,6 +974,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(test_agents_hear_each_other),
+        CASE(test_a_grant_counts_from_our_own_message),
         CASE(test_news_is_told_at_once_and_wakes),
         CASE(test_what_moves_comes_with_the_heartbeat_and_does_not_wake),
         CASE(test_another_heartbeat_is_told_at_once_and_kept),
