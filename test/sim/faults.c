@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "test/sim/book.h"
+#include "test/sim/faults_net.h"
 #include "test/sim/faults_pg.h"
 #include "test/sim/net.h"
 #include "test/sim/points.h"
@@ -19,6 +20,7 @@ enum {
     BUSY_AFTER = 3000000,
     ASK_AGAIN = 3000000, /* an operator who insists */
     OPERATOR_COMES = 20000000,
+    LOOK_AGAIN = 61000000,
     FLAP_MIN = 100000,
     FLAP_MAX = 3000000,
     FLAP_WAL_MAX = 12000000, /* long enough to be noticed in most profiles */
@@ -35,6 +37,7 @@ struct doing { /* a fault that has begun */
     bool over;
     usec ends;
     int step;
+    struct peeling *peeling;
 };
 
 enum { ARMED_MAX = 16, HIT_AFTER_MAX = 150000 };
@@ -129,12 +132,26 @@ static void configure(const struct doing *d)
 /* ---- pause: who has paused a cluster does not leave it so ---- */
 
 static void resume(void *arg);
+static void is_resumed(void *arg);
 
 static void resumed(int status, const char *body, void *arg)
 {
     story("operator: resume: %d %s", status, body);
     if (status != 200)
         event_in(ASK_AGAIN, NULL, resume, arg);
+    else
+        event_in(LOOK_AGAIN, NULL, is_resumed, arg);
+}
+
+/* The request to pause may have been carried out after the one to resume. */
+static void is_resumed(void *arg)
+{
+    struct cluster *c = store_sim_cluster();
+    bool paused = json_is_true(json_object_get(c->config, "pause"));
+
+    cluster_unref(c);
+    if (paused)
+        resume(arg);
 }
 
 static void resume(void *arg)
@@ -501,7 +518,7 @@ static void begin(struct doing *d)
         net_isolate(n->host);
         break;
     case FAULT_ISOLATE_BUT_CLIENTS:
-        from_servers(n->host, true, true, net_cut);
+        net_leave_servers(n->host);
         break;
     case FAULT_DEAF:
     case FAULT_MUTE:
@@ -509,6 +526,15 @@ static void begin(struct doing *d)
         break;
     case FAULT_CUT_FROM_STORE:
         cut(n->host, store_host, true);
+        break;
+    case FAULT_LATE_WORDS:
+        net_late_words(f, n);
+        break;
+    case FAULT_PARTITION:
+        net_partition(f, net_cut);
+        break;
+    case FAULT_CUT_ONE_BY_ONE:
+        d->peeling = peeling_begin(f, n);
         break;
     case FAULT_CUT_ONE_WAY:
         cut(n->host, far_end(d), false);
@@ -582,6 +608,7 @@ static void begin(struct doing *d)
     case FAULT_POINT_CUT:
     case FAULT_POINT_HANG:
     case FAULT_POINT_FAIL:
+    case FAULT_POINT_ISOLATE:
         set_trap(d);
         break;
     case FAULT_RECORD_HIT:
@@ -669,7 +696,7 @@ static void end(struct doing *d)
         net_rejoin(n->host);
         break;
     case FAULT_ISOLATE_BUT_CLIENTS:
-        from_servers(n->host, true, true, net_mend);
+        net_join_servers(n->host);
         break;
     case FAULT_DEAF:
     case FAULT_MUTE:
@@ -677,6 +704,15 @@ static void end(struct doing *d)
         break;
     case FAULT_CUT_FROM_STORE:
         mend(n->host, store_host, true);
+        break;
+    case FAULT_LATE_WORDS:
+        net_late_words_end(n);
+        break;
+    case FAULT_PARTITION:
+        net_partition(f, net_mend);
+        break;
+    case FAULT_CUT_ONE_BY_ONE:
+        peeling_end(d->peeling);
         break;
     case FAULT_CUT_ONE_WAY:
         mend(n->host, far_end(d), false);
@@ -768,6 +804,7 @@ static void end(struct doing *d)
     case FAULT_POINT_CUT:
     case FAULT_POINT_HANG:
     case FAULT_POINT_FAIL:
+    case FAULT_POINT_ISOLATE:
     case FAULT_SWITCHOVER:
     case FAULT_FAILOVER:
     case FAULT_RESTART:
@@ -837,6 +874,7 @@ void faults_play(const struct schedule *s, struct host *store, struct host *oper
 {
     store_host = store;
     operator_home = operator_host;
+    faults_net_init(store, operator_host);
     synchronous = s->setup.synchronous != 0;
     for (size_t i = 0; i < s->count; i++) {
         const struct fault *f = &s->faults[i];

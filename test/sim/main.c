@@ -9,6 +9,7 @@
  *   sim --schedule FILE…                     schedules of before: each must be clean now
  *   sim --mutants [NAME,NAME…] [--seeds N]    deliberate mistakes: each must be caught
  *   sim --mutant NAME …                      one of them in any of the above
+ *   sim --set NAME VALUE …                   the cluster has that, whatever is drawn (schedule.h: SETUP)
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,7 +194,8 @@ static int usage(void)
                   "       sim --minimize M [--out FILE]\n"
                   "       sim [-v] [--minimize] --schedule FILE...\n"
                   "       sim --mutants [NAME,NAME...] [--seeds N] [--from M]\n"
-                  "       sim --mutant NAME ...\n");
+                  "       sim --mutant NAME ...\n"
+                  "       sim --set NAME VALUE ...\n");
     return 2;
 }
 
@@ -226,6 +228,8 @@ static bool read_options(int argc, char **argv, struct options *o)
             }
         } else if (str_eq(argv[i], "--mutant") && value && mutant_choose(value)) {
             i++;
+        } else if (str_eq(argv[i], "--set") && i + 2 < argc && schedule_fix(value, argv[i + 2])) {
+            i += 2;
         } else if (str_eq(argv[i], "--out") && value) {
             o->out = argv[++i];
         } else if (str_eq(argv[i], "--minimize")) {

@@ -12,7 +12,7 @@
 
 enum mutant mutant;
 
-enum mode { ASYNC, QUORUM, ANY };
+enum mode { ASYNC, PEERS, QUORUM, ANY };
 
 static const struct {
     const char *name, *text;
@@ -106,6 +106,8 @@ static double now(void)
 /* A mistake in the rules of one mode shows in no cluster of the other: such seeds count, and need not be run. */
 static bool may_show(size_t i, const struct schedule *s)
 {
+    if (mutants[i + 1].mode == PEERS)
+        return !s->setup.synchronous && s->setup.peer_lease;
     return mutants[i + 1].mode == ANY || (mutants[i + 1].mode == QUORUM) == (s->setup.synchronous != 0);
 }
 

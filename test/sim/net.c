@@ -3,6 +3,7 @@
 #include "base/check.h"
 
 static int cuts[HOSTS_MAX][HOSTS_MAX], wal_cuts[HOSTS_MAX][HOSTS_MAX];
+static usec late[HOSTS_MAX][HOSTS_MAX]; /* what is sent there arrives so much later */
 static usec delay_min, delay_max;
 static int loss_permille;
 
@@ -46,7 +47,7 @@ void net_send_in_order(struct host *from, struct host *to, usec *last, event_fn 
 {
     if (!net_reaches(from, to) || !to->up)
         return;
-    usec at = world.now + (from == to ? 20 : delay());
+    usec at = world.now + (from == to ? 20 : delay() + late[from->id][to->id]);
     if (at < *last)
         at = *last;
     *last = at;
@@ -91,6 +92,11 @@ void net_mend_wal(struct host *from, struct host *to)
 {
     CHECK(wal_cuts[from->id][to->id] > 0);
     wal_cuts[from->id][to->id]--;
+}
+
+void net_late(struct host *from, struct host *to, usec by)
+{
+    late[from->id][to->id] = by;
 }
 
 void net_isolate(struct host *h)

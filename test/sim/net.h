@@ -20,6 +20,8 @@ void net_send_in_order(struct host *from, struct host *to, usec *last, event_fn 
 /* Faults; counted per direction, so that two reasons for a cut need two ends. */
 void net_cut(struct host *from, struct host *to);
 void net_mend(struct host *from, struct host *to);
+/* What is sent there arrives later by so much, in the order in which it was sent. */
+void net_late(struct host *from, struct host *to, usec by);
 void net_isolate(struct host *h); /* from all others, both ways */
 void net_rejoin(struct host *h);
 bool net_reaches(const struct host *from, const struct host *to);

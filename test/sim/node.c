@@ -14,6 +14,7 @@
 #include "pg/incarnation.h"
 #include "pg/promise.h"
 #include "test/sim/disk.h"
+#include "test/sim/faults_net.h"
 #include "test/sim/points.h"
 #include "test/sim/watch.h"
 #include "wire/conf/settings.h"
@@ -163,7 +164,7 @@ void nodes_init(int count, const char *dcs, bool witness)
 {
     CHECK(count <= NODES_MAX);
     world_agent_ended = agent_ended;
-    points_init(kill_agent, cut_power);
+    points_init(kill_agent, cut_power, net_leave_servers_for);
     node_count = count;
     for (int i = 0; i < count; i++) {
         struct node *n = &nodes[i];

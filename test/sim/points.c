@@ -28,6 +28,7 @@ static int waiting[HOSTS_MAX]; /* traps on that host */
 static int waiting_anywhere;
 static void (*kill_agent)(int host, usec stays_away);
 static void (*cut_power)(int host);
+static void (*isolate_host)(int host, usec for_so_long);
 static struct hanging *stepping; /* who has just stepped aside */
 
 const char *point_deed_text(enum point_deed deed)
@@ -130,8 +131,9 @@ static void remove_trap(size_t i)
     traps[i] = traps[--trap_count];
 }
 
-void points_init(void (*kill)(int host, usec stays_away), void (*cut)(int host))
+void points_init(void (*kill)(int host, usec stays_away), void (*cut)(int host), void (*isolate)(int host, usec))
 {
+    isolate_host = isolate;
     kill_agent = kill;
     cut_power = cut;
     world_run_event = run_event;
@@ -196,6 +198,10 @@ static bool reached(const struct fault_point *p, bool as_call)
     case POINT_FAIL:
         score->failed++;
         return true;
+    case POINT_ISOLATE:
+        score->isolated++;
+        isolate_host(t.host, t.hangs);
+        return false;
     case POINT_DEED_COUNT:
         break;
     }

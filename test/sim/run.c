@@ -66,7 +66,7 @@ static void set_up(const struct schedule *s)
     char *dcs = str_fmt("    ttl: %d\n    loop_wait: %lld\n    retry_timeout: %d\n    failsafe_mode: %s\n"
                         "    primary_start_timeout: %lld\n    maximum_lag_on_failover: 1048576\n"
                         "    synchronous_mode: %s\n    synchronous_mode_strict: %s\n"
-                        "    synchronous_node_count: %lld\n    failover_profile: %s\n"
+                        "    synchronous_node_count: %lld\n    failover_profile: %s\n    peer_lease: %s\n"
                         "    postgresql:\n      use_pg_rewind: true\n"
                         "      remove_data_directory_on_rewind_failure: true\n"
                         "      remove_data_directory_on_diverged_timelines: true\n%s",
@@ -74,7 +74,7 @@ static void set_up(const struct schedule *s)
                         (long long)setup->primary_start_timeout, modes[setup->synchronous],
                         setup->strict && !setup->old_minor ? "true" : "false",
                         (long long)(setup->acknowledge ? setup->acknowledge : 1), profiles[setup->profile],
-                        setup->archive ? archive : "");
+                        setup->peer_lease ? "on" : "off", setup->archive ? archive : "");
     nodes_init((int)setup->nodes, dcs, setup->witness && setup->synchronous && setup->nodes > 2);
     struct host *store = world_add_host("store");
     struct host *clients = world_add_host("client");

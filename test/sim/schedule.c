@@ -38,15 +38,27 @@ enum reach fault_kind_reach(enum fault_kind kind)
 
 /* ---- drawing ---- */
 
-static enum fault_kind pick(void)
+/* Networks that part in every way; only where the setup says so. */
+static bool is_cut(int kind)
+{
+    return kind == FAULT_CUT_ONE_BY_ONE || kind == FAULT_LATE_WORDS || kind == FAULT_PARTITION ||
+           kind == FAULT_POINT_ISOLATE;
+}
+
+static int weight_of(int kind, bool cuts)
+{
+    return is_cut(kind) && !cuts ? 0 : kinds[kind].weight;
+}
+
+static enum fault_kind pick(bool cuts)
 {
     int total = 0;
 
     for (int i = 0; i < FAULT_COUNT; i++)
-        total += kinds[i].weight;
+        total += weight_of(i, cuts);
     int at = (int)chance(total);
     for (int i = 0; i < FAULT_COUNT; i++) {
-        at -= kinds[i].weight;
+        at -= weight_of(i, cuts);
         if (at < 0)
             return (enum fault_kind)i;
     }
@@ -61,6 +73,10 @@ static void draw_point(struct fault *f)
     f->nth = 1;
     f->lasts = MS(60000);
     f->anyone = chance_one_in(2);
+    if (f->kind == FAULT_POINT_ISOLATE && chance_one_in(4)) {
+        str_copy(f->point, sizeof(f->point), "leadership.begins");
+        return;
+    }
     if (!as_call && chance_one_in(2)) {
         f->nth = (unsigned int)chance_between(1, 60);
         return;
@@ -74,12 +90,15 @@ static void draw_point(struct fault *f)
 
 static bool is_point(enum fault_kind kind)
 {
-    return kind == FAULT_POINT_KILL || kind == FAULT_POINT_CUT || kind == FAULT_POINT_HANG || kind == FAULT_POINT_FAIL;
+    return kind == FAULT_POINT_KILL || kind == FAULT_POINT_CUT || kind == FAULT_POINT_HANG ||
+           kind == FAULT_POINT_FAIL || kind == FAULT_POINT_ISOLATE;
 }
 
-static void draw_fault(struct fault *f, usec at, int64_t nodes, usec end)
+static void draw_fault(struct fault *f, usec at, const struct setup *setup, usec end)
 {
-    *f = (struct fault){.kind = pick(), .at = at};
+    int64_t nodes = setup->nodes;
+
+    *f = (struct fault){.kind = pick(setup->cuts), .at = at};
     f->leader = !chance_one_in(3); /* that is where it hurts */
     f->node = (int)chance(nodes);
     f->other = (int)chance(nodes);
@@ -124,11 +143,31 @@ static void draw_storm(struct schedule *s)
     s->setup.profile = chance_one_in(4) ? 0 : 1;
     while (at < end && s->count < SCHEDULE_FAULTS_MAX) {
         if (chance_one_in(6))
-            draw_fault(&s->faults[s->count++], at, s->setup.nodes, end);
+            draw_fault(&s->faults[s->count++], at, &s->setup, end);
         else
             draw_strike(&s->faults[s->count++], at, s->setup.nodes);
         at += chance_one_in(8) ? chance(1000000) : chance_between(2000000, s->setup.profile == 1 ? 8000000 : 15000000);
     }
+}
+
+enum { FIXED_MAX = 8 };
+
+static struct {
+    const char *name, *value;
+} fixed[FIXED_MAX];
+static size_t fixed_count;
+
+static bool read_setup(struct setup *setup, const char *name, const char *value);
+
+bool schedule_fix(const char *name, const char *value)
+{
+    struct setup scratch;
+
+    if (fixed_count == FIXED_MAX || !read_setup(&scratch, name, value))
+        return false;
+    fixed[fixed_count].name = name;
+    fixed[fixed_count++].value = value;
+    return true;
 }
 
 void schedule_draw(uint64_t seed, struct schedule *ret)
@@ -139,6 +178,8 @@ void schedule_draw(uint64_t seed, struct schedule *ret)
 #define X(name, draw) ret->setup.name = (draw);
     SETUP(X)
 #undef X
+    for (size_t i = 0; i < fixed_count; i++)
+        CHECK(read_setup(&ret->setup, fixed[i].name, fixed[i].value));
     if (ret->setup.storm && ret->setup.synchronous == 2) {
         draw_storm(ret);
         return;
@@ -146,7 +187,7 @@ void schedule_draw(uint64_t seed, struct schedule *ret)
     usec at = MS(ret->setup.faults_from);
     usec end = at + MS(ret->setup.faults_for);
     while (at < end && ret->count < SCHEDULE_FAULTS_MAX) {
-        draw_fault(&ret->faults[ret->count++], at, ret->setup.nodes, end);
+        draw_fault(&ret->faults[ret->count++], at, &ret->setup, end);
         usec gap = chance_one_in(3) ? chance(1500000) : chance_between(1000000, chance_one_in(2) ? 15000000 : 45000000);
         at += gap * ret->setup.pace / 100;
     }

@@ -43,7 +43,8 @@ struct fault {
  * The cluster: name, what is drawn. Times in ms; pace: of what lies between two faults, in percent; synchronous: off,
  * on, quorum; profile: default, fast, wan; old_minor: PostgreSQL before the fix of NAMES_MISSED_AT_START; storm: in
  * quorum mode one leader after the other is hit, as fast as they come; witness: in a synchronous mode the last of three
- * nodes or more has no PostgreSQL (all three by the seed itself, so that the histories of the others stay what they were).
+ * nodes or more has no PostgreSQL (all three by the seed itself, so that the histories of the others stay what they
+ * were); peer_lease: where nothing is synchronous; cuts: networks that part in every way.
  */
 #define SETUP(X)                                                                    \
     X(nodes, chance_one_in(4) ? 2 : chance_one_in(4) ? 5 : 3)                       \
@@ -62,7 +63,9 @@ struct fault {
     X(archive, chance_one_in(4))                                                    \
     X(old_minor, seed % 8 == 5)                                                     \
     X(storm, seed % 4 == 3)                                                         \
-    X(witness, seed % 16 == 9)
+    X(witness, seed % 16 == 9)                                                      \
+    X(peer_lease, seed % 4 != 2)                                                    \
+    X(cuts, ret->setup.synchronous == 0)
 
 struct setup {
 #define X(name, draw) int64_t name;
@@ -83,6 +86,8 @@ const char *fault_kind_text(enum fault_kind kind);
 bool fault_kind_lasts(enum fault_kind kind);
 enum reach fault_kind_reach(enum fault_kind kind);
 
+/* For all that is drawn from now on; both texts stay the caller's, for good. False: there is no such thing. */
+bool schedule_fix(const char *name, const char *value);
 void schedule_draw(uint64_t seed, struct schedule *ret);
 bool schedule_read(const char *path, struct schedule *ret, struct err *err);
 void schedule_write(const struct schedule *s, FILE *to);

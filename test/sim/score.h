@@ -16,7 +16,7 @@ struct score { /* counts alone: added up as an array of them */
     uint64_t simulated;               /* µs */
     uint64_t fault[SCORE_FAULTS_MAX]; /* by kind */
     struct score_point {
-        uint64_t reached, killed, cut, hung, failed;
+        uint64_t reached, killed, cut, hung, failed, isolated;
     } points[SCORE_POINTS_MAX]; /* in the order of the section */
 };
 
