@@ -87,6 +87,7 @@ void ledger_go_beside(struct record_key *r, bool keep)
 {
     CHECK(r->leader && (r->mode == RECORD_QUORUM) == keep);
     CHECK(!keep || (r->phase == RECORD_OPEN && !r->joining));
+    record_key_drop_electorate(r);
     r->mode = RECORD_PATRONI;
     forget_reign(r);
     if (!keep)
