@@ -94,7 +94,7 @@ def test_a_pause_ends_it_and_resume_brings_it_back(cluster_of):
     leader = cluster.up()
     wait_lease(cluster)
     cluster.configure({'pause': True})
-    wait_for('the record without an electorate', lambda: record(cluster).get('unfenced') and not electorate(cluster), 20)
+    wait_for('a record without an electorate', lambda: record(cluster).get('unfenced') and not electorate(cluster), 20)
     cluster.configure({'pause': None})
     wait_lease(cluster)
     assert not record(cluster).get('unfenced')

@@ -18,8 +18,8 @@ void net_join_servers(struct host *h);
 void net_leave_servers_for(int host, usec for_so_long);
 
 /*
- * What the servers send to *n arrives seconds late, and after some time *n leaves them, while what they sent before still
- * arrives.
+ * What the servers send to *n arrives seconds late, and after some time *n leaves them, while what they sent before
+ * still arrives.
  */
 void net_late_words(const struct fault *f, struct node *n);
 void net_late_words_end(struct node *n);
@@ -28,8 +28,8 @@ void net_late_words_end(struct node *n);
 void net_partition(const struct fault *f, void (*change)(struct host *from, struct host *to));
 
 /*
- * The links of *n to the store and the other nodes, each some time after the one before, in an order of the fault's own;
- * and now and then the agent at the other end is killed meanwhile.
+ * The links of *n to the store and the other nodes, each some time after the one before, in an order of the fault's
+ * own; and now and then the agent at the other end is killed meanwhile.
  */
 struct peeling *peeling_begin(const struct fault *f, struct node *n);
 void peeling_end(struct peeling *take_p);

@@ -34,7 +34,7 @@ static bool is_known_by_store(const struct ha_view *v)
 
 /*
  * An agent that is cut off from the store for longer than its lease lasts may have been replaced by another one of its
- * name, whose word counts. In a leader's failsafe mode nobody reaches the store, and who is asked is who is in /failsafe.
+ * name, whose word counts. In a leader's failsafe mode nobody reaches the store, and who is in /failsafe is asked.
  */
 static bool may_grant(const struct ha_view *v)
 {
@@ -44,8 +44,8 @@ static bool may_grant(const struct ha_view *v)
 }
 
 /*
- * From then on this agent can say of itself what it has granted. Before it started it may have granted a lease; and what
- * a store that was put back says of an electorate may be over since: both are over when a lease of the store would be.
+ * From then on this agent can say of itself what it has granted. Before it started it may have granted a lease; and
+ * what a store that was put back says of an electorate may be over since: both are over when a lease of the store would be.
  */
 static msec elector_from(const struct ha_memory *m, const struct ha_view *v)
 {

@@ -5,8 +5,8 @@
  *
  * A grant is a word of an elector's in the mesh: "I help nobody against you before a lease has passed since the message
  * of yours that I heard last". The leader counts it from when IT sent that message. The electors are in the record; so
- * is, by their being there, that the guard is armed. The lease of the store stays in force: a peer lease only ever makes
- * the leader's time shorter.
+ * is, by their being there, that the guard is armed. The lease of the store stays in force: a peer lease only ever
+ * makes the leader's time shorter.
  *
  *   sent ─────────────── stop ── quit ── kill ── deadline          free (an elector's clock)
  *     0               L-1.6 s L-1.3 s  L-1 s       L                 1.05 L
