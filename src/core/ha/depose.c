@@ -94,7 +94,7 @@ static bool may_lead(const struct ha_view *v)
     bool tagged = v->conf.tags.nofailover || v->conf.tags.failover_priority <= 0;
 
     return pg_is_standby(v) && v->pg.position && v->pg.timeline && !tagged && v->job.state != HA_JOB_RUNNING &&
-           !v->conf.pause && !v->request.ending && !promise_is_unkept(v, unkept);
+           !v->conf.pause && !v->request.ending && !node_is_unfit(v, unkept);
 }
 
 /* What it decides is about the record as it is, and it could do what follows. */

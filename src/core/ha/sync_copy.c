@@ -110,8 +110,8 @@ void sync_copy_decide(const struct ha_view *v, struct ha_plan *p)
         return;
     bool by_votes = beside_by_votes(v);
     if (plan_has(p, HA_DO_RECORD)) {
-        bool by_quorum = p->record.next.mode == RECORD_QUORUM || v->store.cluster->record.mode == RECORD_QUORUM;
-        if (!by_quorum) /* it is not ours to change */
+        bool async = p->record.next.mode == RECORD_ASYNC && v->store.cluster->record.mode == RECORD_ASYNC;
+        if (async) /* it is not ours to change */
             return;
         p->record.sync = sync_copy_text(&p->record.next, by_votes);
         return;
