@@ -1,5 +1,7 @@
 """pgkeep and Debian's Patroni as members of one cluster: failover both ways, takeover and the way back."""
 import json
+import os
+import signal
 
 import pytest
 
@@ -276,3 +278,30 @@ def test_a_member_of_patroni_ends_quorum_mode_and_its_end_brings_it_back(cluster
         wait_for('rows on the new leader', lambda: writers.acks(new), 15)
     writers.check_one_primary()
     assert not writers.missing(new)
+
+
+def test_beside_patroni_an_agent_that_dies_leaves_the_list_in_force(cluster_of):
+    cluster = cluster_of(2, flavours=['pgkeep', 'patroni'], more=SYNC)
+    cluster.store.start()
+    leader, guest = cluster.nodes
+    leader.start()
+    cluster.wait_leader(90)
+    guest.start()
+    assert cluster.wait_healthy() is leader
+    wait_for(f'{guest.name} in the sync key', lambda: listed(cluster) == guest.name, 60)
+    names = f'ANY 1 ("{guest.name}")'
+    postmaster = leader.postmaster_pid()
+    with Writers.on_each(cluster) as writers:
+        wait_for('acknowledged rows', lambda: len(writers.acks(leader)) > 20, 10)
+        for _ in range(3):
+            agent = leader.agent_pid()
+            os.kill(agent, signal.SIGKILL)
+            wait_for('another agent', lambda a=agent: leader.agent_pid() not in (0, a), 15)
+            before = len(writers.acks(leader))
+            wait_for('more rows', lambda b=before: len(writers.acks(leader)) > b + 20, 30)
+            wait_for('the list', lambda: leader.value('show synchronous_standby_names') == names, 15)
+            assert listed(cluster) == guest.name and leader.postmaster_pid() == postmaster
+        leader.crash()
+        assert cluster.wait_leader(LEASE_AND_ELECTION_S, other_than=leader) is guest
+    writers.check_one_primary()
+    assert not writers.missing(guest)
