@@ -27,6 +27,7 @@ enum {
     ROLL_MAX = 5000000,      /* from one node's end to the next one's */
     PPM_MAX = 20000,
     JUMP_MAX = 100000, /* s */
+    CUT_BEHIND = 40000000,
 };
 
 struct doing { /* a fault that has begun */
@@ -366,6 +367,22 @@ static void set_trap(const struct doing *d)
 
     str_copy(trap.name, sizeof(trap.name), f->point);
     points_set(&trap);
+}
+
+/* ---- behind a late answer ---- */
+
+static void mend_behind(void *arg)
+{
+    from_servers(((struct node *)arg)->host, false, true, net_mend);
+}
+
+/* The answer that comes late is the last one: what is believed by it lasts as long as it can. */
+static void cut_off_behind(struct node *n)
+{
+    score_hit(n->host->id);
+    book_busy(world.now + CUT_BEHIND);
+    from_servers(n->host, false, true, net_cut);
+    event_in(CUT_BEHIND, NULL, mend_behind, n);
 }
 
 /* ---- in the middle of a change of the record ---- */
@@ -750,6 +767,8 @@ static void end(struct doing *d)
         break;
     case FAULT_STORE_ANSWERS_LATE:
         store_sim_answers_late(false);
+        if (salted(f, 5, 2))
+            cut_off_behind(n);
         break;
     case FAULT_STORE_SPLIT:
         store_sim_split(NULL);

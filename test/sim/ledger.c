@@ -152,8 +152,8 @@ static void counts_twice(struct pg *p, const char *application_name)
         doubled[i].since = world.now;
     doubled[i].last = world.now;
     if (world.now - doubled[i].since > DOUBLED_MAX)
-        finding("N4", "%s counts two walsenders of the name %s for %.0f s", p->host->name, application_name,
-                DOUBLED_MAX / 1e6);
+        finding("N4", "%s counts two walsenders of the name %s, or one that is not its, for %.0f s", p->host->name,
+                application_name, DOUBLED_MAX / 1e6);
 }
 
 /* ---- what is told ---- */

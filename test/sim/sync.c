@@ -257,6 +257,14 @@ static void tell_doubles(struct pg *p, const struct counted *counted, int count)
                 sync_counts_twice(p, counted[i].sender->name);
 }
 
+/* Released on the word of who goes by a member's name, and is none. */
+static void tell_strangers(struct pg *p, const struct counted *counted, int count)
+{
+    for (int i = 0; sync_counts_twice && i < count; i++)
+        if (counted[i].sender->tool)
+            sync_counts_twice(p, counted[i].sender->name);
+}
+
 static bool is_counted(const struct counted *counted, int count, const struct pg_sender *s)
 {
     for (int i = 0; i < count; i++)
@@ -305,6 +313,8 @@ void sync_release(struct pg *p, struct pg_sender *s)
         p->sync.proper = proper;
     if (position <= p->sync.released)
         return;
+    if (position > proper)
+        tell_strangers(p, counted, count);
     tell_doubles(p, counted, l->method == SYNC_ANY ? l->wanted : count);
     p->sync.released = position;
     wake_up_to(p, position);

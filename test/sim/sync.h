@@ -61,5 +61,5 @@ void sync_release(struct pg *p, struct pg_sender *s);
 
 /* Told when a walsender has taken its list; NULL: nobody asks. */
 extern void (*sync_list_taken)(struct pg *p, const struct pg_sender *s);
-/* Told when two walsenders of one name are counted for a release; NULL: nobody asks. */
+/* Told when two walsenders of one name are counted for a release, or one that is no server's; NULL: nobody asks. */
 extern void (*sync_counts_twice)(struct pg *p, const char *application_name);

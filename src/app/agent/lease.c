@@ -33,7 +33,7 @@ static void granted(const struct store_result *r, void *arg)
     if (r->status == STORE_DONE && r->lease) {
         l->id = r->lease;
         l->granted_ttl_ms = l->sent_for_ttl_ms;
-        l->renewed_ms = MUTANT(LEASE_FROM_REPLY) ? loop_clock_ms() : r->sent_at_ms;
+        l->renewed_ms = r->sent_at_ms;
         event = LEASE_GRANTED;
     }
     l->fn(event, r, l->arg);
@@ -50,7 +50,7 @@ static void kept_alive(const struct store_result *r, void *arg)
         l->id = 0;
         event = LEASE_LOST;
     } else if (r->status == STORE_DONE) {
-        l->renewed_ms = MUTANT(LEASE_FROM_REPLY) ? loop_clock_ms() : r->sent_at_ms;
+        l->renewed_ms = r->sent_at_ms;
         event = LEASE_KEPT;
     }
     l->fn(event, r, l->arg);
@@ -98,7 +98,8 @@ void lease_hold(struct lease *l)
 
 void lease_prove(struct lease *l, msec renewed_ms)
 {
-    l->deadline_ms = msec_max(l->deadline_ms, renewed_ms + l->granted_ttl_ms);
+    msec from_ms = MUTANT(LEASE_FROM_REPLY) ? loop_clock_ms() : renewed_ms;
+    l->deadline_ms = msec_max(l->deadline_ms, from_ms + l->granted_ttl_ms);
 }
 
 int64_t lease_id(const struct lease *l)
