@@ -73,6 +73,15 @@ static const char *newest_name(void)
     return world.hosts[reigns[book.reigns - 1].host].name;
 }
 
+/* By an empty node in an empty store: it cannot know of the other one. */
+static void another_database(const struct pg *p, struct rec *end)
+{
+    if (wal_common(promised, end))
+        return;
+    world_excuse("a new database was born in a store that was wiped");
+    finding("N8", "%s is open with another database", p->host->name);
+}
+
 static void promises(struct pg *p, struct rec *commit, unsigned int reign)
 {
     book.promised++;
@@ -85,10 +94,7 @@ static void promises(struct pg *p, struct rec *commit, unsigned int reign)
     if (wal_leads_to(commit, promised)) /* late, and covered */
         return;
     about_to_find();
-    if (!wal_common(promised, commit)) { /* by an empty node in an empty store: it cannot know of the other one */
-        world_excuse("a new database was born in a store that was wiped");
-        finding("N8", "%s acknowledges in another database", p->host->name);
-    }
+    another_database(p, commit);
     if (reign == book.reigns)
         finding("S1", "%s acknowledges on timeline %u and has not what was acknowledged at %lld on timeline %u",
                 p->host->name, commit->tli, (long long)promised->end, promised->tli);
@@ -190,9 +196,11 @@ void ledger_thawed(const struct host *h)
 
 void ledger_opens(const struct pg *p)
 {
-    if (quorum && promised && !wal_leads_to(promised, p->disk.written))
-        finding("S1", "%s is open and has not what was acknowledged at %lld on timeline %u", p->host->name,
-                (long long)promised->end, promised->tli);
+    if (!quorum || !promised || wal_leads_to(promised, p->disk.written))
+        return;
+    another_database(p, p->disk.written);
+    finding("S1", "%s is open and has not what was acknowledged at %lld on timeline %u", p->host->name,
+            (long long)promised->end, promised->tli);
 }
 
 void ledger_stopped(const struct pg *p)
