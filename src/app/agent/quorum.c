@@ -433,7 +433,11 @@ void quorum_load_names(struct quorum *q, const char *list)
 
     if (q->loading || !q->postmaster || !a->instance)
         return;
-    q->held &= !str_empty(list);
+    if (str_empty(list)) { /* what was seen to wait, or is being seen to, was so before it */
+        hold_cancel(q->holding);
+        q->holding = NULL;
+        q->held = false;
+    }
     str_set(&q->loading_list, list);
     FAULT_POINT("names.load");
     /* The floor and the include have to stand in postgresql.conf before the file that is included means anything. */
