@@ -109,11 +109,19 @@ static void tell_cohort(const char *which, const struct record_cohort *c)
     }
 }
 
+/* Born while nobody knew of the one before, or forgotten by the store: the ledger judges that when it opens. */
+static bool is_of_another_database(struct rec *promised)
+{
+    const struct node *led = node_named(record.open_leader);
+
+    return led && led->pg.disk.flushed && !wal_common(promised, led->pg.disk.flushed);
+}
+
 static void check_promises(void)
 {
     struct rec *promised = ledger_promised();
 
-    if (!is_quorum() || !promised)
+    if (!is_quorum() || !promised || is_of_another_database(promised))
         return;
     bool on_each_settling_set = holders(promised) >= counted();
     if (!on_each_settling_set) {
