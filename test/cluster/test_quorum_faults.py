@@ -3,7 +3,9 @@ Quorum mode, fault by fault: rows are acknowledged again within seconds, none th
 nodes acknowledge at one moment, and who was lost comes back without an operator.
 """
 import json
+import shutil
 import signal
+import subprocess
 import time
 
 import pytest
@@ -437,5 +439,37 @@ def test_an_operator_says_from_whom_to_go_on_in_a_store_that_was_wiped(cluster_o
     done = []
     wait_for('an answer', lambda: done.append(leader.ctl('recover-record', leader.name, '--force')) or done[-1].returncode == 0, 30)
     print(done[-1].stdout)
+    new = cluster.wait_healthy()
+    load.check(new)
+
+
+def noted_position(node):
+    path = node.folder / 'data.pgkeep' / 'position'
+    return int(path.read_text().split()[-1], 16) if path.exists() else 0
+
+
+def test_a_standby_whose_disk_was_set_back_is_not_counted(cluster_of):
+    """An old copy of its data under the same incarnation: what it has acknowledged since is not there any more."""
+    cluster = cluster_of(3, more=quorum())
+    leader = up(cluster)
+    back, other = cluster.others(leader)
+    back.stop()
+    data = back.folder / 'data'
+    subprocess.run(['cp', '-a', data, f'{data}.copy'], check=True, timeout=60)
+    back.start()
+    cluster.wait_healthy()
+    wait_cohort(cluster, [back, other])
+    with Load.on(cluster) as load:
+        load.warm_up(leader)
+        far = int(back.value("SELECT pg_last_wal_replay_lsn() - '0/0'::pg_lsn"))
+        wait_for('a position that is noted', lambda: noted_position(back) >= far, 20)
+    for node in (leader, back):
+        node.crash()
+    shutil.rmtree(data)
+    subprocess.run(['cp', '-a', f'{data}.copy', data], check=True, timeout=60)
+    back.start()
+    wait_for('the set-back', lambda: 'event=datadir.set_back' in back.log.text(), 30)
+    holds_for('nobody is promoted', lambda: not other.writable() and not back.writable(), 4, every_s=0.2)
+    leader.start()
     new = cluster.wait_healthy()
     load.check(new)

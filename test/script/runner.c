@@ -33,7 +33,8 @@
  *   record KEY=VALUE…    the record in the store, over what it was: phase term leader=NAME[:INCARNATION] timeline
  *                        open=K:NAME,… joint=K:NAME,…|none was=NAME/TERM line=TIMELINE/TERM coordinator mode
  *                        sure=yes (it is as this node wrote it last)
- *   mesh NAME KEY=VALUE… what another agent tells; follows=LEADER, frozen=TERM|no, seen=TERM, silent=yes|always, hears=NAME:AGE,…
+ *   mesh NAME KEY=VALUE… what another agent tells; follows=LEADER, frozen=TERM|no, seen=TERM, silent=yes|always,
+ *                        hears=NAME:AGE,…
  *   seen                 the record that there is, is on this node's disk as the newest; other-store: it is another one
  *   resumed              from here on we listen without a break
  *   promise KEY=VALUE…, incarnation HEX

@@ -1,11 +1,13 @@
 #include "app/agent/quorum.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
 
 #include "app/agent/breach.h"
 #include "app/agent/config.h"
+#include "app/agent/health.h"
 #include "app/agent/jobs.h"
 #include "app/agent/local.h"
 #include "app/agent/mesh.h"
@@ -22,12 +24,14 @@
 #include "core/ha/profile.h"
 #include "core/ha/recover.h"
 #include "core/ha/roster.h"
+#include "io/behind.h"
 #include "io/log.h"
 #include "pg/conffile.h"
 #include "pg/datadir.h"
 #include "pg/fence.h"
 #include "pg/freeze.h"
 #include "pg/hold.h"
+#include "pg/incarnation.h"
 #include "pg/instance.h"
 #include "pg/marker.h"
 #include "pg/names.h"
@@ -37,10 +41,12 @@
 #include "pg/seen.h"
 #include "pg/senders.h"
 #include "pg/sql.h"
+#include "pg/told.h"
 #include "wire/conf/dynamic.h"
 #include "wire/conf/settings.h"
 
 enum {
+    TOLD_EVERY_MS = 5000,   /* a sample: what was acknowledged since may be lost unseen */
     FREEZE_AGAIN_MS = 100,  /* after files that could not be written */
     PROMISE_AGAIN_MS = 500, /* after a promise that could not be */
     NAMES_BUDGET_MS = 3000,
@@ -63,6 +69,11 @@ struct quorum {
     /* This postmaster; what follows is about it. */
     pid_t postmaster;
     unsigned int deaths;
+
+    struct told told; /* the furthest that was replayed here */
+    bool told_due;    /* … and not on disk yet */
+    msec told_at_ms;
+    struct behind *told_writer;
 
     struct freeze_job *freeze;
     struct fence_job *fence;
@@ -92,7 +103,10 @@ struct quorum {
     struct ha_sender *senders;
     size_t sender_count;
 
-    /* The walsenders that were there by the first answer after the list in force: a wall clock that jumps is no proof. */
+    /*
+     * The walsenders that were there by the first answer after the list in force: a wall clock that jumps is no
+     * proof.
+     */
     struct old_sender {
         pid_t pid;
         int64_t started_us;
@@ -135,7 +149,10 @@ static void write_again(struct quorum *q)
                  (unsigned long long)p->term, state_dir(q), ok ? "written again" : err.text);
 }
 
-/* What was read once, or given, holds for as long as this agent lives, whatever becomes of the file: a freeze hangs on it. */
+/*
+ * What was read once, or given, holds for as long as this agent lives, whatever becomes of the file: a freeze hangs
+ * on it.
+ */
 static void read_promise(struct quorum *q)
 {
     struct promise now;
@@ -258,13 +275,89 @@ static void freeze_shown(struct quorum *q, enum peer_freeze kind, lsn position, 
     agent_wake(q->a);
 }
 
+struct told_what {
+    char dir[PATH_MAX];
+    struct told told;
+};
+
+static void write_told(const void *what)
+{
+    const struct told_what *w = what;
+
+    bool done = told_write(w->dir, &w->told, NULL);
+    (void)done; /* the next one is written all the same */
+}
+
+/*
+ * What a primary has flushed may end in the middle of a record, and after a crash it ends before that. What a standby of
+ * its own has replayed ends with one, and so does a marker.
+ */
+static lsn certain_of_primary(const struct quorum *q, const struct ha_pg *pg)
+{
+    const struct ha_mesh *mesh = mesh_view(q->a->mesh);
+    lsn position = q->marker;
+
+    for (size_t i = 0; mesh && i < mesh->count; i++) {
+        const struct peer_state *s = &mesh->at[i].state;
+        bool ours = s->in_recovery && str_eq(s->upstream, agent_name(q->a)) && s->timeline == pg->timeline;
+        if (ours && s->replayed > position && s->replayed <= pg->flushed)
+            position = s->replayed;
+    }
+    return position;
+}
+
+static void note_told(struct quorum *q, const struct ha_pg *pg, const struct pg_facts *f)
+{
+    const struct datadir_state *d = local_datadir(q->a->local);
+    struct ha_health health;
+
+    if (!q->promise.by_quorum || !d || !f || pg->process != HA_PROC_RUNNING || !pg->answered || q->a->freeze.frozen)
+        return;
+    struct told now = {.incarnation = d->incarnation,
+                       .timeline = pg->timeline,
+                       .position = f->in_recovery ? f->replay : certain_of_primary(q, pg)};
+    q->told_due |= told_note(&q->told, &now);
+    if (!q->told_due || loop_clock_ms() < q->told_at_ms || behind_is_busy(q->told_writer))
+        return;
+    health_view(q->a->health, &health);
+    if (health.sick || strlen(state_dir(q)) >= PATH_MAX) /* a disk that hangs would keep the thread */
+        return;
+    struct told_what what = {.told = q->told};
+    str_copy(what.dir, sizeof(what.dir), state_dir(q));
+    q->told_due = !behind_run(q->told_writer, &what);
+    q->told_at_ms = loop_clock_ms() + TOLD_EVERY_MS;
+}
+
+/* Its contents were set back under the same incarnation: they are another one from now on, and count for nothing. */
+static bool survives_a_setback(struct quorum *q, uint32_t timeline, lsn position, struct err *err)
+{
+    const struct datadir_state *d = local_datadir(q->a->local);
+    struct pg_instance *i = q->a->instance;
+    struct told final = {.incarnation = d ? d->incarnation : 0, .timeline = timeline, .position = position};
+    char was[LSN_TEXT_MAX], is[LSN_TEXT_MAX];
+
+    if (!told_is_undercut(&q->told, &final))
+        return true;
+    log_critical(
+        "datadir.set_back",
+        "the data directory ends at %s of timeline %u and was at %s: it was set back, and does not count before "
+        "the cluster has taken it in anew",
+        lsn_text(final.position, is), final.timeline, lsn_text(q->told.position, was));
+    bool renewed = incarnation_renew(i->data_dir, i->state_dir, NULL, err);
+    read_promise(q);
+    local_look_briefly(q->a->local);
+    return renewed;
+}
+
 static void standby_frozen(const struct freeze_result *r, void *arg)
 {
     struct quorum *q = arg;
 
     q->promote_seen |= r->promote_seen;
+    struct err err = r->err;
     bool shown = r->proof != FREEZE_NOT_SHOWN || MUTANT(FREEZE_BY_TIMEOUT);
-    freeze_shown(q, shown ? PEER_FREEZE_STANDBY : PEER_FREEZE_NONE, r->position, r->timeline, r->err.text);
+    shown = shown && survives_a_setback(q, r->timeline, r->position, &err);
+    freeze_shown(q, shown ? PEER_FREEZE_STANDBY : PEER_FREEZE_NONE, r->position, r->timeline, err.text);
 }
 
 static void primary_fenced(const struct fence_result *r, void *arg)
@@ -608,6 +701,7 @@ void quorum_notice(struct quorum *q)
         /* One that was there before this agent: what it was asked for and a freeze has seen is not known here. */
         q->promote_seen = postmaster && !q->a->jobs->id;
     }
+    note_told(q, &pg, f);
     adopt_list(q, f);
     notice_another_list(q, f);
     uint32_t timeline = f && f->receiver.present ? f->receiver.received_tli : 0;
@@ -772,6 +866,8 @@ struct quorum *quorum_new(struct agent *a)
 
     q->a = a;
     read_promise(q);
+    q->told_writer = behind_new(write_told, sizeof(struct told_what));
+    told_read(state_dir(q), &q->told);
     if (!seen_read(state_dir(q), &q->seen, &err))
         log_error("record.unusable", "%s", err.text);
     a->freeze.frozen = q->promise_known && q->promise.term > q->promise.settled;
@@ -785,6 +881,7 @@ void quorum_free(struct quorum *q)
         return;
     forget_postmaster(q);
     seen_deinit(&q->seen);
+    behind_free(q->told_writer);
     sql_free(q->ending_sql);
     senders_cancel(q->ending);
     free(q->list);

@@ -37,8 +37,8 @@ uint64_t registry_read_anew(struct registry *r);
 bool registry_has_read(const struct registry *r, uint64_t ticket);
 
 /*
- * Is what the store says to be believed? Asked for every new picture, before anybody sees it; store: its own id. One that
- * is not stands beside the last that was, and the store counts as not answering until another one comes.
+ * Is what the store says to be believed? Asked for every new picture, before anybody sees it; store: its own id. One
+ * that is not stands beside the last that was, and the store counts as not answering until another one comes.
  */
 typedef bool registry_judge_fn(const struct cluster *c, uint64_t store, void *arg);
 void registry_judge(struct registry *r, registry_judge_fn *judge, void *arg);
@@ -48,8 +48,8 @@ struct cluster *registry_past(const struct registry *r);
 /* Newest picture; NULL before the first reading. Valid until the next change, or as long as a reference is held. */
 struct cluster *registry_cluster(const struct registry *r);
 /*
- * Who is there: the newest picture that is believed, or for want of one what is not. Not to decide by: members and their
- * addresses only.
+ * Who is there: the newest picture that is believed, or for want of one what is not. Not to decide by: members and
+ * their addresses only.
  */
 struct cluster *registry_members(const struct registry *r);
 /* How often the store was found put back to an earlier state: no revision of before means anything then. */

@@ -1,13 +1,14 @@
 /*
  * Successive failovers: a link that comes and goes must not take the leadership with it each time.
  *
- * A failover soon after one is no cure. So a leader that another has just taken over from is not suspected again before
- * again_ms have passed since it opened; three times as long after the next failover, nine times after the one behind
- * that, up to twenty times. A leader that stays open for twice what would have been waited for ends the series.
+ * A failover soon after one is no cure. So a leader that another has just taken over from is not suspected again
+ * before again_ms have passed since it opened; three times as long after the next failover, nine times after the one
+ * behind that, up to twenty times. A leader that stays open for twice what would have been waited for ends the
+ * series.
  *
- * What its own agent says, that PostgreSQL died, waits for nothing; nor does an election that did not end, which has its
- * own patience. Each agent counts for itself what it sees in the record: one that was restarted has forgotten, and the
- * most forgetful one sets the pace.
+ * What its own agent says, that PostgreSQL died, waits for nothing; nor does an election that did not end, which has
+ * its own patience. Each agent counts for itself what it sees in the record: one that was restarted has forgotten,
+ * and the most forgetful one sets the pace.
  */
 #pragma once
 

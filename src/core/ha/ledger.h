@@ -55,8 +55,8 @@ void ledger_join(struct record_key *r, const struct record_cohort *to);
 void ledger_settle(struct record_key *r, bool to_joint);
 
 /*
- * The record `r` was seen, and the store has lost it: its leader, which is still open as it says, writes it anew under a
- * term that nobody has promised.
+ * The record `r` was seen, and the store has lost it: its leader, which is still open as it says, writes it anew
+ * under a term that nobody has promised.
  */
 void ledger_reopen(struct record_key *r, term t);
 

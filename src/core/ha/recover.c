@@ -53,7 +53,10 @@ static struct record_key *write_seen(const struct ha_view *v, struct ha_plan *p)
 
 /* ---- by the leader ---- */
 
-/* Its members told so since the store was seen to be of the past: what they promised before then they would have told. */
+/*
+ * Its members told so since the store was seen to be of the past: what they promised before then they would have
+ * told.
+ */
 static size_t confirmed(const struct ha_memory *m, const struct ha_view *v, const struct roster *r,
                         const struct record_cohort *c)
 {

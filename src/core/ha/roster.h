@@ -32,7 +32,9 @@ struct roster {
 void roster_read(const struct ha_view *v, struct roster *ret);
 const struct follower *roster_find(const struct roster *r, const char *name);
 
-/* Of the cohort's members, as they were admitted: how many follow, and not at a standstill; how many have the marker. */
+/*
+ * Of the cohort's members, as they were admitted: how many follow, and not at a standstill; how many have the marker.
+ */
 size_t roster_following(const struct roster *r, const struct record_cohort *c);
 size_t roster_marked(const struct roster *r, const struct record_cohort *c);
 
