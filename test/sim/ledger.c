@@ -76,7 +76,7 @@ static const char *newest_name(void)
 /* By an empty node in an empty store: it cannot know of the other one. */
 static void another_database(const struct pg *p, struct rec *end)
 {
-    if (wal_common(promised, end))
+    if (wal_common(promised, (struct rec *)(uintptr_t)end)) /* it changes neither */
         return;
     world_excuse("a new database was born in a store that was wiped");
     finding("N8", "%s is open with another database", p->host->name);
