@@ -289,8 +289,8 @@ static void write_told(const void *what)
 }
 
 /*
- * What a primary has flushed may end in the middle of a record, and after a crash it ends before that. What a standby of
- * its own has replayed ends with one, and so does a marker.
+ * What a primary has flushed may end in the middle of a record, and after a crash it ends before that. What a standby
+ * of its own has replayed ends with one, and so does a marker.
  */
 static lsn certain_of_primary(const struct quorum *q, const struct ha_pg *pg)
 {
