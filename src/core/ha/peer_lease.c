@@ -29,8 +29,6 @@ enum {
 /* It counts from our own message: the answer may have been under way for long. */
 static msec granted_until(const struct ha_view *v, const struct ha_mesh_peer *peer, msec lease_ms)
 {
-    if (MUTANT(PEER_LEASE_FROM_REPLY) && str_eq(peer->state.grants, v->conf.name))
-        return peer->heard_ms + lease_ms;
     return peer->granted_ms ? peer->granted_ms + lease_ms : 0;
 }
 
