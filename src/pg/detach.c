@@ -15,8 +15,8 @@
 enum { CONFIG_MAX = 1024 * 1024, MODE_DEFAULT = 0600, MODE_BITS = 0777 };
 
 /*
- * Lines as conffile_config_text() writes them. Between the header and the include stand our defaults for quorum mode and
- * nothing else; a setting of the operator's stands below it and stays, unless it is one that we own.
+ * Lines as conffile_config_text() writes them. Between the header and the include stand our defaults for quorum mode
+ * and nothing else; a setting of the operator's stands below it and stays, unless it is one that we own.
  */
 static bool is_left_over(const char *line, bool included)
 {

@@ -25,8 +25,8 @@ struct detach_done {
 };
 
 /*
- * quarantine: a standby.signal first, so that a start by hand comes up as a standby. Synced when it returns. False: some
- * of it may be done; *ret_done says what.
+ * quarantine: a standby.signal first, so that a start by hand comes up as a standby. Synced when it returns. False:
+ * some of it may be done; *ret_done says what.
  */
 MUST_USE bool detach_files(const struct pg_instance *i, bool quarantine, struct detach_done *ret_done, struct err *err);
 

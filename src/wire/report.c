@@ -231,8 +231,8 @@ static json_t *lost(const char *bound, json_int_t bytes, json_t *take_text)
 }
 
 /*
- * What was acknowledged and is gone. Asynchronous: nobody knows before the old leader is back, unless it handed over; and
- * then it is WAL that can be counted, whether its commits were acknowledged or not.
+ * What was acknowledged and is gone. Asynchronous: nobody knows before the old leader is back, unless it handed over;
+ * and then it is WAL that can be counted, whether its commits were acknowledged or not.
  */
 static json_t *lost_of(bool by_quorum, const json_t *won, const json_t *returned)
 {

@@ -122,7 +122,8 @@ char *report_part_text(const json_t *part);
 
 /*
  * One story out of the parts of a term ({node: part}): kind, mode, who, why, ballots, "phases" in ms that add up to
- * "total_ms", "lost" (proved, bound: none, at_most, at_least or unknown, bytes, text), and each part as "seen". New reference; NULL: there is no part that can be read.
+ * "total_ms", "lost" (proved, bound: none, at_most, at_least or unknown, bytes, text), and each part as "seen". New
+ * reference; NULL: there is no part that can be read.
  */
 json_t *report_merged(const char *term_text, const json_t *parts);
 

@@ -88,8 +88,8 @@ static int holders(const struct rec *r)
 }
 
 /*
- * So many of both have each acknowledged commit, whichever list counted them (core/ha/cohort.h): every set of nodes that
- * settles it has one of them. 0: nobody but the leader settles it.
+ * So many of both have each acknowledged commit, whichever list counted them (core/ha/cohort.h): every set of nodes
+ * that settles it has one of them. 0: nobody but the leader settles it.
  */
 static int counted(void)
 {

@@ -241,7 +241,7 @@ int verb_detach(struct ctl *ctl, int argc, char **argv)
         return CTL_FAILED;
     if (!ctl_read(ctl, d.settings->scope, &d.cluster, &err))
         return ctl_fail(&err);
-    AUTO(cluster) struct cluster *cluster = d.cluster;
+    AUTO(cluster) UNUSED struct cluster *cluster = d.cluster;
     look(&d);
     if (!record_allows(&d) || !promise_allows(&d) || !role_allows(&d))
         return CTL_FAILED;

@@ -41,6 +41,9 @@ MUST_USE bool targets_confirm(const struct targets *t, bool force, const char *a
 /* "n1, n2"; free() it. */
 char *targets_names(const struct targets *t);
 
-/* The first member with PostgreSQL of a role (leader if role and name are NULL), or the one of a name. NULL: there is none. */
+/*
+ * The first member with PostgreSQL of a role (leader if role and name are NULL), or the one of a name. NULL: there is
+ * none.
+ */
 const struct member *targets_any(const struct cluster *c, const char *role, const char *name);
 bool targets_have_role(const struct cluster *c, const struct member *m, const char *role);

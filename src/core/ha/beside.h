@@ -2,9 +2,9 @@
  * Beside Patroni: a synchronous mode while members of the cluster are run by it.
  *
  * Such a member promises and freezes nothing, and finds a new leader by the leader key's lease and by Patroni's `sync`
- * key. So the cluster goes by Patroni's rules then, whoever leads it: nobody is replaced before its lease has ended, the
- * fence is armed, and who is to win has to stand in `sync`. The record says so (RECORD_PATRONI), and the leader keeps in
- * it whose acknowledgement a commit needs and whom that is changing to, as in quorum mode; `sync` is its copy
+ * key. So the cluster goes by Patroni's rules then, whoever leads it: nobody is replaced before its lease has ended,
+ * the fence is armed, and who is to win has to stand in `sync`. The record says so (RECORD_PATRONI), and the leader
+ * keeps in it whose acknowledgement a commit needs and whom that is changing to, as in quorum mode; `sync` is its copy
  * (sync_copy.h), written in the same transaction and only while the leader key is ours:
  *
  *   a member goes   from the key as the change begins, from the list of names after that

@@ -45,7 +45,8 @@ static bool may_grant(const struct ha_view *v)
 
 /*
  * From then on this agent can say of itself what it has granted. Before it started it may have granted a lease; and
- * what a store that was put back says of an electorate may be over since: both are over when a lease of the store would be.
+ * what a store that was put back says of an electorate may be over since: both are over when a lease of the store would
+ * be.
  */
 static msec elector_from(const struct ha_memory *m, const struct ha_view *v)
 {

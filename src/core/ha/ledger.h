@@ -24,8 +24,9 @@
 #include "wire/record.h"
 
 /*
- * Quorum mode begins, by the leader, as long as its lease and fence hold. From asynchronous mode: nobody's acknowledgement
- * counts yet. From Patroni's rules (beside.h): the open cohort goes on counting, by the incarnations that it has by now.
+ * Quorum mode begins, by the leader, as long as its lease and fence hold. From asynchronous mode: nobody's
+ * acknowledgement counts yet. From Patroni's rules (beside.h): the open cohort goes on counting, by the incarnations
+ * that it has by now.
  */
 void ledger_enter(struct record_key *r, uint64_t incarnation, uint32_t timeline);
 /* It ends. By the open leader, with an empty cohort that does not change, and the fence armed. */

@@ -2,8 +2,8 @@
  * PostgreSQL's minor versions that miss the list of names right after a start.
  *
  * The checkpointer tells the backends that synchronous_standby_names is set. Up to 14.17, 15.12, 16.8 and 17.4 one that
- * comes before it takes "not told yet" for "there is none": its commit is acknowledged at once, whatever the list or the
- * fence in the files says. Fixed in 14.18, 15.13, 16.9 and 17.5 (release notes: "race condition in handling of
+ * comes before it takes "not told yet" for "there is none": its commit is acknowledged at once, whatever the list or
+ * the fence in the files says. Fixed in 14.18, 15.13, 16.9 and 17.5 (release notes: "race condition in handling of
  * synchronous_standby_names immediately after startup"; seen on 14.17 and 16.8, docs/truths.md, NAMES_MISSED_AT_START).
  *
  * A standby has no commits, and its checkpointer has read the list long before a promotion. So where a version may miss

@@ -302,7 +302,9 @@ static void promise(term t, term settled)
     (void)quorum_carry_out(a.quorum, &p, &again_ms);
 }
 
-/* What was promised is not forgotten with the folder that it stands in: it would end a freeze that nobody elected over. */
+/*
+ * What was promised is not forgotten with the folder that it stands in: it would end a freeze that nobody elected over.
+ */
 static void test_a_promise_outlives_its_file(void **state)
 {
     const char *dir = a.settings->pgkeep.state_dir;

@@ -49,8 +49,8 @@ static struct breaches look(struct live *n, bool durability_too)
 /* The floor of the names is the fence: what commits must not wait. ALTER SYSTEM stands alone, and commits nothing. */
 static void run(struct live *n, const char *sql)
 {
-    AUTO(cstr) char *text =
-        str_starts(sql, "ALTER SYSTEM") ? str_dup(sql) : str_fmt("SET synchronous_commit = local; %s", sql);
+    AUTO(cstr)
+    char *text = str_starts(sql, "ALTER SYSTEM") ? str_dup(sql) : str_fmt("SET synchronous_commit = local; %s", sql);
     AUTO(cstr) char *answer = live_query(n, text);
 
     if (answer)
