@@ -44,8 +44,19 @@ bool cluster_is_synchronous(const struct cluster *c)
     return cluster_is_quorum(c) || (!cluster_is_standby(c) && json_says_yes(mode));
 }
 
+static bool acknowledges(const struct record_key *r, const char *name)
+{
+    for (size_t i = 0; i < r->open.count; i++)
+        if (str_eq_nocase(r->open.at[i].name, name))
+            return true;
+    return false;
+}
+
 bool cluster_sync_lists(const struct cluster *c, const char *name)
 {
+    if (c->record.mode == RECORD_QUORUM) /* the key says it to Patroni's members, for whom it is another question */
+        return acknowledges(&c->record, name);
+
     const char *at = c->sync.present ? c->sync.sync_standby : NULL;
     size_t name_len = strlen(name);
 

@@ -23,5 +23,8 @@ bool cluster_is_quorum(const struct cluster *c);      /* synchronous_mode: quoru
 /* An agent of ours without PostgreSQL (pgkeep.witness); "role": "witness" in the view. */
 bool member_is_witness(const struct member *m);
 
-/* True if name is in the comma-separated list of /sync (compared without case, as Patroni does). */
+/*
+ * Is its acknowledgement waited for? By the record in quorum mode, else by the comma-separated list of /sync. Compared
+ * without case, as Patroni does.
+ */
 bool cluster_sync_lists(const struct cluster *c, const char *name);

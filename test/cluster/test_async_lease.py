@@ -48,6 +48,17 @@ def test_a_dead_host_is_replaced_within_seconds(cluster_of):
     writers.check_one_primary()
 
 
+def test_the_peer_lease_is_turned_off_and_on(cluster_of):
+    cluster = cluster_of(3)
+    leader = cluster.up()
+    wait_lease(cluster)
+    cluster.configure({'peer_lease': False})
+    wait_for('no electorate', lambda: electorate(cluster) is None, 2 * TTL_S)
+    assert cluster.wait_healthy() is leader
+    cluster.configure({'peer_lease': None})
+    wait_lease(cluster)
+
+
 def test_a_leader_whose_agent_is_replaced_again_and_again_goes_on(cluster_of):
     cluster = cluster_of(3)
     leader = cluster.up()

@@ -43,6 +43,16 @@ static void list_complete(const struct record_key *r, struct copy *ret)
         list(ret, r->joint.at[i].name);
 }
 
+/* Their votes are never enough. */
+static void list_for_show(const struct record_key *r, struct copy *ret)
+{
+    for (size_t i = 0; i < r->open.count; i++)
+        list(ret, r->open.at[i].name);
+    for (size_t i = 0; r->joining && i < r->joint.count; i++)
+        list(ret, r->joint.at[i].name);
+    ret->votes = (int)ret->listed.count;
+}
+
 static void list_voters(const struct record_key *r, struct copy *ret)
 {
     int k = r->joining && r->joint.k < r->open.k ? r->joint.k : r->open.k;
@@ -67,9 +77,11 @@ char *sync_copy_text(const struct record_key *next, bool by_votes)
         return str_dup("");
     if (next->phase != RECORD_OPEN)
         return NULL;
-    if (by_votes && !are_at_odds(next))
+    if (next->mode == RECORD_QUORUM && by_votes)
+        list_for_show(next, &copy);
+    else if (next->mode == RECORD_PATRONI && by_votes && !are_at_odds(next))
         list_voters(next, &copy);
-    else if (!are_at_odds(next))
+    else if (next->mode == RECORD_PATRONI && !are_at_odds(next))
         list_complete(next, &copy);
     for (size_t i = 0; i < copy.listed.count; i++)
         buf_printf(&names, "%s%s", i ? "," : "", copy.listed.at[i].name);

@@ -66,10 +66,10 @@ static const struct key rows[] = {
             .meaning =
                 "how quickly a failed leader is suspected in quorum mode (docs/quorum.md has the numbers); Patroni "
                 "ignores it"),
-    DYNAMIC(
-        "peer_lease", KEY_BOOL, .fallback = "on", BY_CLUSTER(async_lease, test_a_dead_host_is_replaced_within_seconds),
-        .meaning = "without synchronous_mode: a leader whom most agents do not hear for seconds is stopped and "
-                   "replaced, where three or more agents are all pgkeep's (docs/async-lease.md); Patroni ignores it"),
+    DYNAMIC("peer_lease", KEY_BOOL, .fallback = "on", BY_CLUSTER(async_lease, test_the_peer_lease_is_turned_off_and_on),
+            .meaning =
+                "without synchronous_mode: a leader whom most agents do not hear for seconds is stopped and "
+                "replaced, where three or more agents are all pgkeep's (docs/async-lease.md); Patroni ignores it"),
     DYNAMIC("standby_cluster", KEY_SECTION, .state = KEY_REFUSED,
             .meaning = "the whole cluster follows another one and never writes"),
     DYNAMIC("standby_cluster.host", KEY_TEXT, .state = KEY_REFUSED, .meaning = "address of the other cluster"),

@@ -28,7 +28,7 @@ static void fill(struct record_cohort *c, unsigned int set, int k)
 
 static struct record_key record_of(unsigned int open, int k, bool joining, unsigned int joint, int joint_k)
 {
-    struct record_key r = {.present = true, .version = RECORD_VERSION, .mode = RECORD_QUORUM, .term = 3};
+    struct record_key r = {.present = true, .version = RECORD_VERSION, .mode = RECORD_PATRONI, .term = 3};
 
     r.leader = str_dup("l");
     fill(&r.open, open, k);
@@ -113,6 +113,25 @@ static void test_no_candidate_could_lack_a_commit(void **state)
         }
 }
 
+/* A leader that is cut off from the store acknowledges on: whoever of Patroni's comes must not win, listed or not. */
+static void test_in_quorum_mode_nobody_could_win(void **state)
+{
+    for (unsigned int open = 0; open < SETS; open++)
+        for (unsigned int joint = 0; joint < SETS; joint++) {
+            AUTO(record_key) struct record_key r = record_of(open, open != 0, joint != 0, joint, joint != 0);
+            r.mode = RECORD_QUORUM;
+            struct sync_key copy = read_copy(&r, true);
+            assert_int_equal(listed(&copy), open | joint);
+            assert_int_equal(copy.quorum, count(open | joint)); /* one of them has the votes of one less */
+            free(copy.leader);
+            free(copy.sync_standby);
+            copy = read_copy(&r, false);
+            assert_int_equal(listed(&copy), 0);
+            free(copy.leader);
+            free(copy.sync_standby);
+        }
+}
+
 static void expect(struct record_key *take_record, bool by_votes, const char *text)
 {
     AUTO(cstr) char *copy = sync_copy_text(take_record, by_votes);
@@ -152,6 +171,7 @@ static void test_a_directory_that_was_replaced_makes_names_worthless(void **stat
 static void test_an_election_leaves_the_copy_as_it_is(void **state)
 {
     AUTO(record_key) struct record_key r = record_of(0x6, 1, false, 0, 0);
+    r.mode = RECORD_QUORUM;
 
     ledger_call(&r, 4, "b#1");
     assert_null(sync_copy_text(&r, true));
@@ -162,6 +182,7 @@ static void test_an_election_leaves_the_copy_as_it_is(void **state)
 static void test_the_copy_goes_with_quorum_mode(void **state)
 {
     struct record_key r = record_of(0, 0, false, 0, 0);
+    r.mode = RECORD_QUORUM;
 
     ledger_leave(&r);
     expect(&r, true, "");
@@ -176,12 +197,13 @@ static bool repairs(const char *there)
     struct ha_plan p = {0};
 
     c->record = record_of(0x6, 1, false, 0, 0);
+    c->record.mode = RECORD_QUORUM;
     c->record.leader_incarnation = v.quorum.incarnation = 9;
     v.quorum.promise.known = true;
     sync_copy_decide(&v, &p);
     bool planned = plan_has(&p, HA_DO_RECORD);
     if (planned) {
-        assert_string_equal(p.record.sync, "{\"leader\":\"l\",\"quorum\":1,\"sync_standby\":\"b,c\"}");
+        assert_string_equal(p.record.sync, "{\"leader\":\"l\",\"quorum\":2,\"sync_standby\":\"b,c\"}");
         assert_true(ledger_may_follow(&c->record, &p.record.next));
     }
     plan_reset(&p);
@@ -190,17 +212,18 @@ static bool repairs(const char *there)
 
 static void test_a_copy_that_says_something_else_is_written_anew(void **state)
 {
-    assert_false(repairs("{\"leader\": \"l\", \"quorum\": 1, \"sync_standby\": \"b,c\"}"));
+    assert_false(repairs("{\"leader\": \"l\", \"quorum\": 2, \"sync_standby\": \"b,c\"}"));
     assert_true(repairs(""));
-    assert_true(repairs("{\"leader\":\"l\",\"quorum\":0,\"sync_standby\":\"b,c\"}"));
-    assert_true(repairs("{\"leader\":\"l\",\"quorum\":1,\"sync_standby\":\"b,c,d\"}"));
-    assert_true(repairs("{\"leader\":\"b\",\"quorum\":1,\"sync_standby\":\"b,c\"}"));
+    assert_true(repairs("{\"leader\":\"l\",\"quorum\":1,\"sync_standby\":\"b,c\"}"));
+    assert_true(repairs("{\"leader\":\"l\",\"quorum\":2,\"sync_standby\":\"b,c,d\"}"));
+    assert_true(repairs("{\"leader\":\"b\",\"quorum\":2,\"sync_standby\":\"b,c\"}"));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_candidate_could_lack_a_commit),
+        cmocka_unit_test(test_in_quorum_mode_nobody_could_win),
         cmocka_unit_test(test_texts),
         cmocka_unit_test(test_a_directory_that_was_replaced_makes_names_worthless),
         cmocka_unit_test(test_an_election_leaves_the_copy_as_it_is),
